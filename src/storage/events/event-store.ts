@@ -1,0 +1,85 @@
+import type { Source } from '../../events/frame.js';
+
+/** Tables that take row bytes (events/columns.ts). */
+export type RowTable = 'events' | 'bot_events';
+
+/** The write side of the event store: what the partition writer needs. Two adapters: ClickHouse and Postgres. */
+export interface EventStore {
+  readonly kind: 'clickhouse' | 'postgres';
+  /** Waits for the server (logging "waiting for …") and brings the schema up to date under a lock. */
+  migrate(): Promise<void>;
+  /**
+   * Inserts one block of rows, all or nothing. The same token again is a no-op, so a block whose answer was lost is sent again.
+   * @param deadline ms since epoch after which the insert must not take effect any more (lease fencing)
+   * @throws StoreUnavailableError try the same block again later
+   * @throws RowsRefusedError the store will never take this block as it is: halve it
+   */
+  insertRows(table: RowTable, rows: readonly Uint8Array[], token: string, deadline: number): Promise<void>;
+  /** Adds to the ingestion books (P2). Same token rule as rows. */
+  addToBooks(entries: readonly BookEntry[], token: string): Promise<void>;
+  /** Keeps refused rows with reason and original bytes. Same token rule as rows. */
+  quarantine(entries: readonly QuarantinedRow[], token: string): Promise<void>;
+  /** Which of these ids are stored already, in `events` or `bot_events`? Answers lower-case hex ids. */
+  existingIds(candidates: readonly IdCandidates[]): Promise<Set<string>>;
+  /**
+   * Ids of the rows received at or after `since` (ms), of sites of this partition; null when there are more than `limit`.
+   * Used to refill the dedupe window when a partition is taken over.
+   */
+  recentIds(
+    partition: number,
+    partitions: number,
+    since: number,
+    limit: number,
+  ): Promise<Uint8Array[] | null>;
+  /** The ingestion books of a site in [from, to), by source. */
+  books(siteId: string, from: number, to: number): Promise<BookTotals[]>;
+  listQuarantine(siteId: string, limit: number, before?: string): Promise<StoredQuarantinedRow[]>;
+  takeQuarantined(siteId: string, ids: readonly string[]): Promise<StoredQuarantinedRow[]>;
+  /** Throws when the store does not answer. */
+  ping(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface IdCandidates {
+  readonly siteId: string;
+  /** 16 raw bytes each. */
+  readonly ids: readonly Uint8Array[];
+}
+
+/** received = stored + duplicate + bot + rejected + quarantined, for each site, source and hour of receipt. */
+export interface BookEntry extends BookTotals {
+  readonly siteId: string;
+  /** Start of the UTC hour of receipt, ms. */
+  readonly hour: number;
+}
+
+export interface BookTotals {
+  readonly source: Source;
+  readonly received: number;
+  readonly stored: number;
+  readonly duplicate: number;
+  readonly bot: number;
+  readonly rejected: number;
+  readonly quarantined: number;
+}
+
+export interface QuarantinedRow {
+  /** 32 hex characters, unique: makes a repeated insert recognisable. */
+  readonly id: string;
+  readonly siteId: string;
+  readonly source: Source;
+  readonly table: RowTable;
+  readonly quarantinedAt: number;
+  readonly reason: string;
+  readonly bytes: Uint8Array;
+}
+
+export type StoredQuarantinedRow = QuarantinedRow;
+
+export class StoreUnavailableError extends Error {
+  override readonly name = 'StoreUnavailableError';
+}
+
+export class RowsRefusedError extends Error {
+  override readonly name = 'RowsRefusedError';
+}

@@ -1,0 +1,65 @@
+/** A durable, partitioned, at-least-once log of messages (events/frame.ts), with one consumer a partition in the whole cluster. */
+export interface FrameStream {
+  readonly kind: 'jetstream' | 'local' | 'spooled';
+  readonly partitions: number;
+  /**
+   * Resolves once the message survives `kill -9` of every process (P1): acknowledged by JetStream or fsynced.
+   * @throws StreamUnavailableError the stream is away; the caller may spool or answer 503
+   * @throws StreamFullError the byte limit is reached
+   */
+  append(partition: number, message: Uint8Array): Promise<void>;
+  /**
+   * Competes for partitions (leases) and feeds the consumer with their messages until `stop`. Never throws for a stream that is
+   * away: it keeps trying and logs.
+   */
+  consume(consumer: PartitionConsumer): Promise<Subscription>;
+  status(): Promise<StreamStatus>;
+  close(): Promise<void>;
+}
+
+export interface PartitionConsumer {
+  /** This node has become the owner. Messages follow after it resolves. */
+  acquired(ownership: PartitionOwnership): Promise<void>;
+  /** One message; the next of the same partition comes after the promise resolves (back-pressure). */
+  message(partition: number, message: StreamMessage): Promise<void>;
+  /** Ownership ended (released, lost or closing); unacknowledged messages will come again, here or elsewhere. */
+  lost(partition: number): Promise<void>;
+}
+
+export interface PartitionOwnership {
+  readonly partition: number;
+  /** Fencing token: grows with each change of owner. */
+  readonly epoch: number;
+  /** ms since epoch until which nobody else can own the partition. Nothing may be written to the store past it. */
+  validUntil(): number;
+}
+
+export interface StreamMessage {
+  readonly data: Uint8Array;
+  /** Earlier messages of the partition may still be unacknowledged. Idempotent; failure only means redelivery. */
+  ack(): Promise<void>;
+}
+
+export interface Subscription {
+  /** Partitions owned now. */
+  owned(): readonly number[];
+  /** Stops delivery, calls `lost` for each partition, releases the leases. */
+  stop(): Promise<void>;
+}
+
+export interface StreamStatus {
+  readonly reachable: boolean;
+  /** Messages appended and not yet acknowledged by a writer. */
+  readonly lagMessages: number;
+  readonly bytes: number;
+  readonly limitBytes: number;
+  readonly detail?: string;
+}
+
+export class StreamUnavailableError extends Error {
+  override readonly name = 'StreamUnavailableError';
+}
+
+export class StreamFullError extends Error {
+  override readonly name = 'StreamFullError';
+}

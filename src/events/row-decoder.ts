@@ -1,0 +1,123 @@
+/** Reads the row bytes of columns.ts back into an object: for the Postgres event store, automations and tests. */
+import { AppError } from '../errors.js';
+import type { ColumnType, EVENT_COLUMNS } from './columns.js';
+
+/** `id` → 32 lower-case hex characters, `ms` → number (ms since epoch), texts → string, integers → number. */
+type ColumnValue<T extends ColumnType> = T extends 'id' | 'string' | 'label' ? string : number;
+
+/** A stored event, one property a column, in column order. */
+export type EventRow = {
+  readonly [C in (typeof EVENT_COLUMNS)[number] as C['name']]: ColumnValue<C['type']>;
+};
+
+/**
+ * Decodes one row (without the frame's length and flags).
+ * @throws AppError `internal` when the bytes end too early or go on after the last column
+ */
+export function decodeRow(bytes: Uint8Array): EventRow {
+  const reader = new RowReader(bytes);
+  // The order of these lines is the order of EVENT_COLUMNS; a test compares the two.
+  const row: EventRow = {
+    event_id: reader.id(),
+    timestamp: reader.ms(),
+    received_at: reader.ms(),
+    site_id: reader.text(),
+    kind: reader.u8(),
+    event_type: reader.text(),
+    visitor_id: reader.text(),
+    session_id: reader.text(),
+    page_view_id: reader.text(),
+    page: reader.text(),
+    hostname: reader.text(),
+    title: reader.text(),
+    referrer: reader.text(),
+    referrer_host: reader.text(),
+    channel: reader.text(),
+    utm_source: reader.text(),
+    utm_medium: reader.text(),
+    utm_campaign: reader.text(),
+    utm_term: reader.text(),
+    utm_content: reader.text(),
+    click_id_name: reader.text(),
+    click_id: reader.text(),
+    country_code: reader.text(),
+    region: reader.text(),
+    city: reader.text(),
+    continent: reader.text(),
+    browser: reader.text(),
+    browser_version: reader.text(),
+    os: reader.text(),
+    os_version: reader.text(),
+    device: reader.text(),
+    screen_width: reader.u16(),
+    screen_height: reader.u16(),
+    viewport_width: reader.u16(),
+    viewport_height: reader.u16(),
+    language: reader.text(),
+    time_on_page: reader.u32(),
+    scroll_depth: reader.u8(),
+    properties: reader.text(),
+  };
+  reader.end();
+  return row;
+}
+
+class RowReader {
+  private readonly buffer: Buffer;
+  private at = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  id(): string {
+    const start = this.take(16);
+    return this.buffer.toString('hex', start, start + 16);
+  }
+
+  ms(): number {
+    return Number(this.buffer.readBigInt64LE(this.take(8)));
+  }
+
+  u8(): number {
+    return this.buffer.readUInt8(this.take(1));
+  }
+
+  u16(): number {
+    return this.buffer.readUInt16LE(this.take(2));
+  }
+
+  u32(): number {
+    return this.buffer.readUInt32LE(this.take(4));
+  }
+
+  /** LEB128 length, then UTF-8. */
+  text(): string {
+    let length = 0;
+    let shift = 0;
+    let byte = 0x80;
+    while (byte >= 0x80) {
+      if (shift > 28) throw damaged('string length is not LEB128');
+      byte = this.u8();
+      length += (byte & 0x7f) * 2 ** shift;
+      shift += 7;
+    }
+    const start = this.take(length);
+    return this.buffer.toString('utf8', start, start + length);
+  }
+
+  end(): void {
+    if (this.at !== this.buffer.length) throw damaged('bytes after the last column');
+  }
+
+  private take(length: number): number {
+    const start = this.at;
+    if (start + length > this.buffer.length) throw damaged('row ends too early');
+    this.at = start + length;
+    return start;
+  }
+}
+
+function damaged(reason: string): AppError {
+  return new AppError('internal', `event row is damaged: ${reason}`);
+}

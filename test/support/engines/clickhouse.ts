@@ -1,0 +1,43 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Guard, type Guarded, untilServing } from '../guard.js';
+import { freePorts } from '../ports.js';
+
+/** Whether a ClickHouse answers under the URL. */
+export async function clickhouseAnswers(url: string): Promise<boolean> {
+  const answer = await fetch(`${url}/ping`, { signal: AbortSignal.timeout(2_000) }).catch(() => undefined);
+  return answer !== undefined && (await answer.text()) === 'Ok.\n';
+}
+
+/** A ClickHouse server that can be killed and started again on the same port and data. */
+export interface ClickhouseServer {
+  /** HTTP URL, user `default`, no password. */
+  readonly url: string;
+  process: Guarded;
+  /** Starts it again after it was ended. */
+  restart(): Promise<void>;
+}
+
+/** A ClickHouse of its own with an empty data directory. */
+export async function startClickhouse(guard: Guard): Promise<ClickhouseServer> {
+  const [httpPort, tcpPort] = await freePorts(2);
+  const directory = join(guard.directory, `clickhouse-${httpPort}`);
+  await mkdir(directory);
+  const script = fileURLToPath(new URL('./clickhouse-process.ts', import.meta.url));
+  const url = `http://127.0.0.1:${httpPort}`;
+  const launch = async () => {
+    const args = ['--import', 'tsx', script, directory, `${httpPort}`, `${tcpPort}`];
+    const server = guard.start('clickhouse', process.execPath, args, { stdin: 'pipe' });
+    await untilServing(server, 'ClickHouse to answer', () => clickhouseAnswers(url), 90_000);
+    return server;
+  };
+  const self: ClickhouseServer = {
+    url,
+    process: await launch(),
+    restart: async () => {
+      self.process = await launch();
+    },
+  };
+  return self;
+}

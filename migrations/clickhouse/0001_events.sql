@@ -5,14 +5,15 @@
 --   {{on_cluster}}     nothing               | ON CLUSTER '<name>'
 --   {{engine:E(args)}} E(args)               | ReplicatedE(<path>, <replica>, args)
 --   {{distributed:x}}  nothing               | CREATE TABLE x over all x_local, sharded by site_id
--- Columns and their order are those of src/events/columns.ts: rows arrive as RowBinary and are never re-encoded.
+-- Columns and their order are those of src/events/columns.ts: rows arrive as RowBinary (in which String and
+-- LowCardinality(String) are the same bytes) and are never re-encoded.
 -- Every statement can be run again, because ClickHouse has no transaction around a migration.
 
 CREATE TABLE IF NOT EXISTS {{table:events}} {{on_cluster}}
 (
     event_id        FixedString(16) CODEC(NONE),
-    timestamp       DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
-    received_at     DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
+    timestamp       DateTime64(3, 'UTC') CODEC(T64, ZSTD(1)),
+    received_at     DateTime64(3, 'UTC') CODEC(T64, ZSTD(1)),
     site_id         String CODEC(ZSTD(1)),
     kind            UInt8 CODEC(ZSTD(1)),
     event_type      LowCardinality(String) CODEC(ZSTD(1)),
@@ -20,7 +21,7 @@ CREATE TABLE IF NOT EXISTS {{table:events}} {{on_cluster}}
     session_id      String CODEC(ZSTD(1)),
     page_view_id    String CODEC(ZSTD(1)),
     page            String CODEC(ZSTD(1)),
-    hostname        LowCardinality(String) CODEC(ZSTD(1)),
+    hostname        String CODEC(ZSTD(1)),
     title           String CODEC(ZSTD(1)),
     referrer        String CODEC(ZSTD(1)),
     referrer_host   LowCardinality(String) CODEC(ZSTD(1)),
@@ -28,18 +29,18 @@ CREATE TABLE IF NOT EXISTS {{table:events}} {{on_cluster}}
     utm_source      LowCardinality(String) CODEC(ZSTD(1)),
     utm_medium      LowCardinality(String) CODEC(ZSTD(1)),
     utm_campaign    LowCardinality(String) CODEC(ZSTD(1)),
-    utm_term        LowCardinality(String) CODEC(ZSTD(1)),
-    utm_content     LowCardinality(String) CODEC(ZSTD(1)),
-    click_id_name   LowCardinality(String) CODEC(ZSTD(1)),
+    utm_term        String CODEC(ZSTD(1)),
+    utm_content     String CODEC(ZSTD(1)),
+    click_id_name   String CODEC(ZSTD(1)),
     click_id        String CODEC(ZSTD(1)),
     country_code    LowCardinality(String) CODEC(ZSTD(1)),
     region          LowCardinality(String) CODEC(ZSTD(1)),
     city            LowCardinality(String) CODEC(ZSTD(1)),
-    continent       LowCardinality(String) CODEC(ZSTD(1)),
+    continent       String CODEC(ZSTD(1)),
     browser         LowCardinality(String) CODEC(ZSTD(1)),
-    browser_version LowCardinality(String) CODEC(ZSTD(1)),
+    browser_version String CODEC(ZSTD(1)),
     os              LowCardinality(String) CODEC(ZSTD(1)),
-    os_version      LowCardinality(String) CODEC(ZSTD(1)),
+    os_version      String CODEC(ZSTD(1)),
     device          LowCardinality(String) CODEC(ZSTD(1)),
     screen_width    UInt16 CODEC(ZSTD(1)),
     screen_height   UInt16 CODEC(ZSTD(1)),
@@ -54,13 +55,13 @@ CREATE TABLE IF NOT EXISTS {{table:events}} {{on_cluster}}
 )
 ENGINE = {{engine:MergeTree}}
 PARTITION BY toYYYYMM(timestamp)
-ORDER BY (site_id, toDate(timestamp), event_type, visitor_id, timestamp)
+ORDER BY (site_id, toDate(timestamp), visitor_id, timestamp)
 SETTINGS non_replicated_deduplication_window = 1000;
 
 CREATE TABLE IF NOT EXISTS {{table:bot_events}} {{on_cluster}} AS {{table:events}}
 ENGINE = {{engine:MergeTree}}
 PARTITION BY toYYYYMM(timestamp)
-ORDER BY (site_id, toDate(timestamp), event_type, visitor_id, timestamp)
+ORDER BY (site_id, toDate(timestamp), visitor_id, timestamp)
 SETTINGS non_replicated_deduplication_window = 1000;
 
 CREATE TABLE IF NOT EXISTS {{table:ingest_books}} {{on_cluster}}

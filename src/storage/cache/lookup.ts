@@ -1,0 +1,105 @@
+import { LRUCache } from 'lru-cache';
+import { Counter, Gauge, type Registry } from 'prom-client';
+import { AppError } from '../../errors.js';
+import type { Telemetry } from '../../telemetry.js';
+
+export interface LookupOptions<V> {
+  /** Metric label. */
+  readonly name: string;
+  readonly maxEntries: number;
+  /** How long a value may be used without asking again. */
+  readonly ttlMs: number;
+  readonly load: (key: string) => Promise<V>;
+  readonly telemetry: Telemetry;
+  /** Keys that may be loading at the same time; default 1,000. */
+  readonly maxLoading?: number;
+}
+
+/** Values read through from a store and kept in this process for a short time. */
+export interface Lookup<V> {
+  /** @throws what `load` throws (not kept), or AppError `overloaded` when too many keys are being loaded */
+  get(key: string): Promise<V>;
+  /** Forgets a key at once, also when it is just being loaded. */
+  drop(key: string): void;
+}
+
+/** Creates a bounded read-through cache; simultaneous callers of one key share one load. */
+export function createLookup<V>(options: LookupOptions<V>): Lookup<V> {
+  const { load, name, maxLoading = 1_000 } = options;
+  const entries = new LRUCache<string, { readonly value: V }>({
+    max: options.maxEntries,
+    ttl: options.ttlMs,
+  });
+  const loading = new Map<string, Promise<V>>();
+  const loads = observe(options.telemetry.registry, name, () => entries.size);
+
+  const start = (key: string): Promise<V> => {
+    if (loading.size >= maxLoading) {
+      throw new AppError('overloaded', 'Too many look-ups at once', { retryAfterSeconds: 1 });
+    }
+    loads.inc();
+    const promise = load(key)
+      .then((value) => {
+        // Dropped meanwhile: what was read may be older than the notice.
+        if (loading.get(key) === promise) entries.set(key, { value });
+        return value;
+      })
+      .finally(() => {
+        if (loading.get(key) === promise) loading.delete(key);
+      });
+    loading.set(key, promise);
+    return promise;
+  };
+
+  return {
+    async get(key) {
+      const entry = entries.get(key);
+      return entry ? entry.value : (loading.get(key) ?? start(key));
+    },
+    drop(key) {
+      loading.delete(key);
+      entries.delete(key);
+    },
+  };
+}
+
+interface LookupMetrics {
+  readonly sizes: Map<string, () => number>;
+  readonly loads: Counter<'cache'>;
+}
+
+const known = new WeakMap<Registry, LookupMetrics>();
+
+/** Registers a cache's size and returns the counter of its loads. */
+export function observe(
+  registry: Registry,
+  name: string,
+  size: () => number,
+): { inc(amount?: number): void } {
+  const metrics = known.get(registry) ?? createMetrics(registry);
+  metrics.sizes.set(name, size);
+  const loads = metrics.loads.labels({ cache: name });
+  return { inc: (amount) => loads.inc(amount) };
+}
+
+function createMetrics(registry: Registry): LookupMetrics {
+  const sizes = new Map<string, () => number>();
+  new Gauge({
+    name: 'seentics_lookup_entries',
+    help: 'Entries of the in-process read-through caches.',
+    labelNames: ['cache'],
+    registers: [registry],
+    collect() {
+      for (const [cache, size] of sizes) this.set({ cache }, size());
+    },
+  });
+  const loads = new Counter({
+    name: 'seentics_lookup_loads_total',
+    help: 'Keys that a read-through cache had to ask its store for.',
+    labelNames: ['cache'],
+    registers: [registry],
+  });
+  const metrics = { sizes, loads };
+  known.set(registry, metrics);
+  return metrics;
+}

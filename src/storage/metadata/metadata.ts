@@ -1,0 +1,182 @@
+/**
+ * The metadata store: accounts, sessions, websites and what belongs to them. One adapter (Postgres, embedded or a server); the
+ * domain knows these interfaces only. All methods may throw AppError `storage_unavailable`, `timeout` or `overloaded`.
+ */
+export interface MetadataStore {
+  readonly users: UserStore;
+  readonly sessions: SessionStore;
+  readonly websites: WebsiteStore;
+  readonly goals: GoalStore;
+  readonly funnels: FunnelStore;
+  /** Throws when the server does not answer. */
+  ping(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface User {
+  readonly id: string;
+  readonly name: string;
+  /** As the account holder typed it, trimmed; compared without regard to case. */
+  readonly email: string;
+  /** argon2id (ours) or bcrypt (the original's); null for accounts without a password. */
+  readonly passwordHash: string | null;
+  readonly role: 'admin' | 'user';
+  readonly avatar: string;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+}
+
+export interface NewUser {
+  readonly id: string;
+  readonly name: string;
+  readonly email: string;
+  readonly passwordHash: string;
+}
+
+export interface UserStore {
+  /** Whether any account exists. */
+  exists(): Promise<boolean>;
+  findById(id: string): Promise<User | null>;
+  /** Where addresses differ in case only (a database of the original), the exact spelling wins, then the older account. */
+  findByEmail(email: string): Promise<User | null>;
+  /**
+   * Adds an account, atomically over all nodes: the first one becomes admin, further ones need `open`.
+   * @returns the account, or why there is none
+   */
+  register(user: NewUser, open: boolean): Promise<User | 'closed' | 'taken'>;
+  /** Replaces a hash only if it is still `previous`, so that an upgrade never undoes a password change. */
+  replacePasswordHash(id: string, previous: string, next: string): Promise<void>;
+}
+
+export interface NewSession {
+  readonly id: string;
+  readonly userId: string;
+  /** SHA-256 of the first refresh token. */
+  readonly tokenHash: Uint8Array;
+  readonly expiresAt: Date;
+}
+
+export interface SessionStore {
+  /** Opens a session with its first refresh token; expired sessions of the account go, and the oldest beyond `keep`. */
+  open(session: NewSession, keep: number): Promise<void>;
+  /**
+   * Exchanges an unused token of a live session for its successor, once.
+   * @returns the account, or null when the token is unknown, used, expired or its session revoked
+   */
+  rotate(tokenHash: Uint8Array, nextHash: Uint8Array, expiresAt: Date): Promise<User | null>;
+  /** Revokes the session of a token that has been used before; the session's id when this call revoked it. */
+  revokeReused(tokenHash: Uint8Array): Promise<string | null>;
+  revoke(sessionId: string, reason: string): Promise<void>;
+  /** The account of a session that is neither revoked nor expired. */
+  findAccount(sessionId: string): Promise<User | null>;
+}
+
+export interface WebsiteRecord {
+  readonly id: string;
+  readonly siteId: string;
+  readonly userId: string;
+  readonly name: string;
+  /** As stored; the original may have left a whole URL here. */
+  readonly url: string;
+  readonly trackingId: string;
+  readonly isActive: boolean;
+  readonly isVerified: boolean;
+  readonly automationEnabled: boolean;
+  readonly funnelEnabled: boolean;
+  readonly heatmapEnabled: boolean;
+  readonly heatmapIncludePatterns: string | null;
+  readonly heatmapExcludePatterns: string | null;
+  readonly replayEnabled: boolean;
+  readonly replaySamplingRate: number;
+  readonly replayIncludePatterns: string | null;
+  readonly replayExcludePatterns: string | null;
+  /** Whatever was saved; read it with `settingsFrom`. */
+  readonly settings: Readonly<Record<string, unknown>>;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+}
+
+export interface NewWebsite {
+  readonly id: string;
+  readonly siteId: string;
+  readonly userId: string;
+  readonly name: string;
+  readonly url: string;
+  readonly trackingId: string;
+}
+
+/** null: unchanged. */
+export interface WebsitePatch {
+  readonly name: string | null;
+  readonly url: string | null;
+  readonly isActive: boolean | null;
+  readonly automationEnabled: boolean | null;
+  readonly funnelEnabled: boolean | null;
+  readonly heatmapEnabled: boolean | null;
+  readonly heatmapIncludePatterns: string | null;
+  readonly heatmapExcludePatterns: string | null;
+  readonly replayEnabled: boolean | null;
+  readonly replaySamplingRate: number | null;
+  readonly replayIncludePatterns: string | null;
+  readonly replayExcludePatterns: string | null;
+  /** Keys that replace those stored. */
+  readonly settings: Readonly<Record<string, unknown>> | null;
+}
+
+export interface Membership {
+  readonly userId: string;
+  readonly role: string;
+}
+
+export interface WebsiteStore {
+  /** Stores the site and its owner's membership. */
+  create(website: NewWebsite): Promise<WebsiteRecord>;
+  /** Own sites and those the account is a member of, newest first. */
+  listFor(userId: string): Promise<WebsiteRecord[]>;
+  /** @param ids UUIDs or public site ids, lower case, well formed */
+  findMany(ids: readonly string[]): Promise<WebsiteRecord[]>;
+  update(id: string, patch: WebsitePatch): Promise<WebsiteRecord | null>;
+  /** Removes the site with goals, members and funnels, and notes that its data must be purged. False when there is none. */
+  delete(id: string): Promise<boolean>;
+  /** Public ids of deleted sites whose data is not proven gone, oldest first. */
+  pendingPurges(limit: number): Promise<string[]>;
+  markPurged(siteId: string): Promise<void>;
+  members(id: string): Promise<Membership[]>;
+}
+
+export interface ClickGoal {
+  readonly id: string;
+  readonly identifier: string;
+  readonly selector: string;
+}
+
+export interface GoalStore {
+  /** Goals of type `event` with a CSS selector: what the tracker watches for. */
+  withSelector(websiteId: string): Promise<ClickGoal[]>;
+}
+
+export interface FunnelRecord {
+  readonly id: string;
+  readonly siteId: string;
+  readonly name: string;
+  readonly description: string;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+  /** By ascending order. */
+  readonly steps: readonly FunnelStepRecord[];
+}
+
+export interface FunnelStepRecord {
+  readonly id: string;
+  readonly name: string;
+  readonly order: number;
+  readonly stepType: string;
+  readonly pagePath: string | null;
+  readonly eventType: string | null;
+  readonly matchType: string;
+}
+
+export interface FunnelStore {
+  /** Active funnels of a site, newest first, at most 200. */
+  active(siteId: string): Promise<FunnelRecord[]>;
+}

@@ -1,0 +1,48 @@
+import type { Telemetry } from '../../telemetry.js';
+import { runPostgresMigrations } from '../migrations.js';
+import { openPostgres, waitForPostgres } from '../postgres.js';
+import { createFunnelStore } from './funnels.js';
+import { createGoalStore } from './goals.js';
+import type { MetadataStore } from './metadata.js';
+import { createSessionStore } from './sessions.js';
+import { createUserStore } from './users.js';
+import { createWebsiteStore } from './websites.js';
+
+const MIGRATIONS = new URL('../../../migrations/postgres/meta/', import.meta.url);
+
+export interface MetadataOptions {
+  readonly url: string;
+  readonly maxConnections: number;
+  readonly minConnections: number;
+  readonly telemetry: Telemetry;
+  /** Ends the waiting for a server that is away. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Opens the metadata store: waits for the server ("waiting for Postgres at host:port …") and brings the schema up to date.
+ * @throws the server's error when waiting cannot help (wrong password, unknown database) or a migration fails
+ */
+export async function createMetadataStore(options: MetadataOptions): Promise<MetadataStore> {
+  const db = openPostgres({ ...options, name: 'metadata' });
+  try {
+    await waitForPostgres(db, options.url, options.telemetry.log, options.signal);
+    await runPostgresMigrations(db.pool, {
+      folder: MIGRATIONS,
+      table: 'seentics_meta_migrations',
+      log: options.telemetry.log,
+    });
+  } catch (error) {
+    await db.close();
+    throw error;
+  }
+  return {
+    users: createUserStore(db),
+    sessions: createSessionStore(db),
+    websites: createWebsiteStore(db),
+    goals: createGoalStore(db),
+    funnels: createFunnelStore(db),
+    ping: db.ping,
+    close: db.close,
+  };
+}

@@ -1,0 +1,76 @@
+import { type Database, type Row, sqlState } from '../postgres.js';
+import { date, text, textOrNull } from '../row.js';
+import type { User, UserStore } from './metadata.js';
+
+/** Columns of a user, for queries that alias the table `u`. */
+export const USER_COLUMNS =
+  'u.id, u.name, u.email, u.password_hash, u.role, u.avatar_url, u.created_at, u.updated_at';
+
+export function readUser(row: Row): User {
+  return {
+    id: text(row, 'id'),
+    name: text(row, 'name'),
+    email: text(row, 'email'),
+    passwordHash: textOrNull(row, 'password_hash'),
+    role: text(row, 'role') === 'admin' ? 'admin' : 'user',
+    avatar: textOrNull(row, 'avatar_url') ?? '',
+    createdAt: date(row, 'created_at'),
+    updatedAt: date(row, 'updated_at'),
+  };
+}
+
+const FIND_BY_EMAIL = `SELECT ${USER_COLUMNS} FROM users u WHERE lower(u.email) = lower($1)
+  ORDER BY (u.email = $1) DESC, u.created_at LIMIT 1`;
+
+export function createUserStore(db: Database): UserStore {
+  return {
+    async exists() {
+      const [row] = await db.query('SELECT EXISTS (SELECT 1 FROM users) AS found');
+      return row?.found === true;
+    },
+
+    async findById(id) {
+      const [row] = await db.query(`SELECT ${USER_COLUMNS} FROM users u WHERE u.id = $1`, [id]);
+      return row ? readUser(row) : null;
+    },
+
+    async findByEmail(email) {
+      const [row] = await db.query(FIND_BY_EMAIL, [email]);
+      return row ? readUser(row) : null;
+    },
+
+    async register(user, open) {
+      try {
+        return await db.transaction(async (tx) => {
+          // Registrations happen one after another, so that two first ones see each other.
+          await tx.query("SELECT pg_advisory_xact_lock(hashtextextended('seentics_registration', 0))");
+          const [state] = await tx.query(
+            `SELECT EXISTS (SELECT 1 FROM users) AS taken_instance,
+                    EXISTS (SELECT 1 FROM users WHERE lower(email) = lower($1)) AS taken_email`,
+            [user.email],
+          );
+          const first = state?.taken_instance === false;
+          if (!first && !open) return 'closed';
+          if (state?.taken_email !== false) return 'taken';
+          const [row] = await tx.query(
+            `INSERT INTO users AS u (id, name, email, password_hash, role, avatar_url)
+             VALUES ($1, $2, $3, $4, $5, '') RETURNING ${USER_COLUMNS}`,
+            [user.id, user.name, user.email, user.passwordHash, first ? 'admin' : 'user'],
+          );
+          if (!row) throw new Error('the inserted account did not come back');
+          return readUser(row);
+        });
+      } catch (error) {
+        if (sqlState(error) === '23505') return 'taken';
+        throw error;
+      }
+    },
+
+    async replacePasswordHash(id, previous, next) {
+      await db.query(
+        'UPDATE users SET password_hash = $3, updated_at = now() WHERE id = $1 AND password_hash = $2',
+        [id, previous, next],
+      );
+    },
+  };
+}

@@ -1,0 +1,162 @@
+import { describe, expect, it } from 'vitest';
+import { AppError } from '../errors.js';
+import type { SiteFrame, Source } from '../events/frame.js';
+import { StreamUnavailableError } from '../storage/stream/stream.js';
+import { silentTelemetry } from '../telemetry.js';
+import { createSiteBatcher, type SiteBatcherOptions } from './site-batcher.js';
+
+function frame(siteId: string, received = 1, source: Source = 'event', size = 100): SiteFrame {
+  return { siteId, source, received, rejected: 0, rowCount: received, rows: [new Uint8Array(size)] };
+}
+
+/** A stream whose publishes the test settles one by one. */
+class HeldStream {
+  readonly frames: SiteFrame[] = [];
+  readonly #held: { resolve: () => void; reject: (error: unknown) => void }[] = [];
+  readonly publish = (published: SiteFrame): Promise<void> => {
+    this.frames.push(published);
+    return new Promise((resolve, reject) => this.#held.push({ resolve, reject }));
+  };
+
+  settle(error?: Error): void {
+    for (const { resolve, reject } of this.#held.splice(0)) error === undefined ? resolve() : reject(error);
+  }
+}
+
+function batcher(options: Partial<SiteBatcherOptions> & Pick<SiteBatcherOptions, 'publish'>) {
+  return createSiteBatcher({ telemetry: silentTelemetry(), ...options });
+}
+
+const tick = () => new Promise((resolve) => setImmediate(resolve));
+const code = (error: unknown) => (error instanceof AppError ? error.code : String(error));
+
+describe('the site batcher', () => {
+  it('publishes at once when the site is idle, and resolves when the frame is durable', async () => {
+    const stream = new HeldStream();
+    const sites = batcher(stream);
+    let durable = false;
+    const delivered = sites.deliver(frame('a')).then(() => {
+      durable = true;
+    });
+    await tick();
+    expect(stream.frames).toHaveLength(1);
+    expect(durable).toBe(false);
+    stream.settle();
+    await delivered;
+  });
+
+  it('merges by source what comes while four publishes are on their way', async () => {
+    const stream = new HeldStream();
+    const sites = batcher(stream);
+    const delivered: Promise<void>[] = [];
+    for (let i = 0; i < 4; i++) {
+      delivered.push(sites.deliver(frame('a')));
+      await tick();
+    }
+    for (let i = 0; i < 10; i++)
+      delivered.push(sites.deliver(frame('a', 2, i % 2 === 0 ? 'event' : 'batch')));
+    await tick();
+    expect(stream.frames).toHaveLength(4);
+    stream.settle();
+    await tick();
+    expect(
+      stream.frames
+        .slice(4)
+        .map(({ source, received, rowCount, rows }) => [source, received, rowCount, rows.length]),
+    ).toEqual([
+      ['event', 10, 10, 5],
+      ['batch', 10, 10, 5],
+    ]);
+    stream.settle();
+    await Promise.all(delivered);
+  });
+
+  it('does not merge past the size of a frame', async () => {
+    const stream = new HeldStream();
+    const sites = batcher({ publish: stream.publish, mergeBytes: 1_000, publishesInFlight: 2 });
+    const delivered = Array.from({ length: 8 }, () => sites.deliver(frame('a', 1, 'event', 400)));
+    await tick();
+    expect(stream.frames.map(({ rowCount }) => rowCount)).toEqual([3, 3]);
+    stream.settle();
+    await tick();
+    stream.settle();
+    await Promise.all(delivered);
+  });
+
+  it('tells every merged request of a failure, as what the edge knows', async () => {
+    const stream = new HeldStream();
+    const sites = batcher(stream);
+    const outcomes = Promise.all(
+      Array.from({ length: 3 }, () => sites.deliver(frame('a')).catch((error: unknown) => code(error))),
+    );
+    await tick();
+    stream.settle(new StreamUnavailableError('away'));
+    expect(await outcomes).toEqual(['storage_unavailable', 'storage_unavailable', 'storage_unavailable']);
+    const next = sites.deliver(frame('a'));
+    await tick();
+    stream.settle();
+    await next;
+  });
+
+  it('refuses what does not fit into the mailbox of the site, and only there', async () => {
+    const stream = new HeldStream();
+    const sites = batcher({ publish: stream.publish, mailboxRequests: 3, publishesInFlight: 1 });
+    const first = sites.deliver(frame('noisy'));
+    await tick();
+    const waiting = Array.from({ length: 3 }, () => sites.deliver(frame('noisy')));
+    const refused = await sites.deliver(frame('noisy')).catch((error: unknown) => error);
+    expect(refused).toMatchObject({ code: 'overloaded', options: { retryAfterSeconds: 1 } });
+    const quiet = sites.deliver(frame('quiet'));
+    await tick();
+    expect(stream.frames.map(({ siteId }) => siteId)).toEqual(['noisy', 'quiet']);
+    stream.settle();
+    await Promise.all([first, quiet]);
+    stream.settle();
+    await Promise.all(waiting);
+  });
+
+  it('bounds the bytes of all sites together', async () => {
+    const stream = new HeldStream();
+    const sites = batcher({ publish: stream.publish, totalBytes: 1_000 });
+    const first = sites.deliver(frame('a', 1, 'event', 900));
+    expect(await sites.deliver(frame('b', 1, 'event', 900)).catch(code)).toBe('overloaded');
+    await tick();
+    stream.settle();
+    await first;
+    const second = sites.deliver(frame('b', 1, 'event', 900));
+    await tick();
+    stream.settle();
+    await second;
+  });
+
+  it('holds a site to its quota and says when to come back', async () => {
+    let now = 0;
+    const sites = batcher({ publish: async () => {}, quotaPerMinute: 60, now: () => now });
+    await sites.deliver(frame('a', 40));
+    await sites.deliver(frame('a', 20));
+    const refused = await sites.deliver(frame('a', 10)).catch((error: unknown) => error);
+    expect(refused).toMatchObject({ code: 'quota_exceeded', options: { retryAfterSeconds: 10 } });
+    await sites.deliver(frame('b', 60));
+    now = 10_000;
+    await sites.deliver(frame('a', 10));
+    now = 70_000;
+    await sites.deliver(frame('a', 1_000));
+    expect(await sites.deliver(frame('a', 1)).catch(code)).toBe('quota_exceeded');
+  });
+
+  it('lets what waits become durable when it stops, and refuses the rest at the deadline', async () => {
+    const stream = new HeldStream();
+    const sites = batcher({ publish: stream.publish, publishesInFlight: 1 });
+    const outcomes = Promise.all(
+      ['a', 'a'].map((site) => sites.deliver(frame(site)).then(() => 'durable', code)),
+    );
+    await tick();
+    const stopped = sites.stop(1_000);
+    stream.settle();
+    await tick();
+    stream.settle();
+    await stopped;
+    expect(await outcomes).toEqual(['durable', 'durable']);
+    expect(await sites.deliver(frame('a')).catch(code)).toBe('overloaded');
+  });
+});

@@ -19,11 +19,11 @@ export interface ClickhouseServer {
   restart(): Promise<void>;
 }
 
-/** A ClickHouse of its own with an empty data directory. */
-export async function startClickhouse(guard: Guard): Promise<ClickhouseServer> {
+/** A ClickHouse of its own with an empty data directory, or with one that another process has left. */
+export async function startClickhouse(guard: Guard, existing?: string): Promise<ClickhouseServer> {
   const [httpPort, tcpPort] = await freePorts(2);
-  const directory = join(guard.directory, `clickhouse-${httpPort}`);
-  await mkdir(directory);
+  const directory = existing ?? join(guard.directory, `clickhouse-${httpPort}`);
+  await mkdir(directory, { recursive: true });
   const script = fileURLToPath(new URL('./clickhouse-process.ts', import.meta.url));
   const url = `http://127.0.0.1:${httpPort}`;
   const launch = async () => {

@@ -1,0 +1,71 @@
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Api, type Site } from '../support/api.js';
+import { startClickhouse } from '../support/engines/clickhouse.js';
+import { Guard } from '../support/guard.js';
+import { Program } from '../support/program.js';
+import { until } from '../support/wait.js';
+import { storedByPage } from './counted.js';
+import { Load, tally } from './load.js';
+
+const rounds = 5;
+
+describe('embedded: everything in one program', () => {
+  let guard: Guard;
+  let program: Program;
+  let api: Api;
+  let site: Site;
+  let dataDir: string;
+
+  beforeAll(async () => {
+    guard = await Guard.start();
+    dataDir = join(guard.directory, 'data');
+    program = await Program.start(guard, { dataDir });
+    api = await Api.register(() => program.url);
+    site = await api.createSite('shop.example');
+  });
+
+  afterAll(async () => {
+    await program?.stop();
+    await guard?.stop();
+  });
+
+  const clickhouseChild = () =>
+    until(
+      async () => (await program.children()).find(({ command }) => command.includes('clickhouse-child')),
+      {
+        what: 'the ClickHouse child process',
+      },
+    );
+
+  test(`P1 P2 P3: kill -9 of the program and of its ClickHouse in turn, ${rounds} rounds under load: each accepted event counts once`, async () => {
+    const load = new Load({ url: () => program.url, site, seed: 20_254 });
+    load.start();
+    for (let round = 1; round <= rounds; round++) {
+      await load.progress(60);
+      await program.kill9();
+      await program.restart();
+
+      await load.progress(60);
+      const child = await clickhouseChild();
+      process.kill(child.pid, 'SIGKILL');
+      await load.progress(20);
+      await until(async () => (await clickhouseChild()).pid !== child.pid, {
+        what: 'a new ClickHouse child',
+      });
+    }
+    await load.progress(60);
+    await load.stop();
+    await until(async () => (await api.dashboard(site)).page_views >= load.accepted.size, {
+      what: `the dashboard to show ${load.accepted.size} page views`,
+      timeoutMs: 60_000,
+      everyMs: 250,
+    }).catch(() => {}); // The comparison below says more than a time-out.
+    const { page_views: shown } = await api.dashboard(site);
+    await program.stop();
+    const store = await startClickhouse(guard, join(dataDir, 'clickhouse/store'));
+    const stored = await storedByPage(store.url, 'seentics', site.siteId);
+    expect(tally(load.accepted, stored)).toEqual({ missing: [], twice: [], unknown: [] });
+    expect(shown).toBe(load.accepted.size);
+  }, 300_000);
+});

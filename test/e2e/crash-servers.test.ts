@@ -1,0 +1,130 @@
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { Api, type Site } from '../support/api.js';
+import { type ClickhouseServer, startClickhouse } from '../support/engines/clickhouse.js';
+import { type NatsServer, startNats } from '../support/engines/nats.js';
+import { freshName, freshPostgres } from '../support/fresh.js';
+import { Guard } from '../support/guard.js';
+import { Program } from '../support/program.js';
+import { pause, until } from '../support/wait.js';
+import { storedByPage } from './counted.js';
+import { Load, tally } from './load.js';
+
+const rounds = 5;
+/** How long a server is away in the tests of an outage. */
+const outageMs = Number(process.env.OUTAGE_SECONDS ?? 10) * 1_000;
+
+describe('on servers: Postgres, Redis, NATS, ClickHouse', () => {
+  const clickhouseDatabase = 'crash';
+  let guard: Guard;
+  let nats: NatsServer;
+  let clickhouse: ClickhouseServer;
+  let postgres: Awaited<ReturnType<typeof freshPostgres>>;
+  let program: Program;
+  let api: Api;
+  let sites = 0;
+
+  beforeAll(async () => {
+    guard = await Guard.start();
+    const { programs, redis } = inject('servers');
+    [nats, clickhouse, postgres] = await Promise.all([
+      startNats(guard, programs.nats),
+      startClickhouse(guard),
+      freshPostgres(),
+    ]);
+    program = await Program.start(guard, {
+      dataDir: join(guard.directory, 'data'),
+      env: {
+        DATABASE_URL: postgres.url,
+        REDIS_URL: redis,
+        REDIS_PREFIX: `${freshName('crash')}:`,
+        NATS_URL: nats.url,
+        CLICKHOUSE_URL: clickhouse.url,
+        CLICKHOUSE_DB: clickhouseDatabase,
+      },
+    });
+    api = await Api.register(() => program.url);
+  });
+
+  afterAll(async () => {
+    await program?.stop();
+    await guard?.stop();
+    await postgres?.drop();
+  });
+
+  const newLoad = async (seed: number): Promise<{ site: Site; load: Load }> => {
+    const site = await api.createSite(`shop-${++sites}.example`);
+    return { site, load: new Load({ url: () => program.url, site, seed }) };
+  };
+
+  /** Every accepted event is on the dashboard and in the store, and in the store once. */
+  const expectEachOnce = async (site: Site, load: Load) => {
+    await until(async () => (await api.dashboard(site)).page_views >= load.accepted.size, {
+      what: `the dashboard to show ${load.accepted.size} page views`,
+      timeoutMs: 60_000,
+      everyMs: 250,
+    }).catch(() => {}); // The comparison below says more than a time-out.
+    const stored = await storedByPage(clickhouse.url, clickhouseDatabase, site.siteId);
+    expect(tally(load.accepted, stored)).toEqual({ missing: [], twice: [], unknown: [] });
+    expect((await api.dashboard(site)).page_views).toBe(load.accepted.size);
+  };
+
+  test(`P1 P2 P3: kill -9 of program, NATS and ClickHouse in turn, ${rounds} rounds under load: each accepted event counts once`, async () => {
+    const { site, load } = await newLoad(20_251);
+    load.start();
+    for (let round = 1; round <= rounds; round++) {
+      await load.progress(60);
+      await program.kill9();
+      await program.restart();
+
+      await load.progress(60);
+      await nats.process.end('SIGKILL');
+      await load.progress(20);
+      await nats.restart();
+
+      await load.progress(60);
+      await clickhouse.process.end('SIGKILL');
+      await load.progress(20);
+      await clickhouse.restart();
+    }
+    await load.progress(60);
+    await Promise.all([nats.process.end('SIGKILL'), clickhouse.process.end('SIGKILL'), program.kill9()]);
+    await Promise.all([nats.restart(), clickhouse.restart()]);
+    await program.restart();
+    await load.progress(60);
+    await load.stop();
+    await expectEachOnce(site, load);
+  }, 400_000);
+
+  test(`P1 P2: ClickHouse away for ${outageMs / 1_000} s costs nothing but delay`, async () => {
+    const { site, load } = await newLoad(20_252);
+    load.start();
+    await load.progress(30);
+    await clickhouse.process.end('SIGTERM');
+    const before = load.answered;
+    await pause(outageMs);
+    expect(load.answered).toBeGreaterThan(before);
+    await clickhouse.restart();
+    await load.progress(30);
+    await load.stop();
+    expect(load.repeatedAfterFailure).toBe(0);
+    await expectEachOnce(site, load);
+  }, 150_000);
+
+  test(`P1 P2: NATS away for ${outageMs / 1_000} s costs nothing but delay, and the disk spool survives kill -9`, async () => {
+    const { site, load } = await newLoad(20_253);
+    load.start();
+    await load.progress(30);
+    await nats.process.end('SIGTERM');
+    const before = load.answered;
+    await pause(outageMs);
+    expect(load.answered).toBeGreaterThan(before);
+    expect(load.repeatedAfterFailure).toBe(0);
+    await program.kill9(); // What was accepted meanwhile is in the spool of this node and nowhere else.
+    await nats.restart();
+    await program.restart();
+    await load.progress(30);
+    await load.stop();
+    await expectEachOnce(site, load);
+  }, 150_000);
+});

@@ -1,0 +1,97 @@
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Api, type Site } from '../support/api.js';
+import { Guard } from '../support/guard.js';
+import { survivors } from '../support/process-tree.js';
+import { Program } from '../support/program.js';
+import { until } from '../support/wait.js';
+
+const event = (name: string, more: object = {}) => ({
+  event_type: 'pageview',
+  visitor_id: 'visitor-1',
+  session_id: 'session-1',
+  page: `/${name}`,
+  page_view_id: name,
+  user_agent:
+    'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36',
+  timestamp: new Date().toISOString(),
+  ...more,
+});
+
+describe('the life of the program with nothing but a folder', () => {
+  let guard: Guard;
+  let program: Program;
+  let api: Api;
+  let site: Site;
+
+  beforeAll(async () => {
+    guard = await Guard.start();
+    program = await Program.start(guard, { dataDir: join(guard.directory, 'data') });
+  });
+
+  afterAll(async () => {
+    await program?.stop();
+    await guard?.stop();
+  });
+
+  const send = async (path: string, body: unknown) => {
+    const answer = await fetch(`${program.url}/api/v1/analytics/${path}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', origin: 'https://shop.example' },
+      body: JSON.stringify(body),
+    });
+    await answer.arrayBuffer();
+    return answer.status;
+  };
+
+  const pageViewsBecome = async (count: number) => {
+    await until(async () => (await api.dashboard(site)).page_views >= count, { what: `${count} page views` });
+    expect((await api.dashboard(site)).page_views).toBe(count);
+  };
+
+  test('the start says what there is to know in at most ten lines', async () => {
+    const lines = (await program.log()).split('\n').filter((line) => line !== '');
+    expect(lines.length).toBeGreaterThan(0);
+    expect(lines.length).toBeLessThanOrEqual(10);
+  });
+
+  test('P4: a batch with one malformed event stores the others', async () => {
+    api = await Api.register(() => program.url);
+    site = await api.createSite('shop.example');
+    const events = [event('one'), event('two', { visitor_id: 7, page: { not: 'a text' } }), event('three')];
+    expect(await send('batch', { siteId: site.siteId, domain: 'shop.example', events })).toBe(201);
+    await pageViewsBecome(2);
+  });
+
+  test('P1: SIGTERM drains and ends within 5 s with no child left, and the next start finds all data', async () => {
+    expect(await send('event', { website_id: site.id, ...event('four') })).toBe(201);
+    expect(await program.stop()).toBeLessThan(5_000);
+    expect(program.exitCode).toBe(0);
+    expect(await survivors(program.lastChildren)).toEqual([]);
+    await program.restart();
+    api = await Api.login(() => program.url);
+    await pageViewsBecome(3);
+  });
+
+  test('Ctrl-C ends it likewise', async () => {
+    expect(await program.stop('SIGINT')).toBeLessThan(5_000);
+    expect(await survivors(program.lastChildren)).toEqual([]);
+    await program.restart();
+  });
+
+  test('P1: after kill -9 no orphan stays or blocks the next start, which finds all data', async () => {
+    expect(await send('event', { website_id: site.id, ...event('five') })).toBe(201);
+    await program.kill9();
+    await program.restart();
+    await until(async () => (await survivors(program.lastChildren)).length === 0, {
+      what: "the killed program's children to be gone",
+      timeoutMs: 10_000,
+    });
+    await pageViewsBecome(4);
+  });
+
+  test('a warm start is healthy within 8 s', async () => {
+    await program.stop();
+    expect(await program.restart()).toBeLessThan(8_000);
+  });
+});

@@ -79,10 +79,9 @@ export function createSiteBatcher(options: SiteBatcherOptions): SiteBatcher {
           if (error === undefined) resolve();
           else reject(error);
         };
-        if (bytesHeld + bytes > totalBytes) return reject(overloaded('the server has too much waiting'));
+        if (bytesHeld + bytes > totalBytes) return reject(SERVER_FULL);
         bytesHeld += bytes;
-        if (!actors.tell(frame.siteId, { frame, bytes, settle }))
-          settle(overloaded('too many requests of this website are waiting'));
+        if (!actors.tell(frame.siteId, { frame, bytes, settle })) settle(SITE_FULL);
       });
     },
     async stop(deadlineMs) {
@@ -90,6 +89,10 @@ export function createSiteBatcher(options: SiteBatcherOptions): SiteBatcher {
     },
   };
 }
+
+/** Made once: refusing must stay cheap when there is most to refuse, and a stack trace a refusal is not. */
+const SERVER_FULL = overloaded('the server has too much waiting');
+const SITE_FULL = overloaded('too many requests of this website are waiting');
 
 function overloaded(message: string): AppError {
   return new AppError('overloaded', message, { retryAfterSeconds: 1 });

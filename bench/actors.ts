@@ -1,0 +1,153 @@
+/**
+ * What the actor runtime costs: a `tell` in the hot path, memory that 100,000 sites seen once leave behind, the stall while they are
+ * passivated, and what a noisy site costs a quiet one.
+ */
+import { performance } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ActorGroup } from '../src/actors/runtime/group.js';
+import { createSiteBatcher } from '../src/actors/site-batcher.js';
+import type { SiteFrame } from '../src/events/frame.js';
+import { silentTelemetry } from '../src/telemetry.js';
+
+export interface ActorsBenchResult {
+  /** Mean cost of a tell, its handling included. */
+  readonly nsPerTell: number;
+  /** Resident memory that 100,000 sites added while alive and after passivation, MB. */
+  readonly aliveMb: number;
+  readonly leftMb: number;
+  /** Longest stall of the event loop while they were passivated, ms. */
+  readonly passivationStallMs: number;
+  /** p99 of a quiet site's `deliver`, alone and beside a site at full blast, ms. */
+  readonly quietP99Ms: number;
+  readonly besideNoisyP99Ms: number;
+}
+
+const SITES = 100_000;
+const siteId = (i: number) => `5f5e1000${i.toString(16).padStart(16, '0')}`;
+
+function frame(site: string): SiteFrame {
+  return {
+    siteId: site,
+    source: 'event',
+    received: 1,
+    rejected: 0,
+    rowCount: 1,
+    rows: [new Uint8Array(300)],
+  };
+}
+
+/** Runs all parts (about 10 s) and prints one line a figure. */
+export async function runActorsBench(
+  print: (line: string) => void = console.log,
+): Promise<ActorsBenchResult> {
+  const nsPerTell = await tellCost();
+  print(`tell, handling included      ${nsPerTell.toFixed(0)} ns`);
+  const { aliveMb, leftMb, stallMs } = await sitesSeenOnce();
+  print(
+    `100,000 sites seen once      ${aliveMb.toFixed(0)} MB alive, ${leftMb.toFixed(0)} MB left after passivation`,
+  );
+  print(`longest stall of the sweep   ${stallMs.toFixed(1)} ms`);
+  const quietP99Ms = await quietSite(false);
+  const besideNoisyP99Ms = await quietSite(true);
+  print(
+    `deliver, p99 of a quiet site ${quietP99Ms.toFixed(2)} ms alone, ${besideNoisyP99Ms.toFixed(2)} ms beside a noisy one`,
+  );
+  return { nsPerTell, aliveMb, leftMb, passivationStallMs: stallMs, quietP99Ms, besideNoisyP99Ms };
+}
+
+async function tellCost(): Promise<number> {
+  let handled = 0;
+  const actors = new ActorGroup<string, SiteFrame>({
+    name: 'bench_tell',
+    create: () => ({
+      receive: () => {
+        handled++;
+      },
+    }),
+    mailbox: { messages: 1_000 },
+    telemetry: silentTelemetry(),
+  });
+  const sites = Array.from({ length: 1_000 }, (_, i) => siteId(i));
+  const message = frame('x');
+  const run = async (tells: number) => {
+    const start = performance.now();
+    for (let sent = 0; sent < tells; ) {
+      for (const site of sites) for (let i = 0; i < 10; i++) actors.tell(site, message);
+      sent += sites.length * 10;
+      while (actors.waiting > 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+    return ((performance.now() - start) * 1e6) / tells;
+  };
+  await run(500_000);
+  const ns = await run(3_000_000);
+  if (handled !== 3_500_000) throw new Error(`${handled} messages were handled`);
+  await actors.stop(1_000);
+  return ns;
+}
+
+async function sitesSeenOnce(): Promise<{ aliveMb: number; leftMb: number; stallMs: number }> {
+  const idleMs = 2_000;
+  const telemetry = silentTelemetry();
+  const sites = createSiteBatcher({ publish: async () => {}, telemetry, idleMs });
+  await sites.deliver(frame(siteId(SITES)));
+  const alive = async () =>
+    /seentics_actors_alive\{group="site"\} (\d+)/.exec(await telemetry.registry.metrics())?.[1];
+  const before = await memoryMb();
+  for (let i = 0; i < SITES; i += 1_000)
+    await Promise.all(Array.from({ length: 1_000 }, (_, k) => sites.deliver(frame(siteId(i + k)))));
+  const aliveMb = (await memoryMb()) - before;
+  const stall = watchStalls();
+  for (let left = await alive(); left !== '0'; left = await alive()) await sleep(50);
+  const stallMs = stall();
+  const leftMb = (await memoryMb()) - before;
+  await sites.stop(1_000);
+  return { aliveMb, leftMb, stallMs };
+}
+
+async function quietSite(noisy: boolean): Promise<number> {
+  const publish = () => sleep(2);
+  const sites = createSiteBatcher({ publish, telemetry: silentTelemetry() });
+  let running = true;
+  const blast = async () => {
+    while (running) {
+      const requests = Array.from({ length: 500 }, () => sites.deliver(frame(siteId(1))).catch(() => {}));
+      await Promise.race([Promise.all(requests), new Promise((resolve) => setImmediate(resolve))]);
+    }
+  };
+  const noise = noisy ? blast() : Promise.resolve();
+  const times: number[] = [];
+  for (let i = 0; i < 600; i++) {
+    const start = performance.now();
+    await sites.deliver(frame(siteId(2)));
+    times.push(performance.now() - start);
+  }
+  running = false;
+  await noise;
+  await sites.stop(1_000);
+  times.sort((a, b) => a - b);
+  return times[Math.floor(times.length * 0.99)] ?? 0;
+}
+
+/** Resident memory where garbage can be collected on demand (`--expose-gc`), else the heap in use. */
+async function memoryMb(): Promise<number> {
+  for (let i = 0; i < 3; i++) {
+    globalThis.gc?.();
+    await sleep(50);
+  }
+  const { rss, heapUsed, external } = process.memoryUsage();
+  return (globalThis.gc === undefined ? heapUsed + external : rss) / 1024 / 1024;
+}
+
+function watchStalls(): () => number {
+  let last = performance.now();
+  let longest = 0;
+  const timer = setInterval(() => {
+    const now = performance.now();
+    longest = Math.max(longest, now - last - 1);
+    last = now;
+  }, 1);
+  return () => {
+    clearInterval(timer);
+    return longest;
+  };
+}

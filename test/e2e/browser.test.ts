@@ -1,5 +1,3 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
 import Type, { type Static, type TSchema } from 'typebox';
@@ -33,7 +31,6 @@ describe('from a page view in a real browser to a number on the dashboard', () =
   let site: Site;
   let gate: Gate;
   let pages: Awaited<ReturnType<typeof servePages>>;
-  let profile: string;
   let context: BrowserContext;
   let browser: Browser | null;
 
@@ -48,8 +45,7 @@ describe('from a page view in a real browser to a number on the dashboard', () =
       apiHost: 'http://api.example',
       linkTo: `${shop}/landing?utm_source=Newsletter&utm_medium=email&utm_campaign=spring`,
     });
-    profile = await mkdtemp(join(tmpdir(), 'seentics-chromium-'));
-    context = await chromium.launchPersistentContext(profile, {
+    context = await chromium.launchPersistentContext(join(guard.directory, 'profile'), {
       executablePath: inject('servers').chromium,
       userAgent,
       args: [
@@ -71,7 +67,6 @@ describe('from a page view in a real browser to a number on the dashboard', () =
     await Promise.all([gate?.close(), pages?.close()]);
     await program?.stop();
     await guard?.stop();
-    if (profile) await rm(profile, { recursive: true, force: true });
   });
 
   const read = <Schema extends TSchema>(schema: Schema, name: string, query = ''): Promise<Static<Schema>> =>

@@ -1,0 +1,120 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type ClickHouseClient, ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/client';
+import type { Logger } from '../telemetry.js';
+
+export interface ClickhouseOptions {
+  /** `http(s)://user:password@host:port/database`; credentials and database are optional. */
+  readonly url: string;
+  /** Wins over the URL's; default `default`. Letters, digits and underscores. */
+  readonly database?: string;
+  /** Further request headers, e.g. the key of the embedded engine. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Name of a ClickHouse cluster: tables are replicated and sharded over it. */
+  readonly cluster?: string;
+  /** Upper limit of open sockets; default 16. */
+  readonly maxConnections?: number;
+  /** Compress what is sent and received; default: only when the server is not on this machine. */
+  readonly compression?: boolean;
+  /** A request without an answer ends after this time; default 60,000. Requests with a deadline of their own end earlier. */
+  readonly requestTimeoutMs?: number;
+}
+
+/** A client of one database, and what is needed to speak of it. */
+export interface Clickhouse {
+  readonly client: ClickHouseClient;
+  readonly database: string;
+  readonly cluster: string | undefined;
+  /** `host:port`, for log lines. */
+  readonly address: string;
+  readonly compression: boolean;
+  /** Throws when the server does not answer. */
+  ping(): Promise<void>;
+  close(): Promise<void>;
+}
+
+const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/;
+
+/**
+ * Opens a client; connects at the first request.
+ * @throws Error when the URL, the database or the cluster has no usable form
+ */
+export function openClickhouse(options: ClickhouseOptions): Clickhouse {
+  const url = new URL(options.url);
+  const database =
+    options.database ?? (decodeURIComponent(url.pathname.replace(/^\/+|\/+$/g, '')) || 'default');
+  for (const name of [database, ...(options.cluster === undefined ? [] : [options.cluster])])
+    if (!IDENTIFIER.test(name)) throw new Error(`not a ClickHouse identifier: ${JSON.stringify(name)}`);
+  const local = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname);
+  const compression = options.compression ?? !local;
+  const client = createClient({
+    url: `${url.protocol}//${url.host}`,
+    username: decodeURIComponent(url.username) || 'default',
+    password: decodeURIComponent(url.password),
+    database,
+    application: 'seentics',
+    http_headers: { ...options.headers },
+    max_open_connections: options.maxConnections ?? 16,
+    request_timeout: options.requestTimeoutMs ?? 60_000,
+    compression: { request: false, response: compression },
+    // Below the shortest keep-alive of any supported server (3 s before 23.11), so that no request meets a socket being closed.
+    keep_alive: { enabled: true, idle_socket_ttl: 2_500, eagerly_destroy_stale_sockets: true },
+    log: { level: ClickHouseLogLevel.OFF },
+  });
+  return {
+    client,
+    database,
+    cluster: options.cluster,
+    address: `${url.hostname}:${url.port || (url.protocol === 'https:' ? '443' : '80')}`,
+    compression,
+    async ping() {
+      const answer = await client.ping({ select: true, abort_signal: AbortSignal.timeout(5_000) });
+      if (!answer.success) throw answer.error;
+    },
+    close: () => client.close(),
+  };
+}
+
+/**
+ * Waits until the server answers queries; says so once and then every 15 s.
+ * @throws ClickHouseError when the server answers and waiting cannot help (wrong password), or the abort reason
+ */
+export async function waitForClickhouse(
+  { client, address }: Pick<Clickhouse, 'client' | 'address'>,
+  log: Logger,
+  signal?: AbortSignal,
+): Promise<void> {
+  let saidAt = Number.NEGATIVE_INFINITY;
+  for (let attempt = 0; ; attempt++) {
+    signal?.throwIfAborted();
+    try {
+      // Not in the product's database, which may not exist yet.
+      await client.command({
+        query: 'SELECT 1',
+        http_headers: { 'X-ClickHouse-Database': 'system' },
+        abort_signal: AbortSignal.timeout(5_000),
+      });
+      if (attempt > 0) log.info(`ClickHouse at ${address} answers`);
+      return;
+    } catch (error) {
+      if (error instanceof ClickHouseError && AUTHENTICATION_CODES.has(error.code)) throw error;
+      if (Date.now() - saidAt >= 15_000) {
+        saidAt = Date.now();
+        log.warn({ reason: reasonOf(error) }, `waiting for ClickHouse at ${address} …`);
+      }
+    }
+    await sleep(Math.min(200 * 2 ** attempt, 2_000), undefined, signal ? { signal } : {});
+  }
+}
+
+/** UNKNOWN_USER, WRONG_PASSWORD, REQUIRED_PASSWORD, ACCESS_DENIED, AUTHENTICATION_FAILED. */
+const AUTHENTICATION_CODES = new Set(['192', '193', '194', '497', '516']);
+
+/** The first line of a failure, for logs and error messages. */
+export function reasonOf(error: unknown): string {
+  if (error instanceof AggregateError) return reasonOf(error.errors[0]);
+  if (error instanceof ClickHouseError)
+    return `${error.type ?? 'ClickHouse error'} (${error.code}): ${firstLine(error)}`;
+  return error instanceof Error ? firstLine(error) : String(error);
+}
+
+const firstLine = (error: Error): string => (error.message.split('\n')[0] ?? '').slice(0, 300);

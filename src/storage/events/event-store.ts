@@ -10,6 +10,7 @@ export interface EventStore {
   migrate(): Promise<void>;
   /**
    * Inserts one block of rows, all or nothing. The same token again is a no-op, so a block whose answer was lost is sent again.
+   * A block has at most 1,000,000 rows and should stay below 256 MB (it is held in memory as one by the server).
    * @param deadline ms since epoch after which the insert must not take effect any more (lease fencing)
    * @throws StoreUnavailableError try the same block again later
    * @throws RowsRefusedError the store will never take this block as it is: halve it
@@ -19,7 +20,10 @@ export interface EventStore {
   addToBooks(entries: readonly BookEntry[], token: string): Promise<void>;
   /** Keeps refused rows with reason and original bytes. Same token rule as rows. */
   quarantine(entries: readonly QuarantinedRow[], token: string): Promise<void>;
-  /** Which of these ids are stored already, in `events` or `bot_events`? Answers lower-case hex ids. */
+  /**
+   * Which of these ids are stored already for their site, in `events` or `bot_events`? Answers lower-case hex ids. An id that is asked
+   * for several sites in one call is answered when one of them has it.
+   */
   existingIds(candidates: readonly IdCandidates[]): Promise<Set<string>>;
   /**
    * Ids of the rows received at or after `since` (ms), of sites of this partition; null when there are more than `limit`.
@@ -33,8 +37,15 @@ export interface EventStore {
   ): Promise<Uint8Array[] | null>;
   /** The ingestion books of a site in [from, to), by source. */
   books(siteId: string, from: number, to: number): Promise<BookTotals[]>;
+  /** Newest first. `before`: id of the last row of the page before (a row that is gone meanwhile starts over). */
   listQuarantine(siteId: string, limit: number, before?: string): Promise<StoredQuarantinedRow[]>;
+  /** Removes rows from the quarantine and answers those that were there. */
   takeQuarantined(siteId: string, ids: readonly string[]): Promise<StoredQuarantinedRow[]>;
+  /**
+   * Removes everything that is stored of a site, from every table with a `site_id`. Rows that are inserted meanwhile may stay:
+   * close the site and let the writers run dry first.
+   */
+  deleteSite(siteId: string): Promise<void>;
   /** Throws when the store does not answer. */
   ping(): Promise<void>;
   close(): Promise<void>;
@@ -44,6 +55,12 @@ export interface IdCandidates {
   readonly siteId: string;
   /** 16 raw bytes each. */
   readonly ids: readonly Uint8Array[];
+  /**
+   * When the caller knows the `timestamp` that a stored copy would have (rows without the `lookup` flag): the earliest and the latest
+   * of them, ms since epoch, both inclusive. The look-up then reads days instead of the site's whole history.
+   */
+  readonly from?: number;
+  readonly to?: number;
 }
 
 /** received = stored + duplicate + bot + rejected + quarantined, for each site, source and hour of receipt. */

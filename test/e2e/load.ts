@@ -17,7 +17,7 @@ export interface LoadOptions {
   readonly seed: number;
   /** Requests under way at most. Default 6. */
   readonly senders?: number;
-  /** Pause of a sender after each answer, ms. Default 30. */
+  /** Pause of a sender after each answer, ms. Default 60: the limit is 10,000 requests a minute. */
   readonly pauseMs?: number;
 }
 
@@ -74,7 +74,7 @@ export class Load {
       await this.#deliver(request);
       for (const marker of request.markers) this.accepted.add(marker);
       if (this.answered % 10 === 0) await this.#deliver(request);
-      await pause(this.#options.pauseMs ?? 30);
+      await pause(this.#options.pauseMs ?? 60);
     }
   }
 

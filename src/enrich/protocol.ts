@@ -1,25 +1,18 @@
 /**
- * What crosses the thread boundary between the edge and the enrichment pool. One task is a micro-batch of requests: all bodies in one
- * transferred buffer, all rows back in one transferred buffer, so the cost of a hop is shared.
+ * What crosses the thread boundary between the edge and the enrichment pool. One task is a micro-batch of requests: everything in one
+ * transferred buffer, all rows and outcomes back in one transferred buffer (wire.ts), so the cost of a hop is shared and nothing is
+ * cloned.
  */
 import type { ErrorCode } from '../errors.js';
 import type { Source } from '../events/frame.js';
 
-export interface EnrichTask {
-  /** All request bodies, concatenated (already inflated). Transferred. */
-  readonly bodies: ArrayBuffer;
-  readonly requests: readonly EnrichRequest[];
-  /** The sites the requests refer to by index. */
-  readonly sites: readonly EnrichSite[];
-}
-
 export interface EnrichRequest {
   /** `event`: one object. `batch`: `{siteId, domain, events}`. */
   readonly source: Extract<Source, 'event' | 'batch'>;
-  readonly offset: number;
-  readonly length: number;
-  /** Index into `sites`, found by a cheap scan of the body; the worker checks it against the parsed body. */
-  readonly site: number;
+  /** The body, already inflated. */
+  readonly body: Uint8Array;
+  /** The site that a cheap scan of the body found; the worker checks it against the parsed body. null: none found. */
+  readonly site: EnrichSite | null;
   /** Client address after the trusted-proxy rule. Used for geo and then dropped; never stored. */
   readonly address: string;
   readonly userAgent: string;
@@ -41,23 +34,23 @@ export interface EnrichSite {
 }
 
 export interface EnrichResult {
-  /** All rows of all requests as `row` records of events/frame.ts, concatenated. Transferred. */
-  readonly rows: ArrayBuffer;
   /** One a request, in order. */
   readonly outcomes: readonly EnrichOutcome[];
+  /** Geo look-ups have stopped in a worker for this reason; null otherwise. */
+  readonly geoFailure: string | null;
 }
 
 export type EnrichOutcome =
   | {
       readonly outcome: 'rows';
-      readonly offset: number;
-      readonly length: number;
+      /** `row` records of events/frame.ts; a view into the task's result. */
+      readonly rows: Uint8Array;
       readonly rowCount: number;
       readonly received: number;
       /** Events that can never be stored, by index in the request; at most 10 are listed, `rejected` counts all. */
       readonly rejected: number;
       readonly errors: readonly RejectedEvent[];
-      /** First event's id as UUID text, and its visitor and session: the answer of the single-event route. */
+      /** Of the single-event route: the event's id as UUID text, and its visitor and session; '' otherwise. */
       readonly eventId: string;
       readonly visitorId: string;
       readonly sessionId: string;
@@ -87,3 +80,13 @@ export type RejectionCode =
   | 'stale'
   | 'properties_too_large'
   | 'batch_too_large';
+
+/** Most events of a batch that are taken; the rest is rejected. */
+export const BATCH_LIMIT = 1000;
+
+/** What a worker is started with. */
+export interface EnrichWorkerOptions {
+  readonly geo: readonly SharedArrayBuffer[];
+  /** Loopback hosts may not send for every site. */
+  readonly production: boolean;
+}

@@ -1,0 +1,60 @@
+/** Client clocks: RFC 3339 in, milliseconds out, and what becomes of clocks that are wrong. */
+
+/** A clock this much ahead is taken for skew; more is replaced by the server's time. */
+export const FUTURE_LIMIT_MS = 60_000;
+/** Older events are refused as stale. */
+export const PAST_LIMIT_MS = 30 * 86_400_000;
+
+const RFC3339 =
+  /^(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9})\d*)?(?:[Zz]|([+-])(\d{2}):?(\d{2}))$/;
+
+const DAYS = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+
+/**
+ * Milliseconds since epoch of an RFC 3339 date-time (also with a space for `T`, and fractions of any length); NaN when it is none.
+ */
+export function parseTimestamp(text: string): number {
+  const match = RFC3339.exec(text);
+  if (match === null) return Number.NaN;
+  const year = Number(match[1]);
+  const month = Number(match[2]);
+  const day = Number(match[3]);
+  const hour = Number(match[4]);
+  const minute = Number(match[5]);
+  const second = Number(match[6]);
+  const inRange = month >= 1 && month <= 12 && day >= 1 && hour <= 23 && minute <= 59 && second <= 60;
+  if (!inRange || day > (DAYS[month - 1] ?? 0) || (month === 2 && day === 29 && !isLeap(year)))
+    return Number.NaN;
+  const fraction = match[7] === undefined ? 0 : Number(match[7].padEnd(3, '0').slice(0, 3));
+  const utc = utcMs(year, month, day) + ((hour * 60 + minute) * 60 + second) * 1000 + fraction;
+  if (match[8] === undefined) return utc;
+  const offset = (Number(match[9]) * 60 + Number(match[10])) * 60_000;
+  return match[8] === '+' ? utc - offset : utc + offset;
+}
+
+/** Date.UTC takes years below 100 for 19xx. */
+function utcMs(year: number, month: number, day: number): number {
+  if (year >= 100) return Date.UTC(year, month - 1, day);
+  return new Date(0).setUTCFullYear(year, month - 1, day);
+}
+
+function isLeap(year: number): boolean {
+  return year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0);
+}
+
+/** Unix time in a JSON number: seconds or milliseconds, told apart by size. NaN when it is no finite number. */
+export function parseUnixTime(value: number): number {
+  if (!Number.isFinite(value)) return Number.NaN;
+  return Math.round(Math.abs(value) < 1e11 ? value * 1000 : value);
+}
+
+let dayStart = 0;
+let dayText = '';
+
+/** UTC day of a time as `YYYY-MM-DD`; the last one is kept, for nearly all events are of one day. */
+export function utcDay(ms: number): string {
+  if (ms >= dayStart && ms < dayStart + 86_400_000 && dayText !== '') return dayText;
+  dayText = new Date(ms).toISOString().slice(0, 10);
+  dayStart = Math.floor(ms / 86_400_000) * 86_400_000;
+  return dayText;
+}

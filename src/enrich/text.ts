@@ -1,0 +1,36 @@
+/** Longest texts that are kept, in UTF-16 units. */
+export const TEXT_LIMITS = {
+  url: 2048,
+  userAgent: 512,
+  id: 255,
+  label: 255,
+  title: 512,
+  language: 35,
+} as const;
+
+/** Cuts a text to `limit` UTF-16 units without leaving half a surrogate pair at the end. */
+export function cut(text: string, limit: number): string {
+  if (text.length <= limit) return text;
+  const last = text.charCodeAt(limit - 1);
+  return text.slice(0, last >= 0xd800 && last < 0xdc00 ? limit - 1 : limit);
+}
+
+/**
+ * Takes the NUL escapes out of JSON text before it is parsed, so that no string or key behind it holds one (neither store takes them).
+ * An escaped backslash followed by `u0000` is not one.
+ */
+export function withoutNulEscapes(json: string): string {
+  if (!json.includes('\\u0000')) return json;
+  return json.replace(/\\(\\|u0000)/g, (match, next: string) => (next === '\\' ? match : ''));
+}
+
+/**
+ * Replaces the escapes that JSON.stringify writes for lone surrogates by U+FFFD; pairs are never escaped by it.
+ * @param json text made by JSON.stringify
+ */
+export function withoutLoneSurrogates(json: string): string {
+  if (!json.includes('\\ud')) return json;
+  return json.replace(/\\(\\|ud[89a-f][0-9a-f]{2})/g, (match, next: string) =>
+    next === '\\' ? match : '\ufffd',
+  );
+}

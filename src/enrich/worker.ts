@@ -1,0 +1,28 @@
+/** Entry of an enrichment worker: one task in, one result out, both as transferred buffers. */
+import { move, workerData } from 'piscina';
+import { ByteWriter } from './byte-writer.js';
+import { RequestEnricher } from './enrich-request.js';
+import type { EnrichOutcome, EnrichWorkerOptions } from './protocol.js';
+import { SiteTable } from './site-table.js';
+import { decodeTask, encodeResult } from './wire.js';
+
+/** Sites a worker remembers decoded. */
+const SITES = 10_000;
+/** The scratch buffer starts with this size and is let go when one task has made it larger than the limit. */
+const SCRATCH_BYTES = 256 << 10;
+const SCRATCH_LIMIT_BYTES = 8 << 20;
+
+const options: EnrichWorkerOptions = workerData;
+const enricher = new RequestEnricher(options);
+const sites = new SiteTable(SITES);
+let scratch = new ByteWriter(SCRATCH_BYTES);
+
+export default function run(task: ArrayBuffer): unknown {
+  const outcomes: EnrichOutcome[] = [];
+  scratch.at = 0;
+  for (const { request, site } of decodeTask(task, sites))
+    outcomes.push(enricher.enrich(request, site, scratch));
+  const result = encodeResult(scratch, outcomes, enricher.geo.takeFailure() ?? '');
+  if (scratch.buffer.length > SCRATCH_LIMIT_BYTES) scratch = new ByteWriter(SCRATCH_BYTES);
+  return move(result);
+}

@@ -1,0 +1,202 @@
+import { mkdir } from 'node:fs/promises';
+import type { Telemetry } from '../../telemetry.js';
+import { Committer } from './local/committer.js';
+import { Delivery } from './local/delivery.js';
+import { type DirectoryLock, lockDirectory } from './local/directory-lock.js';
+import { type Disk, realDisk } from './local/disk.js';
+import { recover } from './local/recovery.js';
+import type { SegmentSet } from './local/segment-set.js';
+import { readState, writeState } from './local/state-file.js';
+import type { FrameStream, PartitionConsumer, StreamStatus, Subscription } from './stream.js';
+import { type StreamMetrics, streamMetrics } from './stream-metrics.js';
+
+export interface LocalLogOptions {
+  /** Made when it is missing; used by one process at a time. */
+  readonly directory: string;
+  readonly partitions: number;
+  /** A new segment file is begun at this size, at a quarter of `limitBytes` at the latest. Default 64 MiB. */
+  readonly segmentBytes?: number;
+  /** Appends that would exceed it are refused with StreamFullError. */
+  readonly limitBytes: number;
+  /** Least time between the starts of two group commits under load, ms; an idle log commits at once. Default 2. */
+  readonly lingerMs?: number;
+  /** Bytes of fresh messages kept in memory for the consumer; beyond that it reads them back from disk. Default 64 MiB. */
+  readonly memoryBytes?: number;
+  /** How often acknowledgements are made durable, ms. After a crash, younger ones come again. Default 1000. */
+  readonly stateIntervalMs?: number;
+  /**
+   * When the last owner was killed: wait this long before consuming, ms, because what it had sent to a store that lives on may still
+   * take effect. Also how far ahead an ownership is asserted. Default 0: nothing survives the process (then asserted for 60 s).
+   */
+  readonly takeoverMs?: number;
+  /** Label of the metrics. Default `local`. */
+  readonly name?: 'local' | 'spool';
+  readonly disk?: Disk;
+  readonly telemetry: Telemetry;
+}
+
+const DEFAULT_LEASE_MS = 60_000;
+
+/**
+ * Opens the durable log of a directory: append-only segment files, group commit with fdatasync, consumption in this process.
+ * @throws Error another process uses the directory, or it cannot be read
+ */
+export async function openLocalLog(options: LocalLogOptions): Promise<LocalLog> {
+  const { directory, partitions, telemetry, disk = realDisk, name = 'local' } = options;
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const lock = await lockDirectory(directory);
+  try {
+    const log = telemetry.log.child({ part: `stream ${name}` });
+    const metrics = streamMetrics(telemetry.registry);
+    const state = await readState(directory, log);
+    const { segments, nextSequence } = await recover({
+      ...{ disk, directory, state, partitions, log, metrics, name },
+    });
+    const opened = new LocalLog(options, lock, segments, {
+      ...{ log, metrics, nextSequence, disk, name },
+      epoch: (state?.epoch ?? 0) + 1,
+      notBefore: state === undefined || state.clean ? 0 : Date.now() + (options.takeoverMs ?? 0),
+    });
+    await opened.writeState(false);
+    return opened;
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
+}
+
+interface Opening {
+  readonly log: Telemetry['log'];
+  readonly metrics: StreamMetrics;
+  readonly nextSequence: number;
+  readonly epoch: number;
+  readonly notBefore: number;
+  readonly disk: Disk;
+  readonly name: 'local' | 'spool';
+}
+
+/** See `openLocalLog`. */
+export class LocalLog implements FrameStream {
+  readonly kind = 'local';
+  readonly partitions: number;
+  /** Grows with each opening of the directory. */
+  readonly epoch: number;
+  private readonly committer: Committer;
+  /** The first one is fed; the others wait for its end. */
+  private readonly deliveries: Delivery[] = [];
+  private readonly stateTimer: NodeJS.Timeout;
+  private writingState: Promise<void> | undefined;
+  private closing: Promise<void> | undefined;
+
+  constructor(
+    private readonly options: LocalLogOptions,
+    private readonly lock: DirectoryLock,
+    private readonly segments: SegmentSet,
+    private readonly opening: Opening,
+  ) {
+    this.partitions = options.partitions;
+    this.epoch = opening.epoch;
+    const { name, disk, log, metrics } = opening;
+    const limitBytes = options.limitBytes;
+    this.committer = new Committer(
+      {
+        ...{ name, disk, log, metrics, limitBytes, directory: options.directory },
+        segmentBytes: Math.min(options.segmentBytes ?? 64 * 1024 * 1024, Math.ceil(limitBytes / 4)),
+        lingerMs: options.lingerMs ?? 2,
+        onDurable: (sequence, partition, payload) => this.deliveries[0]?.offer(sequence, partition, payload),
+      },
+      segments,
+      opening.nextSequence,
+    );
+    this.stateTimer = setInterval(() => this.tick(), options.stateIntervalMs ?? 1_000);
+    this.stateTimer.unref();
+  }
+
+  append(partition: number, message: Uint8Array): Promise<void> {
+    return this.committer.append(partition, message);
+  }
+
+  /** All partitions belong to the first consumer; one that comes while it is there waits for its end. */
+  async consume(consumer: PartitionConsumer): Promise<Subscription> {
+    const { name, log, metrics, epoch, notBefore } = this.opening;
+    const { takeoverMs = 0, memoryBytes = 64 * 1024 * 1024 } = this.options;
+    const leaseMs = takeoverMs > 0 ? takeoverMs : DEFAULT_LEASE_MS;
+    const delivery = new Delivery(
+      {
+        ...{ name, log, metrics, epoch, notBefore, leaseMs, memoryBytes },
+        ...{ partitions: this.partitions, segments: this.segments },
+      },
+      consumer,
+      (stopped) => this.next(stopped),
+    );
+    this.deliveries.push(delivery);
+    if (this.deliveries[0] === delivery) delivery.start();
+    return delivery;
+  }
+
+  private next(stopped: Delivery): void {
+    const at = this.deliveries.indexOf(stopped);
+    this.deliveries.splice(at, 1);
+    if (at === 0 && this.closing === undefined) this.deliveries[0]?.start();
+  }
+
+  status(): Promise<StreamStatus> {
+    return Promise.resolve({
+      reachable: this.closing === undefined && !this.committer.isFailing,
+      lagMessages: this.segments.live,
+      bytes: this.segments.bytes,
+      limitBytes: this.options.limitBytes,
+      ...(this.committer.isFailing ? { detail: 'the disk fails' } : {}),
+    });
+  }
+
+  private tick(): void {
+    const { metrics, name } = this.opening;
+    metrics.storedBytes.set({ stream: name }, this.segments.bytes);
+    metrics.lagMessages.set({ stream: name }, this.segments.live);
+    metrics.inFlightBytes.set({ stream: name }, this.committer.inFlightBytes);
+    if (!this.segments.isDirty || this.writingState !== undefined) return;
+    this.writingState = this.writeState(false)
+      .catch((error: unknown) => {
+        this.segments.isDirty = true;
+        this.opening.log.error({ err: error }, 'cannot write the acknowledgements of the log: trying again');
+      })
+      .finally(() => {
+        this.writingState = undefined;
+      });
+  }
+
+  /** Makes epoch and acknowledgements durable. */
+  async writeState(clean: boolean): Promise<void> {
+    this.segments.isDirty = false;
+    const acked = [];
+    for (const segment of this.segments.list) {
+      const bits = segment.ackedBits();
+      if (bits !== undefined) acked.push({ base: segment.base, bits: bits.toString('base64') });
+    }
+    const { epoch, disk } = this.opening;
+    const nextSequence = this.committer.next;
+    await writeState(disk, this.options.directory, { epoch, nextSequence, clean, acked });
+  }
+
+  /** Writes what waits, stops the consumer, makes the acknowledgements durable and frees the directory. */
+  close(): Promise<void> {
+    this.closing ??= this.end();
+    return this.closing;
+  }
+
+  private async end(): Promise<void> {
+    clearInterval(this.stateTimer);
+    await this.committer.close();
+    await Promise.all(this.deliveries.map((delivery) => delivery.stop()));
+    await this.writingState;
+    try {
+      await this.writeState(true);
+    } catch (error) {
+      this.opening.log.error({ err: error }, 'cannot write the acknowledgements of the log: some come again');
+    } finally {
+      await this.segments.close();
+      await this.lock.release();
+    }
+  }
+}

@@ -1,0 +1,91 @@
+import { readdir, stat } from 'node:fs/promises';
+import type { Logger } from '../../../telemetry.js';
+import type { StreamMetrics } from '../stream-metrics.js';
+import type { Disk } from './disk.js';
+import { scanRecords } from './record.js';
+import { Segment, segmentBase } from './segment.js';
+import { SegmentSet } from './segment-set.js';
+import type { LogState } from './state-file.js';
+
+export interface Recovered {
+  readonly segments: SegmentSet;
+  /** Number of the next record. */
+  readonly nextSequence: number;
+}
+
+export interface RecoveryOptions {
+  readonly disk: Disk;
+  readonly directory: string;
+  readonly state: LogState | undefined;
+  readonly partitions: number;
+  readonly log: Logger;
+  readonly metrics: StreamMetrics;
+  readonly name: string;
+}
+
+/**
+ * Reads all segments of a directory. A torn tail (an append that a crash cut short, so never acknowledged) is cut off; damage with
+ * sound records behind it is skipped with a loud log. Segments are never appended to again.
+ */
+export async function recover(options: RecoveryOptions): Promise<Recovered> {
+  const { disk, directory, state, log } = options;
+  const segments = new SegmentSet(disk, log);
+  const acked = new Map(state?.acked.map(({ base, bits }) => [base, Buffer.from(bits, 'base64')]));
+  let nextSequence = state?.nextSequence ?? 0;
+  const bases = (await readdir(directory)).map(segmentBase).filter((base) => base !== undefined);
+  for (const base of bases.sort((a, b) => a - b)) {
+    const segment = new Segment(disk, directory, base);
+    await load(segment, options);
+    nextSequence = Math.max(nextSequence, base + segment.count);
+    segment.applyAckedBits(acked.get(base) ?? Buffer.alloc(0));
+    segments.add(segment);
+    segments.seal(segment);
+  }
+  return { segments, nextSequence };
+}
+
+async function load(segment: Segment, options: RecoveryOptions): Promise<void> {
+  const { disk, log, metrics, name } = options;
+  const { size } = await stat(segment.path);
+  const fd = await disk.open(segment.path, 'r+');
+  try {
+    const { end, damaged } = await scanRecords(disk, fd, size, (header, offset) => {
+      const { sequence, length } = header;
+      if (sequence < segment.base + segment.count) {
+        log.error({ segment: segment.path, sequence, offset }, 'record of the log is out of order: skipped');
+        return;
+      }
+      // The number of partitions may have become smaller since: nothing is lost, the rest of a division stays the rest.
+      segment.add(sequence, header.partition % options.partitions, offset, length);
+    });
+    for (const [from, to] of damaged) {
+      metrics.damagedBytes.inc({ stream: name }, to - from);
+      log.error({ segment: segment.path, from, to }, 'log is damaged on disk: these bytes are lost');
+    }
+    if (end < size) {
+      log.warn({ segment: segment.path, from: end, bytes: size - end }, 'unfinished append cut off the log');
+      await disk.truncate(fd, end);
+      await disk.datasync(fd);
+    }
+    segment.bytes = end;
+  } finally {
+    await disk.close(fd);
+  }
+}
+
+/** Creates a segment file and makes its name durable. */
+export async function createSegment(
+  disk: Disk,
+  directory: string,
+  base: number,
+): Promise<{ segment: Segment; fd: number }> {
+  const segment = new Segment(disk, directory, base);
+  const fd = await disk.open(segment.path, 'wx');
+  try {
+    await disk.syncDirectory(directory);
+    return { segment, fd };
+  } catch (error) {
+    await disk.close(fd);
+    throw error;
+  }
+}

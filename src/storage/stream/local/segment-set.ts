@@ -1,0 +1,81 @@
+import type { Logger } from '../../../telemetry.js';
+import type { Disk } from './disk.js';
+import type { Segment } from './segment.js';
+
+/** All segments of a log, oldest first, and what is live in them. Segments without a live record are deleted. */
+export class SegmentSet {
+  readonly list: Segment[] = [];
+  /** Bytes on disk. */
+  bytes = 0;
+  /** Records not yet acknowledged. */
+  live = 0;
+  /** Has an acknowledgement come since the state was last written? */
+  isDirty = false;
+  private readonly removals = new Set<Promise<void>>();
+
+  constructor(
+    private readonly disk: Disk,
+    private readonly log: Logger,
+  ) {}
+
+  add(segment: Segment): void {
+    this.list.push(segment);
+    this.bytes += segment.bytes;
+    this.live += segment.live;
+  }
+
+  find(sequence: number): Segment | undefined {
+    const last = this.list[this.list.length - 1];
+    if (last?.holds(sequence)) return last;
+    let low = 0;
+    let high = this.list.length - 1;
+    while (low <= high) {
+      const middle = (low + high) >> 1;
+      const segment = this.list[middle];
+      if (segment === undefined) return undefined;
+      if (segment.holds(sequence)) return segment;
+      if (segment.base > sequence) high = middle - 1;
+      else low = middle + 1;
+    }
+    return undefined;
+  }
+
+  ack(sequence: number): void {
+    const segment = this.find(sequence);
+    if (segment === undefined || !segment.ack(sequence)) return;
+    this.live--;
+    this.isDirty = true;
+    this.removeIfDone(segment);
+  }
+
+  seal(segment: Segment): void {
+    segment.sealed = true;
+    this.removeIfDone(segment);
+  }
+
+  private removeIfDone(segment: Segment): void {
+    if (!segment.sealed || segment.live > 0) return;
+    const at = this.list.indexOf(segment);
+    if (at < 0) return;
+    this.list.splice(at, 1);
+    const removal = this.remove(segment).finally(() => this.removals.delete(removal));
+    this.removals.add(removal);
+  }
+
+  private async remove(segment: Segment): Promise<void> {
+    try {
+      await segment.close();
+      await this.disk.unlink(segment.path);
+    } catch (error) {
+      this.log.error({ err: error, segment: segment.path }, 'cannot delete a finished segment of the log');
+    } finally {
+      this.bytes -= segment.bytes;
+    }
+  }
+
+  /** Waits for deletions under way and closes all files. */
+  async close(): Promise<void> {
+    await Promise.all(this.removals);
+    await Promise.all(this.list.map((segment) => segment.close()));
+  }
+}

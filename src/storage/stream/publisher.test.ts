@@ -1,0 +1,174 @@
+import { describe, expect, it } from 'vitest';
+import { decodeMessage, RowFlag, type SiteFrame } from '../../events/frame.js';
+import { silentTelemetry } from '../../telemetry.js';
+import { createPublisher, type PublisherOptions } from './publisher.js';
+import { splitFrame } from './split-frame.js';
+import { type FrameStream, StreamUnavailableError } from './stream.js';
+
+function row(size: number, mark = 1): Buffer {
+  const out = Buffer.alloc(5 + size, mark);
+  out.writeUInt32LE(1 + size, 0);
+  out.writeUInt8(RowFlag.bot, 4);
+  return out;
+}
+
+function frame(siteId: string, rows: readonly Buffer[], rejected = 0): SiteFrame {
+  return { siteId, source: 'batch', received: rows.length + rejected, rejected, rowCount: rows.length, rows };
+}
+
+const siteIn = (partition: number, partitions: number) => {
+  for (let i = 0; ; i++) if (i % partitions === partition) return i.toString(16).padStart(24, '0');
+};
+
+/** A stream whose appends are settled by hand. */
+function manualStream(partitions: number) {
+  const appends: { partition: number; data: Uint8Array; settle: (error?: Error) => void }[] = [];
+  const stream: FrameStream = {
+    kind: 'local',
+    partitions,
+    append: (partition, data) =>
+      new Promise((resolve, reject) => {
+        appends.push({ partition, data, settle: (error) => (error ? reject(error) : resolve()) });
+      }),
+    consume: () => Promise.reject(new Error('not used')),
+    status: () => Promise.resolve({ reachable: true, lagMessages: 0, bytes: 0, limitBytes: 0 }),
+    close: () => Promise.resolve(),
+  };
+  return { stream, appends };
+}
+
+const turn = () => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+
+function setUp(options: Partial<PublisherOptions> = {}) {
+  const { stream, appends } = manualStream(4);
+  const publisher = createPublisher({ stream, lingerMs: 0, telemetry: silentTelemetry(), ...options });
+  return { publisher, appends };
+}
+
+describe('publisher', () => {
+  it('sends an idle partition at once and takes what came meanwhile into the next message', async () => {
+    const { publisher, appends } = setUp();
+    const site = siteIn(2, 4);
+    const first = publisher.publish(frame(site, [row(10)]));
+    await turn();
+    expect(appends).toHaveLength(1);
+    expect(appends[0]?.partition).toBe(2);
+    const later = [publisher.publish(frame(site, [row(20)])), publisher.publish(frame(site, [row(30)]))];
+    expect(later[0]).toBe(later[1]);
+    await turn();
+    expect(appends).toHaveLength(1);
+    appends[0]?.settle();
+    await first;
+    await turn();
+    expect(decodeMessage(appends[1]?.data ?? Buffer.alloc(0)).map((f) => f.rows[0]?.bytes.length)).toEqual([
+      20, 30,
+    ]);
+    appends[1]?.settle();
+    await Promise.all(later);
+    expect(publisher.inFlightBytes()).toBe(0);
+  });
+
+  it('gathers for the linger under load', async () => {
+    const { publisher, appends } = setUp({ lingerMs: 30 });
+    const site = siteIn(0, 4);
+    const first = publisher.publish(frame(site, [row(10)]));
+    await turn();
+    appends[0]?.settle();
+    await first;
+    const second = publisher.publish(frame(site, [row(10)]));
+    await turn();
+    expect(appends).toHaveLength(1);
+    const start = performance.now();
+    while (appends.length < 2) await turn();
+    expect(performance.now() - start).toBeGreaterThan(10);
+    appends[1]?.settle();
+    await second;
+  });
+
+  it('sends full messages beside the one in flight', async () => {
+    const { publisher, appends } = setUp({ maxBytes: 1_000 });
+    const site = siteIn(1, 4);
+    const all = Array.from({ length: 10 }, () => publisher.publish(frame(site, [row(300)])));
+    await turn();
+    expect(appends.length).toBe(4);
+    for (const { data } of appends) expect(data.byteLength).toBeLessThanOrEqual(1_000);
+    while (publisher.inFlightBytes() > 0) {
+      for (const { settle } of appends) settle();
+      await turn();
+    }
+    await Promise.all(all);
+  });
+
+  it('P2: splits a frame that fits into no message at row boundaries, the books stay right', async () => {
+    const { publisher, appends } = setUp({ maxBytes: 1_000 });
+    const rows = Array.from({ length: 9 }, (_, i) => row(250, i));
+    const sliced = [Buffer.concat(rows.slice(0, 4)), Buffer.concat(rows.slice(4))];
+    const whole = { ...frame(siteIn(3, 4), sliced, 2), rowCount: 9, received: 11 };
+    const published = publisher.publish(whole);
+    await turn();
+    for (const { settle } of appends) settle();
+    await turn();
+    for (const { settle } of appends) settle();
+    await published;
+    const frames = appends.flatMap(({ data }) => decodeMessage(data));
+    expect(appends.length).toBeGreaterThan(2);
+    expect(frames.flatMap((f) => f.rows.map((r) => r.bytes[0]))).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    expect(frames.reduce((sum, f) => sum + f.received, 0)).toBe(11);
+    expect(frames.reduce((sum, f) => sum + f.rejected, 0)).toBe(2);
+    for (const f of frames) expect(f.received).toBe(f.rejected + f.rows.length);
+  });
+
+  it('refuses a row that fits into no message', async () => {
+    const { publisher } = setUp({ maxBytes: 1_000 });
+    await expect(publisher.publish(frame(siteIn(0, 4), [row(2_000)]))).rejects.toMatchObject({
+      code: 'body_too_large',
+    });
+    expect(() => splitFrame({ ...frame('a', [row(50), row(50)]), rowCount: 3 }, 100)).toThrow(/damaged/);
+  });
+
+  it('P5: refuses with `overloaded` when too much is in flight', async () => {
+    const { publisher, appends } = setUp({ maxInFlightBytes: 1_000 });
+    const first = publisher.publish(frame(siteIn(0, 4), [row(900)]));
+    await expect(publisher.publish(frame(siteIn(1, 4), [row(900)]))).rejects.toMatchObject({
+      code: 'overloaded',
+    });
+    await turn();
+    appends[0]?.settle();
+    await first;
+    await turn();
+    const second = publisher.publish(frame(siteIn(1, 4), [row(900)]));
+    await turn();
+    appends[1]?.settle();
+    await second;
+  });
+
+  it('answers `storage_unavailable` to all that shared the message, and goes on', async () => {
+    const { publisher, appends } = setUp();
+    const site = siteIn(0, 4);
+    const failing = [publisher.publish(frame(site, [row(1)])), publisher.publish(frame(site, [row(1)]))];
+    await turn();
+    appends[0]?.settle(new StreamUnavailableError('away'));
+    const results = await Promise.allSettled(failing);
+    for (const result of results) expect(result).toMatchObject({ reason: { code: 'storage_unavailable' } });
+    const next = publisher.publish(frame(site, [row(1)]));
+    await turn();
+    appends[1]?.settle();
+    await next;
+  });
+
+  it('close sends what waits, then refuses', async () => {
+    const { publisher, appends } = setUp({ lingerMs: 10_000 });
+    const site = siteIn(0, 4);
+    const first = publisher.publish(frame(site, [row(1)]));
+    await turn();
+    const second = publisher.publish(frame(site, [row(1)]));
+    const closed = publisher.close();
+    await turn();
+    for (const { settle } of appends) settle();
+    await Promise.all([first, second, closed]);
+    expect(appends).toHaveLength(2);
+    await expect(publisher.publish(frame(site, [row(1)]))).rejects.toMatchObject({
+      code: 'storage_unavailable',
+    });
+  });
+});

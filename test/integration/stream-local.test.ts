@@ -1,0 +1,222 @@
+import { once } from 'node:events';
+import { mkdtemp, open, readdir, rm, truncate } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { lockDirectory } from '../../src/storage/stream/local/directory-lock.js';
+import { type Disk, realDisk } from '../../src/storage/stream/local/disk.js';
+import { type LocalLogOptions, openLocalLog } from '../../src/storage/stream/local-log.js';
+import { StreamUnavailableError } from '../../src/storage/stream/stream.js';
+import { silentTelemetry } from '../../src/telemetry.js';
+import { seededRandom } from '../support/random.js';
+import { pause, until } from '../support/wait.js';
+import { startStreamChild } from './stream-child.js';
+import { Recorder, streamContract } from './stream-contract.js';
+
+/** A disk that can be made to fail like a full one. */
+function fragileDisk(): { disk: Disk; fail: boolean } {
+  const state = {
+    fail: false,
+    disk: {
+      ...realDisk,
+      writev: (fd: number, buffers: readonly NodeJS.ArrayBufferView[], position: number) => {
+        if (state.fail) return Promise.reject(new Error('ENOSPC: no space left on device'));
+        return realDisk.writev(fd, buffers, position);
+      },
+    },
+  };
+  return state;
+}
+
+streamContract(
+  'local log',
+  async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'seentics-log-'));
+    const fragile = fragileDisk();
+    return {
+      open: ({ partitions, limitBytes = 1e9 }) =>
+        openLocalLog({ directory, partitions, limitBytes, disk: fragile.disk, telemetry: silentTelemetry() }),
+      async breakDown() {
+        fragile.fail = true;
+      },
+      async repair() {
+        fragile.fail = false;
+      },
+      dispose: () => rm(directory, { recursive: true }),
+    };
+  },
+  false,
+);
+
+describe('local log', () => {
+  let directory: string;
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'seentics-log-'));
+  });
+  afterEach(() => rm(directory, { recursive: true }));
+
+  const openLog = (options: Partial<LocalLogOptions> = {}) =>
+    openLocalLog({ directory, partitions: 2, limitBytes: 1e9, telemetry: silentTelemetry(), ...options });
+  const segmentFiles = async () => (await readdir(directory)).filter((name) => name.endsWith('.seg')).sort();
+  const drain = async (count: number, options: Partial<LocalLogOptions> = {}) => {
+    const log = await openLog(options);
+    const recorder = new Recorder();
+    await log.consume(recorder);
+    await until(() => recorder.received.length >= count, { what: `${count} messages`, everyMs: 5 });
+    await pause(50);
+    await log.close();
+    return recorder.texts();
+  };
+  const fill = async (texts: readonly string[], options: Partial<LocalLogOptions> = {}) => {
+    const log = await openLog(options);
+    for (const text of texts) await log.append(0, Buffer.from(text));
+    await log.close();
+  };
+
+  it('cuts off a torn tail and keeps all before it', async () => {
+    await fill(['one', 'two', 'three']);
+    const [name = ''] = await segmentFiles();
+    await truncate(join(directory, name), 24 + 3 + 24 + 3 + 24 + 2);
+    expect(await drain(2)).toEqual(['one', 'two']);
+  });
+
+  it('skips damage in the middle, at any byte, and keeps what stands around it', async () => {
+    const random = seededRandom(7);
+    for (let round = 0; round < 40; round++) {
+      await fill(['one', 'two', 'three']);
+      const [name = ''] = await segmentFiles();
+      const file = await open(join(directory, name), 'r+');
+      // Somewhere in the second record, magic and lengths included.
+      await file.write(Buffer.from([Math.floor(random() * 256)]), 0, 1, 27 + Math.floor(random() * 27));
+      await file.close();
+      const texts = await drain(2);
+      expect(texts[0]).toBe('one');
+      expect(texts[texts.length - 1]).toBe('three');
+      await Promise.all((await segmentFiles()).map((left) => rm(join(directory, left))));
+    }
+  });
+
+  it('skips a record that is damaged after it was indexed, and goes on', async () => {
+    const log = await openLog({ memoryBytes: 0 });
+    for (const text of ['one', 'two', 'three']) await log.append(0, Buffer.from(text));
+    const [name = ''] = await segmentFiles();
+    const file = await open(join(directory, name), 'r+');
+    await file.write(Buffer.from('X'), 0, 1, 27 + 24);
+    await file.close();
+    const recorder = new Recorder();
+    await log.consume(recorder);
+    await until(() => recorder.texts().includes('three'), { what: 'the last message' });
+    expect(recorder.texts()).toEqual(['one', 'three']);
+    expect((await log.status()).lagMessages).toBe(0);
+    await log.close();
+  });
+
+  it('reads back from disk when the consumer lags more than the memory allows, over many segments', async () => {
+    const log = await openLog({ memoryBytes: 10_000, segmentBytes: 50_000 });
+    const recorder = new Recorder();
+    let release = () => {};
+    recorder.gate = new Promise((resolve) => {
+      release = resolve;
+    });
+    await log.consume(recorder);
+    const texts = Array.from({ length: 400 }, (_, i) => `${i} ${'x'.repeat(1000)}`);
+    await Promise.all(texts.map((text, i) => log.append(i % 2, Buffer.from(text))));
+    expect((await segmentFiles()).length).toBeGreaterThan(5);
+    release();
+    await until(() => recorder.received.length === 400, { what: 'all messages' });
+    for (const partition of [0, 1])
+      expect(recorder.texts(partition)).toEqual(texts.filter((_, i) => i % 2 === partition));
+    await until(async () => (await segmentFiles()).length <= 1, { what: 'finished segments to be deleted' });
+    await log.close();
+  });
+
+  it('delivers everything again when its state is lost or damaged, and never reuses an epoch', async () => {
+    await fill(['one', 'two']);
+    const file = await open(join(directory, 'state'), 'r+');
+    await file.write('zz', 0);
+    await file.close();
+    const log = await openLog();
+    expect(log.epoch).toBeGreaterThan(2);
+    await log.close();
+    expect(await drain(2)).toEqual(['one', 'two']);
+  });
+
+  it('a new record is never taken for acknowledged after all segments were deleted', async () => {
+    for (let round = 0; round < 5; round++) {
+      await fill([`${round} a`, `${round} b`]);
+      expect(await drain(2)).toEqual([`${round} a`, `${round} b`]);
+      expect(await segmentFiles()).toEqual([]);
+    }
+  });
+
+  it('keeps what was durable when the disk fails, and nothing is lost around the failure', async () => {
+    const fragile = fragileDisk();
+    const log = await openLog({ disk: fragile.disk });
+    await log.append(0, Buffer.from('before'));
+    fragile.fail = true;
+    await expect(log.append(0, Buffer.from('failed'))).rejects.toThrow(StreamUnavailableError);
+    fragile.fail = false;
+    await until(() => log.append(0, Buffer.from('after')).then(() => true), { what: 'recovery' });
+    await log.close();
+    expect(await drain(2)).toEqual(['before', 'after']);
+  });
+
+  it('is used by one process at a time; a claim of a dead one is taken over at once', async () => {
+    const log = await openLog();
+    await expect(openLog()).rejects.toThrow(/only one process/);
+    await log.close();
+    const child = startStreamChild({ directory });
+    await once(child.process.stdout, 'data');
+    await expect(openLog()).rejects.toThrow(/only one process/);
+    child.process.kill('SIGKILL');
+    await child.ended;
+    const start = performance.now();
+    // Many at once: exactly one may win.
+    const claims = await Promise.allSettled(Array.from({ length: 8 }, () => lockDirectory(directory)));
+    const won = claims.filter((claim) => claim.status === 'fulfilled');
+    expect(won).toHaveLength(1);
+    await won[0]?.value.release();
+    await (await openLog()).close();
+    expect(performance.now() - start).toBeLessThan(2_000);
+  });
+
+  it('waits after a kill before it consumes, when another store may still hold writes of the dead owner', async () => {
+    const child = startStreamChild({ directory });
+    await once(child.process.stdout, 'data');
+    child.process.kill('SIGKILL');
+    await child.ended;
+    const opened = Date.now();
+    const log = await openLog({ takeoverMs: 400 });
+    const recorder = new Recorder();
+    await log.consume(recorder);
+    await until(() => recorder.received.length > 0, { what: 'delivery', everyMs: 5 });
+    expect(Date.now() - opened).toBeGreaterThanOrEqual(395);
+    expect(recorder.owned.get(0)?.validUntil()).toBeLessThanOrEqual(Date.now() + 400);
+    await log.close();
+  });
+
+  it('P1: kill -9 at random moments, 10 rounds: every acknowledged append is there', async () => {
+    const random = seededRandom(42);
+    const acknowledged = new Set<string>();
+    for (let round = 0; round < 10; round++) {
+      const child = startStreamChild({ directory, round });
+      await once(child.process.stdout, 'data');
+      await pause(random() * 150);
+      child.process.kill('SIGKILL');
+      for (const id of await child.ended) acknowledged.add(id);
+      const half = await openLog({ segmentBytes: 20_000 });
+      const recorder = new Recorder(false);
+      await half.consume(recorder);
+      const { lagMessages } = await half.status();
+      await until(() => recorder.received.length >= lagMessages, { what: 'the backlog', everyMs: 5 });
+      for (const { text, message } of recorder.received) {
+        if (random() < 0.5) continue;
+        await message.ack();
+        acknowledged.delete(text.split(' ')[0] ?? '');
+      }
+      await half.close();
+    }
+    const left = new Set((await drain(acknowledged.size)).map((text) => text.split(' ')[0]));
+    for (const id of acknowledged) expect(left).toContain(id);
+  });
+});

@@ -1,0 +1,62 @@
+import type { Cache } from '../storage/cache/cache.js';
+import { createLookup } from '../storage/cache/lookup.js';
+import type { SessionStore } from '../storage/metadata/metadata.js';
+import type { Telemetry } from '../telemetry.js';
+import { ANONYMOUS, type Principal } from './principal.js';
+import { invalidToken, type Tokens } from './tokens.js';
+
+export interface AuthenticatorOptions {
+  readonly tokens: Pick<Tokens, 'read'>;
+  readonly sessions: Pick<SessionStore, 'findAccount'>;
+  readonly cache: Cache;
+  readonly telemetry: Telemetry;
+  /** How long an ended session may live on at a node that missed the notice; default 30,000. */
+  readonly ttlMs?: number;
+}
+
+export interface Authenticator {
+  /**
+   * The caller that an `Authorization` header names; `Bearer ` may be missing, as in the original. Role and address are the
+   * account's present ones. An empty header is the anonymous caller.
+   * @throws AppError `invalid_token`: not ours, expired, a refresh token, its session ended or its account gone
+   */
+  authenticate(header: string): Promise<Principal>;
+  /** Makes all nodes forget a session; to be called after it was revoked. Never rejects. */
+  sessionEnded(sessionId: string): Promise<void>;
+}
+
+const CHANNEL = 'auth:sessions';
+const MAX_HEADER_LENGTH = 4_096;
+
+export async function createAuthenticator(options: AuthenticatorOptions): Promise<Authenticator> {
+  const { tokens, sessions, cache, telemetry } = options;
+  const accounts = createLookup({
+    name: 'sessions',
+    maxEntries: 20_000,
+    ttlMs: options.ttlMs ?? 30_000,
+    load: sessions.findAccount,
+    telemetry,
+  });
+  await cache.subscribe(CHANNEL, accounts.drop);
+  return {
+    async authenticate(header) {
+      const token = header.trim().replace(/^bearer(\s+|$)/i, '');
+      if (header.trim() === '') return ANONYMOUS;
+      if (token === '' || token.length > MAX_HEADER_LENGTH) throw invalidToken('access');
+      const { userId, sessionId } = await tokens.read('access', token);
+      const account = await accounts.get(sessionId);
+      if (account?.id !== userId) throw invalidToken('access');
+      return { kind: 'account', userId, email: account.email, role: account.role };
+    },
+
+    async sessionEnded(sessionId) {
+      accounts.drop(sessionId);
+      await cache.publish(CHANNEL, sessionId).catch((error: unknown) => {
+        telemetry.log.warn(
+          { err: error },
+          'other nodes were not told that a session ended; they will know within 30 s',
+        );
+      });
+    },
+  };
+}

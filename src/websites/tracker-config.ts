@@ -1,0 +1,36 @@
+import { createLookup } from '../storage/cache/lookup.js';
+import type { ClickGoal, FunnelRecord, FunnelStore, GoalStore } from '../storage/metadata/metadata.js';
+import type { Telemetry } from '../telemetry.js';
+import type { Site } from './site.js';
+import type { SiteNotices } from './site-notices.js';
+
+export interface TrackerConfigOptions {
+  readonly goals: GoalStore;
+  readonly funnels: FunnelStore;
+  readonly notices: Pick<SiteNotices, 'onChange'>;
+  readonly telemetry: Telemetry;
+  /** Default 30,000. */
+  readonly ttlMs?: number;
+}
+
+/** What a tracker asks for at every page load; kept in this process, so that page loads cost no queries. */
+export interface TrackerConfigs {
+  clickGoals(site: Site): Promise<readonly ClickGoal[]>;
+  /** [] when the site has funnels switched off. */
+  activeFunnels(site: Site): Promise<readonly FunnelRecord[]>;
+}
+
+export function createTrackerConfigs(options: TrackerConfigOptions): TrackerConfigs {
+  const { ttlMs = 30_000, telemetry } = options;
+  const limits = { maxEntries: 20_000, ttlMs, telemetry };
+  const goals = createLookup({ ...limits, name: 'click_goals', load: options.goals.withSelector });
+  const funnels = createLookup({ ...limits, name: 'active_funnels', load: options.funnels.active });
+  options.notices.onChange(({ id, siteId }) => {
+    goals.drop(id);
+    funnels.drop(siteId);
+  });
+  return {
+    clickGoals: (site) => goals.get(site.id),
+    activeFunnels: async (site) => (site.funnelEnabled ? funnels.get(site.siteId) : []),
+  };
+}

@@ -1,0 +1,153 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { AppError } from '../errors.js';
+import type { WebsitePatch, WebsiteRecord, WebsiteStore } from '../storage/metadata/metadata.js';
+import type { Logger } from '../telemetry.js';
+import { normalizeHost } from './host.js';
+import { checkedOrigins, type WebsiteSettings } from './settings.js';
+import type { SiteIds, SiteNotices } from './site-notices.js';
+import { type Website, websiteFrom } from './website.js';
+
+export interface WebsiteServiceOptions {
+  readonly websites: WebsiteStore;
+  readonly notices: SiteNotices;
+  readonly log: Logger;
+  /**
+   * Removes a deleted site's data from every other store. Until it has resolved once, the site stays on the list that
+   * `resumePurges` works off.
+   */
+  readonly onDeleted: (siteId: string) => Promise<void>;
+}
+
+/** Absent or null: unchanged. */
+export type WebsiteChange = {
+  readonly [Key in Exclude<keyof WebsitePatch, 'settings'>]?: WebsitePatch[Key] | undefined;
+} & {
+  readonly settings?:
+    | { readonly [Key in keyof WebsiteSettings]?: WebsiteSettings[Key] | undefined }
+    | undefined;
+};
+
+export interface WebsiteService {
+  /** @throws AppError `invalid_parameter` */
+  create(ownerId: string, website: { name: string; url: string }): Promise<Website>;
+  /** Own sites and those shared with the account, newest first. */
+  list(userId: string): Promise<Website[]>;
+  /** @throws AppError `website_not_found` */
+  get(id: string): Promise<Website>;
+  /** @throws AppError `website_not_found`, `invalid_parameter` */
+  update(site: SiteIds, change: WebsiteChange): Promise<Website>;
+  /** Removes the site at once and its data as far as the other stores can be reached now. @throws AppError `website_not_found` */
+  delete(site: SiteIds): Promise<void>;
+  /** Tries again to purge deleted sites whose data is not proven gone; how many are left. */
+  resumePurges(): Promise<number>;
+}
+
+const PURGES_A_ROUND = 1_000;
+
+export function createWebsiteService(options: WebsiteServiceOptions): WebsiteService {
+  const { websites, notices, log, onDeleted } = options;
+
+  const purge = async (siteId: string): Promise<boolean> => {
+    try {
+      await onDeleted(siteId);
+      await websites.markPurged(siteId);
+      return true;
+    } catch (error) {
+      log.error(
+        { siteId, err: error },
+        'the data of a deleted site could not be purged; it will be tried again',
+      );
+      return false;
+    }
+  };
+
+  return {
+    async create(ownerId, { name, url }) {
+      const record = await websites.create({
+        id: randomUUID(),
+        siteId: randomBytes(12).toString('hex'),
+        userId: ownerId,
+        name: checkedName(name),
+        url: checkedHost(url),
+        trackingId: `ST-${randomBytes(8).toString('hex')}`,
+      });
+      // Somebody may have asked for the id in the moment of its birth.
+      await notices.changed(record);
+      return websiteFrom(record);
+    },
+
+    async list(userId) {
+      return (await websites.listFor(userId)).map(websiteFrom);
+    },
+
+    async get(id) {
+      const [record] = await websites.findMany([id]);
+      return websiteFrom(found(record));
+    },
+
+    async update(site, change) {
+      const record = await websites.update(site.id, patchFrom(change));
+      await notices.changed(site);
+      return websiteFrom(found(record));
+    },
+
+    async delete(site) {
+      const deleted = await websites.delete(site.id);
+      await notices.changed(site);
+      if (!deleted) throw notFound();
+      log.info({ siteId: site.siteId }, 'website deleted');
+      await purge(site.siteId);
+    },
+
+    async resumePurges() {
+      let left = 0;
+      for (const siteId of await websites.pendingPurges(PURGES_A_ROUND)) {
+        if (!(await purge(siteId))) left++;
+      }
+      return left;
+    },
+  };
+}
+
+function patchFrom(change: WebsiteChange): WebsitePatch {
+  const { name, url, settings } = change;
+  return {
+    name: typeof name === 'string' ? checkedName(name) : null,
+    url: typeof url === 'string' ? checkedHost(url) : null,
+    isActive: change.isActive ?? null,
+    automationEnabled: change.automationEnabled ?? null,
+    funnelEnabled: change.funnelEnabled ?? null,
+    heatmapEnabled: change.heatmapEnabled ?? null,
+    heatmapIncludePatterns: change.heatmapIncludePatterns ?? null,
+    heatmapExcludePatterns: change.heatmapExcludePatterns ?? null,
+    replayEnabled: change.replayEnabled ?? null,
+    replaySamplingRate: change.replaySamplingRate ?? null,
+    replayIncludePatterns: change.replayIncludePatterns ?? null,
+    replayExcludePatterns: change.replayExcludePatterns ?? null,
+    settings: settings
+      ? {
+          ...settings,
+          ...(settings.allowedOrigins ? { allowedOrigins: checkedOrigins(settings.allowedOrigins) } : {}),
+        }
+      : null,
+  };
+}
+
+function checkedName(name: string): string {
+  const trimmed = name.trim();
+  if (trimmed === '') throw new AppError('invalid_parameter', 'name must not be empty');
+  return trimmed;
+}
+
+function checkedHost(url: string): string {
+  const host = normalizeHost(url);
+  if (host === null) throw new AppError('invalid_parameter', 'url must be a host name or an http(s) address');
+  return host;
+}
+
+function found(record: WebsiteRecord | null | undefined): WebsiteRecord {
+  if (!record) throw notFound();
+  return record;
+}
+
+const notFound = () => new AppError('website_not_found', 'Website not found');

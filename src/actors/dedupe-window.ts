@@ -1,4 +1,4 @@
-import { Fingerprint, FingerprintSet } from './fingerprint.js';
+import { Fingerprint, FingerprintSet, NO_SITE } from './fingerprint.js';
 
 /**
  * How far an event's timestamp may lie after the moment any copy of it can have been received: a client clock up to a minute fast
@@ -40,6 +40,8 @@ class Generation {
  * What the window does not know is new only if every copy would have to be in it. A copy cannot have been received before the event
  * happened. So with `coveredSince(partition)` = the time since when everything received for the partition is in the window, an event
  * with timestamp - CLOCK_MARGIN_MS >= coveredSince is judged by the window alone; whether an older one is new only the store can tell.
+ * Ids read back from the store at a takeover come without their sites; two sites may use the same id, so such a hit is only a
+ * suspicion, which the store confirms.
  *
  * Memory: at most `capacity` ids at 11 to 23 bytes each, taken as ids come.
  */
@@ -48,6 +50,8 @@ export class DedupeWindow {
   readonly fingerprint: Fingerprint;
   #current: Generation;
   #older: Generation | undefined;
+  /** The newest generation that holds refilled ids. */
+  #refilledIn = -1;
   readonly #partitions = new Map<number, { readonly since: number; readonly ordinal: number }>();
 
   /**
@@ -72,24 +76,37 @@ export class DedupeWindow {
     return this.#current.byteLength + (this.#older?.byteLength ?? 0);
   }
 
-  /** Is the id whose fingerprint was read last in the window? */
-  has(fingerprint: Fingerprint = this.fingerprint): boolean {
+  /** Is the event stored, for certain? Leaves its fingerprint read. */
+  knows(id: Uint8Array, salt: number): boolean {
+    return this.#has(this.fingerprint.read(id, salt));
+  }
+
+  /** Is an event with this id, of some site, among those read back at a takeover? */
+  suspects(id: Uint8Array): boolean {
+    return (
+      this.#refilledIn >= (this.#older ?? this.#current).ordinal &&
+      this.#has(this.fingerprint.read(id, NO_SITE))
+    );
+  }
+
+  #has(fingerprint: Fingerprint): boolean {
     return this.#current.has(fingerprint) || (this.#older?.has(fingerprint) ?? false);
   }
 
-  /** Takes the id at the start of `bytes` in. It must be stored. */
-  add(bytes: Uint8Array): void {
+  /** Takes the id at the start of `id` in. The event must be stored. */
+  add(id: Uint8Array, salt: number): void {
     if (this.#current.size >= this.capacity / 2) {
       this.#older = this.#current;
       this.#current = new Generation(this.#older.ordinal + 1, this.now() + 1);
     }
-    this.#current.add(this.fingerprint.read(bytes));
+    this.#current.add(this.fingerprint.read(id, salt));
   }
 
   /** Begins a partition: `ids` are all that were received for it since `since` (ms since epoch). */
   open(partition: number, since: number, ids: readonly Uint8Array[]): void {
     const { ordinal } = this.#current;
-    for (const id of ids) this.add(id);
+    for (const id of ids) this.add(id, NO_SITE);
+    if (ids.length > 0) this.#refilledIn = this.#current.ordinal;
     this.#partitions.set(partition, { since, ordinal });
   }
 

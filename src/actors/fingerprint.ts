@@ -17,10 +17,13 @@ export class Fingerprint {
     this.#seedLo = seed.readInt32LE(4);
   }
 
-  /** Reads the id at the start of `bytes` (16 at least). (0, 0) never comes out: it means an empty slot. */
-  read(bytes: Uint8Array): this {
-    let a = this.#seedHi;
-    let b = this.#seedLo;
+  /**
+   * Reads the id at the start of `bytes` (16 at least). (0, 0) never comes out: it means an empty slot.
+   * @param salt `siteSalt`: senders may give the same UUID to events of two sites; NO_SITE when the site is not known
+   */
+  read(bytes: Uint8Array, salt: number): this {
+    let a = this.#seedHi ^ salt;
+    let b = this.#seedLo ^ Math.imul(salt, 0x27d4eb2f);
     for (let at = 0; at < 16; at += 4) {
       const word =
         ((bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8) | ((bytes[at + 2] ?? 0) << 16)) ^
@@ -36,6 +39,15 @@ export class Fingerprint {
     this.lo = a === 0 && b === 0 ? 1 : b >>> 0;
     return this;
   }
+}
+
+export const NO_SITE = 0;
+
+/** 32 bits of a site id, never NO_SITE. */
+export function siteSalt(siteId: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < siteId.length; i++) hash = Math.imul(hash ^ siteId.charCodeAt(i), 0x01000193);
+  return mix(hash) || 1;
 }
 
 /** Final avalanche of MurmurHash3. */

@@ -14,35 +14,38 @@ const rounds = 5;
 /** How long a server is away in the tests of an outage. */
 const outageMs = Number(process.env.OUTAGE_SECONDS ?? 10) * 1_000;
 
-describe('on servers: Postgres, Redis, NATS, ClickHouse', () => {
+describe('on servers: Postgres, Redis, NATS, ClickHouse, S3', () => {
   const clickhouseDatabase = 'crash';
   let guard: Guard;
   let nats: NatsServer;
   let clickhouse: ClickhouseServer;
   let postgres: Awaited<ReturnType<typeof freshPostgres>>;
   let program: Program;
+  let settings: Record<string, string>;
   let api: Api;
   let sites = 0;
 
   beforeAll(async () => {
     guard = await Guard.start();
-    const { programs, redis } = inject('servers');
+    const { programs, redis, s3 } = inject('servers');
     [nats, clickhouse, postgres] = await Promise.all([
       startNats(guard, programs.nats),
       startClickhouse(guard),
       freshPostgres(),
     ]);
-    program = await Program.start(guard, {
-      dataDir: join(guard.directory, 'data'),
-      env: {
-        DATABASE_URL: postgres.url,
-        REDIS_URL: redis,
-        REDIS_PREFIX: `${freshName('crash')}:`,
-        NATS_URL: nats.url,
-        CLICKHOUSE_URL: clickhouse.url,
-        CLICKHOUSE_DB: clickhouseDatabase,
-      },
-    });
+    settings = {
+      DATABASE_URL: postgres.url,
+      REDIS_URL: `${redis}/9`,
+      NATS_URL: nats.url,
+      CLICKHOUSE_URL: clickhouse.url,
+      CLICKHOUSE_DB: clickhouseDatabase,
+      S3_ENDPOINT: s3.endpoint,
+      S3_BUCKET_REPLAYS: freshName('crash').replaceAll('_', '-'),
+      AWS_ACCESS_KEY_ID: s3.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
+      JWT_SECRET: freshName('a secret that is long enough for production use'),
+    };
+    program = await Program.start(guard, { dataDir: join(guard.directory, 'data'), env: settings });
     api = await Api.register(() => program.url);
   });
 
@@ -127,4 +130,22 @@ describe('on servers: Postgres, Redis, NATS, ClickHouse', () => {
     await load.stop();
     await expectEachOnce(site, load);
   }, 150_000);
+
+  test('P1 P3: two nodes share the work, take over from each other after kill -9, and what was sent to both counts once', async () => {
+    const other = await Program.start(guard, { dataDir: join(guard.directory, 'other'), env: settings });
+    const site = await api.createSite(`shop-${++sites}.example`);
+    let turn = 0;
+    const load = new Load({ url: () => (turn++ % 2 === 0 ? program.url : other.url), site, seed: 20_255 });
+    load.start();
+    for (const node of [other, program]) {
+      await load.progress(60);
+      await node.kill9();
+      await load.progress(60);
+      await node.restart();
+    }
+    await load.progress(60);
+    await load.stop();
+    await expectEachOnce(site, load);
+    await other.stop();
+  }, 200_000);
 });

@@ -17,7 +17,7 @@ export interface LoadOptions {
   readonly seed: number;
   /** Requests under way at most. Default 6. */
   readonly senders?: number;
-  /** Pause of a sender after each answer, ms. Default 60: the limit is 10,000 requests a minute. */
+  /** Pause of a sender after each answer, ms. Default 60. */
   readonly pauseMs?: number;
 }
 

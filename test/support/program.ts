@@ -7,12 +7,17 @@ import { descendants, type ProcessInfo } from './process-tree.js';
 
 export interface ProgramOptions {
   readonly dataDir: string;
-  /** Settings besides `PORT` and `DATA_DIR`. Nothing of the test's own environment but PATH and HOME is passed on. */
+  /**
+   * Settings besides `PORT` and `DATA_DIR`; rate limits are off unless set here, for tests poll. Nothing of the test's own
+   * environment but PATH and HOME is passed on.
+   */
   readonly env?: Readonly<Record<string, string>>;
   readonly port?: number;
   /** Budget for `/ready`, default 90,000 ms. */
   readonly startTimeoutMs?: number;
 }
+
+const unlimited = { RATE_LIMIT_INGEST: '0', RATE_LIMIT_AUTH: '0', RATE_LIMIT_API: '0' };
 
 /** The real program, running. */
 export class Program {
@@ -107,6 +112,6 @@ function launch(guard: Guard, options: ProgramOptions, port: number): Guarded {
   const main = join(repositoryRoot, 'dist/main.js');
   if (!existsSync(main)) throw new Error('dist/main.js is missing: npm run build');
   const { PATH = '', HOME = '' } = process.env;
-  const env = { PATH, HOME, PORT: `${port}`, DATA_DIR: options.dataDir, ...options.env };
+  const env = { ...unlimited, PATH, HOME, PORT: `${port}`, DATA_DIR: options.dataDir, ...options.env };
   return guard.start('program', process.execPath, ['--enable-source-maps', main], { env });
 }

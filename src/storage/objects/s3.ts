@@ -1,0 +1,103 @@
+import {
+  CreateBucketCommand,
+  DeleteObjectsCommand,
+  GetObjectCommand,
+  HeadBucketCommand,
+  ListObjectsV2Command,
+  NoSuchKey,
+  PutObjectCommand,
+  S3Client,
+  S3ServiceException,
+} from '@aws-sdk/client-s3';
+import type { Telemetry } from '../../telemetry.js';
+import { waitFor } from '../wait-for.js';
+import { checkKey } from './key.js';
+import type { ObjectStore } from './objects.js';
+
+const DELETE_BATCH = 1_000;
+
+export interface S3Options {
+  readonly endpoint: string;
+  readonly region: string;
+  readonly bucket: string;
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+}
+
+/** Objects in S3 or a store that speaks its protocol. Waits for the endpoint and creates the (private) bucket when it is missing. */
+export async function createS3Store(
+  options: S3Options,
+  telemetry: Telemetry,
+  signal?: AbortSignal,
+): Promise<ObjectStore> {
+  const client = new S3Client({
+    endpoint: options.endpoint,
+    region: options.region,
+    forcePathStyle: true,
+    credentials: { accessKeyId: options.accessKeyId, secretAccessKey: options.secretAccessKey },
+    // Many compatible stores do not understand the checksums that newer SDKs add to every request.
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    maxAttempts: 3,
+  });
+  const Bucket = options.bucket;
+  await waitFor(
+    { what: 'S3', where: new URL(options.endpoint).host, log: telemetry.log, ...(signal ? { signal } : {}) },
+    () => ensureBucket(client, Bucket),
+  );
+  return {
+    kind: 's3',
+    async put(key, body, contentType) {
+      await client.send(
+        new PutObjectCommand({ Bucket, Key: checkKey(key), Body: body, ContentType: contentType }),
+      );
+    },
+    async get(key, range) {
+      try {
+        const Range = range === undefined ? undefined : `bytes=${range.start}-${range.end}`;
+        const answer = await client.send(new GetObjectCommand({ Bucket, Key: checkKey(key), Range }));
+        return (await answer.Body?.transformToByteArray()) ?? new Uint8Array();
+      } catch (error) {
+        if (error instanceof NoSuchKey) return null;
+        if (error instanceof S3ServiceException && error.name === 'InvalidRange') return new Uint8Array();
+        throw error;
+      }
+    },
+    async delete(keys) {
+      for (let from = 0; from < keys.length; from += DELETE_BATCH) {
+        const Objects = keys.slice(from, from + DELETE_BATCH).map((key) => ({ Key: checkKey(key) }));
+        const { Errors } = await client.send(
+          new DeleteObjectsCommand({ Bucket, Delete: { Objects, Quiet: true } }),
+        );
+        const failed = Errors?.[0];
+        if (failed)
+          throw new Error(`S3 refused to delete ${Errors.length} objects: ${failed.Code ?? 'unknown'}`);
+      }
+    },
+    async *list(prefix) {
+      let ContinuationToken: string | undefined;
+      do {
+        const page = await client.send(
+          new ListObjectsV2Command({ Bucket, Prefix: prefix, ContinuationToken }),
+        );
+        for (const { Key } of page.Contents ?? []) if (Key !== undefined) yield Key;
+        ContinuationToken = page.NextContinuationToken;
+      } while (ContinuationToken !== undefined);
+    },
+    async ping() {
+      await client.send(new HeadBucketCommand({ Bucket }));
+    },
+    async close() {
+      client.destroy();
+    },
+  };
+}
+
+async function ensureBucket(client: S3Client, Bucket: string): Promise<void> {
+  try {
+    await client.send(new HeadBucketCommand({ Bucket }));
+  } catch (error) {
+    if (!(error instanceof S3ServiceException) || error.$metadata.httpStatusCode !== 404) throw error;
+    await client.send(new CreateBucketCommand({ Bucket }));
+  }
+}

@@ -1,0 +1,45 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Logger } from '../telemetry.js';
+
+const FIRST_DELAY_MS = 100;
+const MAX_DELAY_MS = 2_000;
+/** The line is written at once and then this often, so that a long wait stays visible without filling the log. */
+const LOG_EVERY_MS = 15_000;
+
+export interface WaitOptions {
+  /** What is waited for, e.g. `Postgres`. */
+  readonly what: string;
+  /** Host and port, without credentials. */
+  readonly where: string;
+  readonly log: Logger;
+  /** Ends the waiting; the last failure is thrown. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Calls `attempt` until it succeeds, with back-off, logging "waiting for WHAT at WHERE …". A configured server is never replaced by
+ * something else because it is late.
+ * @throws the last failure when the signal ends the waiting
+ */
+export async function waitFor<T>(options: WaitOptions, attempt: () => Promise<T>): Promise<T> {
+  let loggedAt = 0;
+  for (let delayMs = FIRST_DELAY_MS; ; delayMs = Math.min(delayMs * 2, MAX_DELAY_MS)) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (options.signal?.aborted) throw error;
+      if (Date.now() - loggedAt >= LOG_EVERY_MS) {
+        loggedAt = Date.now();
+        options.log.warn({ reason: reasonOf(error) }, `waiting for ${options.what} at ${options.where} …`);
+      }
+      await delay(delayMs, undefined, options.signal ? { signal: options.signal } : {}).catch(() => {
+        throw error;
+      });
+    }
+  }
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.message !== '' ? error.message : 'code' in error ? String(error.code) : error.name;
+}

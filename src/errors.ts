@@ -15,6 +15,7 @@ export type ErrorCode =
   | 'registration_closed'
   | 'forbidden'
   | 'not_found'
+  | 'method_not_allowed'
   | 'website_not_found'
   | 'website_inactive'
   | 'origin_not_allowed'
@@ -26,6 +27,7 @@ export type ErrorCode =
   | 'storage_unavailable'
   | 'query_too_expensive'
   | 'timeout'
+  | 'request_timeout'
   | 'internal';
 
 /** An expected failure with a stable code; `message` is safe to show to the caller. */

@@ -5,6 +5,7 @@
 import type { Static, TObject, TSchema } from 'typebox';
 import type { Principal, SiteAction } from '../auth/principal.js';
 import type { Site } from '../websites/site.js';
+import { compileBody, compileStrings, type Parse } from './validate.js';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
@@ -22,6 +23,7 @@ export interface RequestInfo {
   readonly userAgent: string;
   readonly origin: string;
   readonly referer: string;
+  /** A header by name, '' when absent. On a raw route that lists its `headers`, only those. */
   header(name: string): string;
   /** Aborts when the client leaves. */
   readonly signal: AbortSignal;
@@ -52,6 +54,7 @@ interface RouteBase<P extends TObject, Q extends TObject> {
   /** `tracker`: any origin is echoed, with credentials. `api`: only configured origins. */
   readonly cors: 'tracker' | 'api';
   readonly params: P;
+  /** Values arrive as strings and are coerced; the first of a repeated name counts; undeclared names are ignored. */
   readonly query: Q;
   /** Answers by status, e.g. `{ 200: Type.Object({...}) }`. Documentation and tests; not checked at run time. */
   readonly responses: Readonly<Record<number, TSchema>>;
@@ -91,6 +94,11 @@ export interface RawRoute<P extends TObject = TObject, Q extends TObject = TObje
   readonly access: 'public';
   /** For the OpenAPI document only. */
   readonly body: TSchema;
+  /**
+   * Lower-case names of the headers the handler asks for beside origin, referer and user agent, which are always there. Listing them
+   * saves the walk over all headers on every request; `header()` of an unlisted name throws. Default: all headers are kept.
+   */
+  readonly headers?: readonly string[];
   handle(context: { readonly bytes: Uint8Array; readonly request: RequestInfo }): Promise<Reply<unknown>>;
   /**
    * Turns a refusal that happened before the handler ran (too large, bad encoding) into the route's answer, so that trackers that
@@ -99,28 +107,120 @@ export interface RawRoute<P extends TObject = TObject, Q extends TObject = TObje
   refuse?(error: unknown): Reply<unknown> | undefined;
 }
 
-/** Any declared route, its type parameters forgotten: what the app and the OpenAPI document iterate over. */
-export type AnyRoute = Route | SiteRoute | RawRoute;
+/** What a call brings, not yet validated. */
+export interface CallInput {
+  /** Decoded path parameters. */
+  readonly params: Readonly<Record<string, string>>;
+  readonly query: Readonly<Record<string, string>>;
+  readonly request: RequestInfo;
+  readonly principal: Principal;
+}
 
-/** Declares a JSON route; the identity function, for inference. */
+/** A call whose parameters and query were found valid. */
+export interface AcceptedCall {
+  /** The site id as the caller gave it; '' on routes that are not about a site. */
+  readonly siteRef: string;
+  /**
+   * Validates the body and runs the handler.
+   * @param body parsed JSON; ignored when the route declares none
+   * @param site the resolved site; not null on routes of kind `site`
+   */
+  run(body: unknown, site: Site | null): Promise<Reply<unknown>>;
+}
+
+interface Declared extends RouteBase<TObject, TObject> {
+  readonly access: Access;
+  readonly body?: TSchema;
+}
+
+/** A declared JSON or site route, its type parameters closed over. */
+export interface JsonEndpoint extends Declared {
+  readonly kind: 'json' | 'site';
+  /** @throws AppError `invalid_request` when parameters or query do not fit */
+  accept(input: CallInput): AcceptedCall;
+}
+
+export interface RawEndpoint extends Declared {
+  readonly kind: 'raw';
+  readonly access: 'public';
+  readonly body: TSchema;
+  readonly headers?: readonly string[];
+  handle(context: { readonly bytes: Uint8Array; readonly request: RequestInfo }): Promise<Reply<unknown>>;
+  refuse?(error: unknown): Reply<unknown> | undefined;
+}
+
+/** Any declared route, its type parameters forgotten: what the app and the OpenAPI document iterate over. */
+export type AnyRoute = JsonEndpoint | RawEndpoint;
+
+/** Declares a JSON route. */
 export function route<P extends TObject, Q extends TObject, B extends TSchema>(
   definition: Omit<Route<P, Q, B>, 'kind'>,
 ): AnyRoute {
-  return { ...definition, kind: 'json' } as unknown as AnyRoute;
+  const parse = compileInput(definition);
+  return {
+    ...definition,
+    kind: 'json',
+    accept(input) {
+      const { params, query, body } = parse(input);
+      const { request, principal } = input;
+      return {
+        siteRef: '',
+        run: async (raw) => definition.handle({ params, query, body: body(raw), request, principal }),
+      };
+    },
+  };
 }
 
 /** Declares a route about one site. */
 export function siteRoute<P extends TObject, Q extends TObject, B extends TSchema>(
   definition: Omit<SiteRoute<P, Q, B>, 'kind'>,
 ): AnyRoute {
-  return { ...definition, kind: 'site' } as unknown as AnyRoute;
+  const parse = compileInput(definition);
+  const { siteFrom } = definition;
+  return {
+    ...definition,
+    kind: 'site',
+    accept(input) {
+      const { params, query, body } = parse(input);
+      const { request, principal } = input;
+      return {
+        siteRef: ('param' in siteFrom ? input.params[siteFrom.param] : input.query[siteFrom.query]) ?? '',
+        run: async (raw, site) => {
+          if (site === null) throw new Error(`${definition.path} ran without its site`);
+          return definition.handle({ params, query, body: body(raw), request, principal, site });
+        },
+      };
+    },
+  };
 }
 
 /** Declares a raw route. */
 export function rawRoute<P extends TObject, Q extends TObject>(
   definition: Omit<RawRoute<P, Q>, 'kind'>,
 ): AnyRoute {
-  return { ...definition, kind: 'raw' } as unknown as AnyRoute;
+  return { ...definition, kind: 'raw' };
+}
+
+function compileInput<P extends TObject, Q extends TObject, B extends TSchema>(definition: {
+  readonly params: P;
+  readonly query: Q;
+  readonly body?: B;
+}): (input: CallInput) => { params: Static<P>; query: Static<Q>; body: Parse<Static<B>> } {
+  const params = compileStrings(definition.params, 'Invalid path parameter');
+  const query = compileStrings(definition.query, 'Invalid query parameter');
+  const body = definition.body === undefined ? noBody<Static<B>> : compileBody(definition.body);
+  return (input) => ({ params: params(input.params), query: query(input.query), body });
+}
+
+/** Of a route without a body schema the handler's `body` is undefined. */
+function noBody<T>(): T {
+  const nothing: unknown = undefined;
+  if (isNothing<T>(nothing)) return nothing;
+  throw new Error('unreachable');
+}
+
+function isNothing<T>(value: unknown): value is T {
+  return value === undefined;
 }
 
 /** A plain text or binary answer (metrics page, documents) instead of JSON. */

@@ -12,7 +12,7 @@ export interface UwsResponse {
   writeStatus(status: string): UwsResponse;
   writeHeader(name: string, value: string): UwsResponse;
   end(body?: string | Uint8Array, closeConnection?: boolean): UwsResponse;
-  endWithoutBody(contentLength?: number, closeConnection?: boolean): UwsResponse;
+  endWithoutBody(contentLength: number, closeConnection?: boolean): UwsResponse;
   /** The chunk's memory is only valid inside the callback. */
   onData(handler: (chunk: ArrayBuffer, isLast: boolean) => void): UwsResponse;
   onAborted(handler: () => void): UwsResponse;

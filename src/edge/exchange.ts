@@ -1,0 +1,180 @@
+/** One request and its answer: written once, never after the client has left, and the books closed however it ends. */
+import { STATUS_CODES } from 'node:http';
+import { AppError } from '../errors.js';
+import type { Logger } from '../telemetry.js';
+import type { Body, BodyBudget } from './body.js';
+import type { Cors } from './cors.js';
+import type { EdgeMetrics, RouteMetrics } from './edge-metrics.js';
+import { errorReply } from './error-table.js';
+import type { RateRefusal } from './rate-limit.js';
+import type { EdgeRequest } from './request.js';
+import { type Reply, TextBody } from './route.js';
+import type { UwsResponse } from './uws.js';
+
+/** What all exchanges of an app share. */
+export interface EdgeContext {
+  readonly cors: Cors;
+  readonly budget: BodyBudget;
+  readonly metrics: EdgeMetrics;
+  readonly log: Logger;
+  /** While draining every answer asks the client to close its connection. */
+  draining: boolean;
+  /** Called when nothing is in flight any more. */
+  idle: (() => void) | null;
+}
+
+/** What is known of a route before a request comes. */
+export interface RouteTraits {
+  readonly cors: 'tracker' | 'api';
+  readonly metrics: RouteMetrics;
+  /** `METHOD pattern`, for log lines. */
+  readonly name: string;
+  /** Turns a refusal into the route's own answer. */
+  readonly refuse: ((error: unknown) => Reply<unknown> | undefined) | null;
+}
+
+const STATUS_LINES = new Map(
+  Object.entries(STATUS_CODES).map(([status, text]) => [Number(status), `${status} ${text ?? ''}`]),
+);
+const JSON_TYPE = 'application/json; charset=utf-8';
+/** What the metrics count a request as whose client left (nginx's 499). */
+const CLIENT_LEFT = 499;
+const ABORTED = new AppError('request_timeout', 'The client left');
+
+export class Exchange {
+  aborted = false;
+  request: EdgeRequest | null = null;
+  body: Body | null = null;
+  /** The rest of the request's body is not worth waiting for. */
+  closeConnection = false;
+  readonly startedAt = performance.now();
+  #over = false;
+
+  constructor(
+    private readonly edge: EdgeContext,
+    private readonly traits: RouteTraits,
+    private readonly res: UwsResponse,
+    private readonly origin: string,
+    private readonly head: boolean,
+  ) {
+    edge.metrics.inFlight++;
+    res.onAborted(() => this.#abort());
+  }
+
+  /** Answers a request that no handler has seen. */
+  refuse(error: unknown): void {
+    const own = this.#ownAnswer(error);
+    if (own === undefined) this.fail(error);
+    else this.reply(own);
+  }
+
+  refuseRate(refusal: RateRefusal): void {
+    this.refuse(rateError(refusal));
+  }
+
+  /** @param headers what the answer carries beside the error's own */
+  fail(error: unknown, headers: Readonly<Record<string, string>> = {}): void {
+    if (this.aborted) {
+      this.#finish(CLIENT_LEFT);
+      return;
+    }
+    const reply = errorReply(error, this.edge.log, this.traits.name);
+    if (error instanceof AppError && error.code === 'request_timeout') this.closeConnection = true;
+    const rate = error instanceof RateError ? error.headers : {};
+    this.reply({ ...reply, headers: { ...reply.headers, ...rate, ...headers } });
+  }
+
+  reply(reply: Reply<unknown>): void {
+    if (this.#over) return;
+    if (this.aborted) {
+      this.#finish(CLIENT_LEFT);
+      return;
+    }
+    const payload = this.#encode(reply.body);
+    if (payload === null) return;
+    this.res.cork(() => this.#write(reply, payload.text, payload.type));
+    this.#finish(reply.status);
+  }
+
+  /** The route's own answer to a refusal, if it has one. */
+  #ownAnswer(error: unknown): Reply<unknown> | undefined {
+    if (this.traits.refuse === null || this.aborted) return undefined;
+    try {
+      return this.traits.refuse(error);
+    } catch (failure) {
+      this.edge.log.error({ err: failure, route: this.traits.name }, 'the route failed to refuse');
+      return undefined;
+    }
+  }
+
+  /** Null when the body could not be written as JSON; the request has then been answered. */
+  #encode(body: unknown): { text: string | undefined; type: string } | null {
+    if (body instanceof TextBody) return { text: body.text, type: body.contentType };
+    if (body === undefined) return { text: undefined, type: '' };
+    try {
+      return { text: JSON.stringify(body), type: JSON_TYPE };
+    } catch (error) {
+      this.fail(error);
+      return null;
+    }
+  }
+
+  #write(reply: Reply<unknown>, text: string | undefined, type: string): void {
+    const { res, edge } = this;
+    res.writeStatus(STATUS_LINES.get(reply.status) ?? String(reply.status));
+    edge.cors.write(res, this.traits.cors, this.origin);
+    if (text !== undefined) res.writeHeader('Content-Type', type);
+    res.writeHeader('X-Content-Type-Options', 'nosniff');
+    const { headers } = reply;
+    if (this.traits.cors === 'api' && headers?.['Cache-Control'] === undefined) {
+      res.writeHeader('Cache-Control', 'no-store');
+    }
+    if (headers !== undefined) writeHeaders(res, headers);
+    const close = this.closeConnection || edge.draining;
+    if (text === undefined) res.end('', close);
+    else if (this.head) res.endWithoutBody(Buffer.byteLength(text), close);
+    else res.end(text, close);
+  }
+
+  #abort(): void {
+    if (this.#over) return;
+    this.aborted = true;
+    this.edge.metrics.aborted.inc();
+    this.request?.abort();
+    // Ends what still waits for the body; a handler that runs already ends by itself.
+    this.body?.cancel(ABORTED);
+  }
+
+  #finish(status: number): void {
+    if (this.#over) return;
+    this.#over = true;
+    const { edge } = this;
+    this.body?.release();
+    edge.metrics.inFlight--;
+    this.traits.metrics.observe(status, (performance.now() - this.startedAt) / 1000);
+    if (edge.idle !== null && edge.metrics.inFlight === 0) edge.idle();
+  }
+}
+
+class RateError extends AppError {
+  readonly headers: Readonly<Record<string, string>>;
+  constructor(refusal: RateRefusal) {
+    super('rate_limited', 'Too many requests. Please try again later.', {
+      retryAfterSeconds: refusal.retryAfterSeconds,
+    });
+    this.headers = { 'X-RateLimit-Limit': String(refusal.limit), 'X-RateLimit-Remaining': '0' };
+  }
+}
+
+export function rateError(refusal: RateRefusal): AppError {
+  return new RateError(refusal);
+}
+
+function writeHeaders(res: UwsResponse, headers: Readonly<Record<string, string>>): void {
+  for (const name in headers) {
+    const value = headers[name];
+    // A header value never carries a line break into the answer.
+    if (value !== undefined)
+      res.writeHeader(name, /[\r\n\0]/.test(value) ? value.replace(/[\r\n\0]+/g, ' ') : value);
+  }
+}

@@ -1,0 +1,70 @@
+import type { RequestInfo } from './route.js';
+import type { UwsRequest } from './uws.js';
+
+const NO_HEADERS: ReadonlyMap<string, string> = new Map();
+
+/** The copy of a request that outlives its handler's synchronous part. */
+export class EdgeRequest implements RequestInfo {
+  #controller: AbortController | null = null;
+  #aborted = false;
+
+  constructor(
+    readonly method: string,
+    readonly path: string,
+    readonly address: string,
+    readonly origin: string,
+    readonly referer: string,
+    readonly userAgent: string,
+    private readonly headers: ReadonlyMap<string, string>,
+    /** When not null, only these may be asked for. */
+    private readonly listed: ReadonlySet<string> | null,
+  ) {}
+
+  header(name: string): string {
+    const key = name.toLowerCase();
+    const value = this.headers.get(key);
+    if (value !== undefined) return value;
+    if (key === 'origin') return this.origin;
+    if (key === 'referer') return this.referer;
+    if (key === 'user-agent') return this.userAgent;
+    if (this.listed !== null && !this.listed.has(key)) {
+      throw new Error(`header "${key}" is not among the route's listed headers`);
+    }
+    return '';
+  }
+
+  /** Made on demand: most handlers never look at it. */
+  get signal(): AbortSignal {
+    if (this.#controller === null) {
+      this.#controller = new AbortController();
+      if (this.#aborted) this.#controller.abort();
+    }
+    return this.#controller.signal;
+  }
+
+  abort(): void {
+    this.#aborted = true;
+    this.#controller?.abort();
+  }
+}
+
+/** All headers; of a repeated one the first. */
+export function allHeaders(req: UwsRequest): ReadonlyMap<string, string> {
+  const headers = new Map<string, string>();
+  req.forEach((name, value) => {
+    if (!headers.has(name)) headers.set(name, value);
+  });
+  return headers;
+}
+
+/** Only the listed ones. */
+export function listedHeaders(req: UwsRequest, names: readonly string[]): ReadonlyMap<string, string> {
+  let headers: Map<string, string> | null = null;
+  for (const name of names) {
+    const value = req.getHeader(name);
+    if (value === '') continue;
+    headers ??= new Map();
+    headers.set(name, value);
+  }
+  return headers ?? NO_HEADERS;
+}

@@ -1,0 +1,58 @@
+import type { Clickhouse } from '../clickhouse.js';
+import { STATEMENT_TIMEOUT_MS } from '../clickhouse-migrations.js';
+import { renderMigration } from '../clickhouse-sql.js';
+import { storeError } from './clickhouse-insert.js';
+
+/**
+ * Removes a site from every table that has a `site_id`, whoever made it. Two steps a table: a lightweight delete, after which no query
+ * sees the rows, and a rewrite in the background of the parts that held them, which also frees the bytes. (Deleting in one step would
+ * keep the caller waiting for the rewrite, since a part holds rows of many sites.)
+ */
+export async function deleteSite(clickhouse: Clickhouse, siteId: string): Promise<void> {
+  const onCluster = renderMigration('{{on_cluster}}', clickhouse.cluster);
+  try {
+    for (const table of await tablesWithSite(clickhouse)) {
+      await run(
+        clickhouse,
+        `DELETE FROM \`${table}\` ${onCluster} WHERE site_id = {site:String}`,
+        { site: siteId },
+        { lightweight_deletes_sync: '2', mutations_sync: '2' },
+      );
+      await run(
+        clickhouse,
+        `ALTER TABLE \`${table}\` ${onCluster} APPLY DELETED MASK`,
+        {},
+        { mutations_sync: '0', alter_sync: '0' },
+      );
+    }
+  } catch (error) {
+    throw storeError(error);
+  }
+}
+
+/** Tables that hold data themselves: neither views nor the distributed tables over others. */
+async function tablesWithSite({ client }: Clickhouse): Promise<string[]> {
+  const answer = await client.query({
+    query: `SELECT name FROM system.tables
+            WHERE database = currentDatabase() AND engine LIKE '%MergeTree' AND name NOT LIKE '%\`%' AND name IN
+              (SELECT table FROM system.columns WHERE database = currentDatabase() AND name = 'site_id')
+            ORDER BY name`,
+    format: 'JSONCompactEachRow',
+    abort_signal: AbortSignal.timeout(STATEMENT_TIMEOUT_MS),
+  });
+  return (await answer.json<[string]>()).map(([name]) => name);
+}
+
+async function run(
+  { client }: Clickhouse,
+  query: string,
+  parameters: Record<string, string>,
+  settings: Record<string, string>,
+): Promise<void> {
+  await client.command({
+    query,
+    query_params: parameters,
+    clickhouse_settings: { ...settings, wait_end_of_query: 1 },
+    abort_signal: AbortSignal.timeout(STATEMENT_TIMEOUT_MS),
+  });
+}

@@ -1,0 +1,62 @@
+import { setImmediate } from 'node:timers/promises';
+import { EVENT_COLUMNS } from '../../events/columns.js';
+import { RowsRefusedError } from './event-store.js';
+
+/** What of a row is fixed bytes (a number) and what a string, merged: `[32, 'string', 1, 'string', …]`. */
+const STEPS: readonly number[] = steps();
+
+/** Rows that are checked before other work gets its turn: about 2 ms. */
+const ROWS_A_TURN = 10_000;
+
+/** @throws RowsRefusedError when one of the rows is not a row */
+export async function checkRows(rows: readonly Uint8Array[]): Promise<void> {
+  for (let index = 0; index < rows.length; index++) {
+    if (index % ROWS_A_TURN === ROWS_A_TURN - 1) await setImmediate();
+    const row = rows[index];
+    if (row === undefined || !isRow(row))
+      throw new RowsRefusedError(`row ${index} has not the layout of an event`);
+  }
+}
+
+/**
+ * Whether the bytes are exactly one row in the layout of events/columns.ts. RowBinary has no marks between rows: one row that is too
+ * short would shift all that follow, and the server might find its way back and store garbage. So a block is walked before it goes
+ * out (0.1 to 0.2 µs a row).
+ */
+export function isRow(bytes: Uint8Array): boolean {
+  const end = bytes.length;
+  let at = 0;
+  for (const step of STEPS) {
+    if (step >= 0) {
+      at += step;
+      continue;
+    }
+    let byte = bytes[at++];
+    if (byte === undefined) return false;
+    let length = byte & 0x7f;
+    for (let scale = 0x80; byte > 0x7f; scale *= 0x80) {
+      byte = bytes[at++];
+      if (byte === undefined || scale > 2 ** 28) return false;
+      length += (byte & 0x7f) * scale;
+    }
+    at += length;
+    if (at > end) return false;
+  }
+  return at === end;
+}
+
+/** -1 stands for a string. */
+function steps(): number[] {
+  const result: number[] = [];
+  for (const { type } of EVENT_COLUMNS) {
+    if (type === 'string' || type === 'label') {
+      result.push(-1);
+      continue;
+    }
+    const size = { id: 16, ms: 8, u8: 1, u16: 2, u32: 4 }[type];
+    const last = result.at(-1);
+    if (last !== undefined && last >= 0) result[result.length - 1] = last + size;
+    else result.push(size);
+  }
+  return result;
+}

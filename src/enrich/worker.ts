@@ -2,8 +2,8 @@
 import { move, workerData } from 'piscina';
 import { ByteWriter } from './byte-writer.js';
 import { RequestEnricher } from './enrich-request.js';
-import type { EnrichOutcome, EnrichWorkerOptions } from './protocol.js';
-import { SiteTable } from './site-table.js';
+import type { EnrichOutcome, EnrichRequest, EnrichWorkerOptions } from './protocol.js';
+import { type ReadySite, SiteTable } from './site-table.js';
 import { decodeTask, encodeResult } from './wire.js';
 
 /** Sites a worker remembers decoded. */
@@ -20,9 +20,19 @@ let scratch = new ByteWriter(SCRATCH_BYTES);
 export default function run(task: ArrayBuffer): unknown {
   const outcomes: EnrichOutcome[] = [];
   scratch.at = 0;
-  for (const { request, site } of decodeTask(task, sites))
-    outcomes.push(enricher.enrich(request, site, scratch));
+  for (const { request, site } of decodeTask(task, sites)) outcomes.push(enrichSafely(request, site));
   const result = encodeResult(scratch, outcomes, enricher.geo.takeFailure() ?? '');
   if (scratch.buffer.length > SCRATCH_LIMIT_BYTES) scratch = new ByteWriter(SCRATCH_BYTES);
   return move(result);
+}
+
+/** A failure that no input should be able to cause; the neighbours in the task must not pay for it. */
+function enrichSafely(request: EnrichRequest, site: ReadySite | null): EnrichOutcome {
+  const start = scratch.at;
+  try {
+    return enricher.enrich(request, site, scratch);
+  } catch {
+    scratch.at = start;
+    return { outcome: 'refused', code: 'internal', message: 'the event could not be processed', received: 1 };
+  }
 }

@@ -1,0 +1,199 @@
+/** The two record routes of contract section 6. */
+import Type from 'typebox';
+import { EventSchema } from '../../enrich/event-schema.js';
+import type { IngestAnswer, IngestRequest, Intake } from '../../enrich/intake.js';
+import { AppError, type ErrorCode } from '../../errors.js';
+import { ErrorBody } from '../error-table.js';
+import { type AnyRoute, type Reply, type RequestInfo, rawRoute } from '../route.js';
+
+export interface IngestRouteOptions {
+  readonly intake: Intake;
+  /** Largest inflated body, bytes. Default 1 MiB. */
+  readonly bodyLimitBytes?: number;
+}
+
+const DEFAULT_BODY_LIMIT = 1 << 20;
+
+/** Headers by which browsers and proxies mark a load that nobody looks at yet. */
+const PREFETCH_HEADERS = ['sec-purpose', 'purpose', 'x-purpose', 'x-moz'] as const;
+
+/**
+ * Refusals that stay the same however often the request comes. The unmodified tracker repeats a batch for ever on any status but 2xx
+ * (contract 17.7), so on its route they are answered 200 and say `rejected`.
+ */
+const PERMANENT: ReadonlySet<ErrorCode> = new Set([
+  'body_too_large',
+  'batch_too_large',
+  'invalid_json',
+  'invalid_request',
+  'origin_not_allowed',
+  'unsupported_encoding',
+  'website_inactive',
+  'website_not_found',
+]);
+
+const RejectedEventSchema = Type.Object({
+  index: Type.Integer(),
+  code: Type.String(),
+  message: Type.String(),
+});
+
+const EventAccepted = Type.Object({
+  status: Type.Literal('accepted'),
+  event_id: Type.String(),
+  visitor_id: Type.String(),
+  session_id: Type.String(),
+});
+
+const BatchAccepted = Type.Object({
+  status: Type.Literal('accepted'),
+  events_count: Type.Integer({ description: 'Events taken' }),
+  processed_at: Type.Integer({ description: 'Unix seconds' }),
+  rejected: Type.Integer({ description: 'Events refused for good' }),
+  errors: Type.Array(RejectedEventSchema, { description: 'The first ten of them' }),
+});
+
+const BatchRejected = Type.Object({
+  status: Type.Literal('rejected'),
+  events_count: Type.Integer(),
+  rejected: Type.Integer(),
+  errors: Type.Array(RejectedEventSchema),
+  error: Type.String(),
+  message: Type.String(),
+  code: Type.String(),
+});
+
+const SiteId = Type.String({ description: 'UUID or 24-character id of the website' });
+const EventBody = Type.Object({ website_id: SiteId, ...EventSchema.properties });
+const BatchBody = Type.Object({
+  siteId: SiteId,
+  domain: Type.Optional(
+    Type.String({ description: 'Host of the page; used when the request names no origin' }),
+  ),
+  events: Type.Array(EventSchema, { minItems: 1, description: 'The first 1,000 are taken' }),
+});
+
+const TEMPORARY = { 429: ErrorBody, 503: ErrorBody };
+
+/** Both routes answer once what they accept is durable. */
+export function ingestRoutes(options: IngestRouteOptions): AnyRoute[] {
+  const { intake } = options;
+  const common = {
+    method: 'POST',
+    tag: 'ingestion',
+    access: 'public',
+    bucket: 'ingest',
+    cors: 'tracker',
+    params: Type.Object({}),
+    query: Type.Object({}),
+    bodyLimit: options.bodyLimitBytes ?? DEFAULT_BODY_LIMIT,
+    headers: PREFETCH_HEADERS,
+  } as const;
+  return [
+    rawRoute({
+      ...common,
+      path: '/api/v1/analytics/event',
+      summary: 'Record one event',
+      body: EventBody,
+      responses: {
+        201: EventAccepted,
+        400: ErrorBody,
+        403: ErrorBody,
+        404: ErrorBody,
+        413: ErrorBody,
+        ...TEMPORARY,
+      },
+      handle: async ({ bytes, request }) =>
+        eventReply(await intake.submit(ingestRequest('event', bytes, request))),
+    }),
+    rawRoute({
+      ...common,
+      path: '/api/v1/analytics/batch',
+      summary: 'Record many events of one website',
+      body: BatchBody,
+      responses: { 200: BatchRejected, 201: BatchAccepted, ...TEMPORARY },
+      handle: async ({ bytes, request }) =>
+        batchReply(await intake.submit(ingestRequest('batch', bytes, request))),
+      refuse: refuseBatch,
+    }),
+  ];
+}
+
+function ingestRequest(
+  source: IngestRequest['source'],
+  bytes: Uint8Array,
+  request: RequestInfo,
+): IngestRequest {
+  const { origin } = request;
+  return {
+    source,
+    bytes,
+    address: request.address,
+    userAgent: request.userAgent,
+    origin: origin === '' || origin === 'null' ? request.referer : origin,
+    receivedAt: Date.now(),
+    prefetch: isPrefetch(request),
+  };
+}
+
+/** `Sec-Purpose: prefetch;prerender`, `Purpose: prefetch`, `X-Purpose: preview`, `X-Moz: prefetch`. */
+function isPrefetch(request: RequestInfo): boolean {
+  for (const name of PREFETCH_HEADERS) {
+    const value = request.header(name);
+    if (value !== '' && /prefetch|prerender|preview/i.test(value)) return true;
+  }
+  return false;
+}
+
+function eventReply(answer: IngestAnswer): Reply<unknown> {
+  if (answer.kind === 'refused') throw new AppError(answer.code, answer.message);
+  const [error] = answer.errors;
+  if (error !== undefined)
+    throw new AppError('invalid_request', error.message, { details: { reason: error.code } });
+  return {
+    status: 201,
+    body: {
+      status: 'accepted',
+      event_id: answer.eventId,
+      visitor_id: answer.visitorId,
+      session_id: answer.sessionId,
+    },
+  };
+}
+
+function batchReply(answer: IngestAnswer): Reply<unknown> {
+  if (answer.kind === 'refused') {
+    if (PERMANENT.has(answer.code)) return rejectedBatch(answer.code, answer.message, 0, []);
+    throw new AppError(answer.code, answer.message);
+  }
+  const [error] = answer.errors;
+  if (answer.accepted === 0 && error !== undefined)
+    return rejectedBatch(error.code, error.message, answer.rejected, answer.errors);
+  return {
+    status: 201,
+    body: {
+      status: 'accepted',
+      events_count: answer.accepted,
+      processed_at: Math.floor(Date.now() / 1000),
+      rejected: answer.rejected,
+      errors: answer.errors,
+    },
+  };
+}
+
+function refuseBatch(error: unknown): Reply<unknown> | undefined {
+  if (!(error instanceof AppError) || !PERMANENT.has(error.code)) return undefined;
+  return rejectedBatch(error.code, error.message, 0, []);
+}
+
+function rejectedBatch(
+  code: string,
+  message: string,
+  rejected: number,
+  errors: readonly unknown[],
+): Reply<unknown> {
+  return {
+    status: 200,
+    body: { status: 'rejected', events_count: 0, rejected, errors, error: message, message, code },
+  };
+}

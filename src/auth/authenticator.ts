@@ -28,6 +28,9 @@ export interface Authenticator {
 const CHANNEL = 'auth:sessions';
 const MAX_HEADER_LENGTH = 4_096;
 
+/** The token of an `Authorization` header, with or without its scheme. */
+export const bearerToken = (header: string): string => header.trim().replace(/^bearer(\s+|$)/i, '');
+
 export async function createAuthenticator(options: AuthenticatorOptions): Promise<Authenticator> {
   const { tokens, sessions, cache, telemetry } = options;
   const accounts = createLookup({
@@ -40,8 +43,8 @@ export async function createAuthenticator(options: AuthenticatorOptions): Promis
   await cache.subscribe(CHANNEL, accounts.drop);
   return {
     async authenticate(header) {
-      const token = header.trim().replace(/^bearer(\s+|$)/i, '');
       if (header.trim() === '') return ANONYMOUS;
+      const token = bearerToken(header);
       if (token === '' || token.length > MAX_HEADER_LENGTH) throw invalidToken('access');
       const { userId, sessionId } = await tokens.read('access', token);
       const account = await accounts.get(sessionId);

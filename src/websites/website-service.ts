@@ -3,7 +3,7 @@ import { AppError } from '../errors.js';
 import type { WebsitePatch, WebsiteRecord, WebsiteStore } from '../storage/metadata/metadata.js';
 import type { Logger } from '../telemetry.js';
 import { normalizeHost } from './host.js';
-import { checkedOrigins, type WebsiteSettings } from './settings.js';
+import { checkedOrigins, DEFAULT_SETTINGS, type WebsiteSettings } from './settings.js';
 import type { SiteIds, SiteNotices } from './site-notices.js';
 import { type Website, websiteFrom } from './website.js';
 
@@ -18,13 +18,11 @@ export interface WebsiteServiceOptions {
   readonly onDeleted: (siteId: string) => Promise<void>;
 }
 
+type Change<T> = { readonly [Key in keyof T]?: T[Key] | null | undefined };
+
 /** Absent or null: unchanged. */
-export type WebsiteChange = {
-  readonly [Key in Exclude<keyof WebsitePatch, 'settings'>]?: WebsitePatch[Key] | undefined;
-} & {
-  readonly settings?:
-    | { readonly [Key in keyof WebsiteSettings]?: WebsiteSettings[Key] | undefined }
-    | undefined;
+export type WebsiteChange = Change<Omit<WebsitePatch, 'settings'>> & {
+  readonly settings?: Change<WebsiteSettings> | null | undefined;
 };
 
 export interface WebsiteService {
@@ -124,14 +122,23 @@ function patchFrom(change: WebsiteChange): WebsitePatch {
     replaySamplingRate: change.replaySamplingRate ?? null,
     replayIncludePatterns: change.replayIncludePatterns ?? null,
     replayExcludePatterns: change.replayExcludePatterns ?? null,
-    settings: settings
-      ? {
-          ...settings,
-          ...(settings.allowedOrigins ? { allowedOrigins: checkedOrigins(settings.allowedOrigins) } : {}),
-        }
-      : null,
+    settings: settings ? settingsPatch(settings) : null,
   };
 }
+
+function settingsPatch(change: Change<WebsiteSettings>): Record<string, unknown> {
+  const { allowedOrigins } = change;
+  // Known names only: what else a caller sends is not kept.
+  const given = Object.keys(DEFAULT_SETTINGS)
+    .filter(isSetting)
+    .filter((name) => (change[name] ?? null) !== null);
+  return {
+    ...Object.fromEntries(given.map((name) => [name, change[name]])),
+    ...(allowedOrigins ? { allowedOrigins: checkedOrigins(allowedOrigins) } : {}),
+  };
+}
+
+const isSetting = (name: string): name is keyof WebsiteSettings => Object.hasOwn(DEFAULT_SETTINGS, name);
 
 function checkedName(name: string): string {
   const trimmed = name.trim();

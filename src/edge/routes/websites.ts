@@ -1,0 +1,230 @@
+import Type, { type Static } from 'typebox';
+import type { Principal } from '../../auth/principal.js';
+import { AppError } from '../../errors.js';
+import { MAX_ALLOWED_ORIGINS } from '../../websites/settings.js';
+import type { Website } from '../../websites/website.js';
+import type { WebsiteChange, WebsiteService } from '../../websites/website-service.js';
+import { type AnyRoute, route, siteRoute } from '../route.js';
+
+const Nothing = Type.Object({});
+const ById = Type.Object({ id: Type.String({ description: 'UUID or public site id' }) });
+const nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
+const patterns = nullable(Type.String());
+
+const SettingsBody = Type.Object({
+  allowedOrigins: Type.Array(Type.String()),
+  trackingEnabled: Type.Boolean(),
+  dataRetentionDays: Type.Integer(),
+  useIpAnonymization: Type.Boolean(),
+  respectDoNotTrack: Type.Boolean(),
+  allowRawDataExport: Type.Boolean(),
+});
+
+const WebsiteBody = Type.Object({
+  id: Type.String({ format: 'uuid' }),
+  site_id: Type.String({ description: '24 hex characters' }),
+  user_id: Type.String({ format: 'uuid' }),
+  name: Type.String(),
+  url: Type.String({ description: 'Bare host' }),
+  tracking_id: Type.String(),
+  is_active: Type.Boolean(),
+  is_verified: Type.Boolean(),
+  automation_enabled: Type.Boolean(),
+  funnel_enabled: Type.Boolean(),
+  heatmap_enabled: Type.Boolean(),
+  heatmap_include_patterns: patterns,
+  heatmap_exclude_patterns: patterns,
+  replay_enabled: Type.Boolean(),
+  replay_sampling_rate: Type.Number(),
+  replay_include_patterns: patterns,
+  replay_exclude_patterns: patterns,
+  verification_token: Type.String(),
+  settings: SettingsBody,
+  created_at: Type.String({ format: 'date-time' }),
+  updated_at: Type.String({ format: 'date-time' }),
+});
+const OneBody = Type.Object({ data: WebsiteBody });
+const ChangedBody = Type.Object({ message: Type.String(), data: WebsiteBody });
+
+const name = Type.String({ minLength: 1, maxLength: 255 });
+const url = Type.String({ minLength: 1, maxLength: 2048 });
+const CreateBody = Type.Object({ name, url });
+
+/** Absent or null: unchanged. */
+const change = <T extends Type.TSchema>(schema: T) => Type.Optional(nullable(schema));
+const flag = change(Type.Boolean());
+const rate = change(Type.Number({ minimum: 0, maximum: 1 }));
+const patternList = change(Type.String({ maxLength: 10_000 }));
+
+/** The original's names, and the dashboard's duplicates of them; where both are sent, the original's count. */
+const UpdateBody = Type.Object({
+  name: change(name),
+  url: change(url),
+  is_active: flag,
+  isActive: flag,
+  automation_enabled: flag,
+  automationEnabled: flag,
+  funnel_enabled: flag,
+  funnelEnabled: flag,
+  heatmap_enabled: flag,
+  heatmapEnabled: flag,
+  heatmap_include_patterns: patternList,
+  heatmapIncludePatterns: patternList,
+  heatmap_exclude_patterns: patternList,
+  heatmapExcludePatterns: patternList,
+  replay_enabled: flag,
+  replayEnabled: flag,
+  replay_sampling_rate: rate,
+  replaySamplingRate: rate,
+  replay_include_patterns: patternList,
+  replayIncludePatterns: patternList,
+  replay_exclude_patterns: patternList,
+  replayExcludePatterns: patternList,
+  settings: change(
+    Type.Object({
+      allowedOrigins: change(Type.Array(Type.String({ maxLength: 2048 }), { maxItems: MAX_ALLOWED_ORIGINS })),
+      trackingEnabled: flag,
+      dataRetentionDays: change(Type.Integer({ minimum: 1, maximum: 36_500 })),
+      useIpAnonymization: flag,
+      respectDoNotTrack: flag,
+      allowRawDataExport: flag,
+    }),
+  ),
+});
+
+const BASE = '/api/v1/user/websites';
+const common = { tag: 'Websites', bucket: 'api', cors: 'api', query: Nothing } as const;
+
+/** Websites of an account (contract 4.2 to 4.6). */
+export function websiteRoutes(websites: WebsiteService): AnyRoute[] {
+  return [
+    route({
+      ...common,
+      method: 'GET',
+      path: BASE,
+      summary: 'Own websites and those shared with the account, newest first',
+      access: 'account',
+      params: Nothing,
+      responses: { 200: Type.Object({ data: Type.Array(WebsiteBody) }) },
+      handle: async ({ principal }) => ({
+        status: 200,
+        body: { data: (await websites.list(userIdOf(principal))).map(websiteBody) },
+      }),
+    }),
+    route({
+      ...common,
+      method: 'POST',
+      path: BASE,
+      summary: 'Create a website',
+      access: 'account',
+      params: Nothing,
+      body: CreateBody,
+      responses: { 201: ChangedBody },
+      handle: async ({ principal, body }) => ({
+        status: 201,
+        body: {
+          message: 'Website created successfully',
+          data: websiteBody(await websites.create(userIdOf(principal), body)),
+        },
+      }),
+    }),
+    ...[`${BASE}/:id`, `${BASE}/by-site-id/:id`].map((path) =>
+      siteRoute({
+        ...common,
+        method: 'GET',
+        path,
+        summary: 'One website',
+        access: { site: 'read' },
+        siteFrom: { param: 'id' },
+        params: ById,
+        responses: { 200: OneBody },
+        handle: async ({ site }) => ({
+          status: 200,
+          body: { data: websiteBody(await websites.get(site.id)) },
+        }),
+      }),
+    ),
+    siteRoute({
+      ...common,
+      method: 'PUT',
+      path: `${BASE}/:id`,
+      summary: 'Change a website; what is absent or null stays',
+      access: { site: 'write' },
+      siteFrom: { param: 'id' },
+      params: ById,
+      body: UpdateBody,
+      responses: { 200: ChangedBody },
+      handle: async ({ site, body }) => ({
+        status: 200,
+        body: {
+          message: 'Website updated successfully',
+          data: websiteBody(await websites.update(site, changeFrom(body))),
+        },
+      }),
+    }),
+    siteRoute({
+      ...common,
+      method: 'DELETE',
+      path: `${BASE}/:id`,
+      summary: 'Delete a website with everything that was recorded for it',
+      access: { site: 'manage' },
+      siteFrom: { param: 'id' },
+      params: ById,
+      responses: { 200: Type.Object({ message: Type.String() }) },
+      async handle({ site }) {
+        await websites.delete(site);
+        return { status: 200, body: { message: 'Website deleted successfully' } };
+      },
+    }),
+  ];
+}
+
+function userIdOf(principal: Principal): string {
+  if (principal.kind === 'account') return principal.userId;
+  throw new AppError('unauthorized', 'Authorization header required');
+}
+
+function changeFrom(body: Static<typeof UpdateBody>): WebsiteChange {
+  return {
+    name: body.name,
+    url: body.url,
+    isActive: body.is_active ?? body.isActive,
+    automationEnabled: body.automation_enabled ?? body.automationEnabled,
+    funnelEnabled: body.funnel_enabled ?? body.funnelEnabled,
+    heatmapEnabled: body.heatmap_enabled ?? body.heatmapEnabled,
+    heatmapIncludePatterns: body.heatmap_include_patterns ?? body.heatmapIncludePatterns,
+    heatmapExcludePatterns: body.heatmap_exclude_patterns ?? body.heatmapExcludePatterns,
+    replayEnabled: body.replay_enabled ?? body.replayEnabled,
+    replaySamplingRate: body.replay_sampling_rate ?? body.replaySamplingRate,
+    replayIncludePatterns: body.replay_include_patterns ?? body.replayIncludePatterns,
+    replayExcludePatterns: body.replay_exclude_patterns ?? body.replayExcludePatterns,
+    settings: body.settings,
+  };
+}
+
+function websiteBody(website: Website): Static<typeof WebsiteBody> {
+  const { settings } = website;
+  return {
+    id: website.id,
+    site_id: website.siteId,
+    user_id: website.userId,
+    name: website.name,
+    url: website.url,
+    tracking_id: website.trackingId,
+    is_active: website.isActive,
+    is_verified: website.isVerified,
+    automation_enabled: website.automationEnabled,
+    funnel_enabled: website.funnelEnabled,
+    heatmap_enabled: website.heatmapEnabled,
+    heatmap_include_patterns: website.heatmapIncludePatterns,
+    heatmap_exclude_patterns: website.heatmapExcludePatterns,
+    replay_enabled: website.replayEnabled,
+    replay_sampling_rate: website.replaySamplingRate,
+    replay_include_patterns: website.replayIncludePatterns,
+    replay_exclude_patterns: website.replayExcludePatterns,
+    verification_token: '',
+    settings: { ...settings, allowedOrigins: [...settings.allowedOrigins] },
+    created_at: website.createdAt.toISOString(),
+    updated_at: website.updatedAt.toISOString(),
+  };
+}

@@ -1,0 +1,103 @@
+import { createHash } from 'node:crypto';
+import { type DecodedSiteFrame, decodeMessage, type FrameRow, RowFlag } from '../../events/frame.js';
+import type { StreamMessage } from '../../storage/stream/stream.js';
+import type { DedupeWindow } from '../dedupe-window.js';
+import type { Block } from './block.js';
+import { hexId, MIN_ROW_BYTES, timestampOf } from './row.js';
+import { Tally } from './tally.js';
+import type { Tenure } from './tenure.js';
+
+/** What a message is admitted into. */
+export interface Admission {
+  readonly window: DedupeWindow;
+  /** The block that takes the rows. */
+  readonly block: Block;
+  /** A block that is being stored and not settled yet. */
+  readonly earlier: Block | undefined;
+}
+
+/**
+ * Decodes a message and puts its rows into the block: duplicates are dropped, bots told apart, rows whose copies may be older than the
+ * window marked for a look-up. Never throws: what cannot be read goes to the quarantine.
+ */
+export function admit(into: Admission, tenure: Tenure, message: StreamMessage): void {
+  const { block } = into;
+  let frames: DecodedSiteFrame[] | undefined;
+  let reason = '';
+  try {
+    frames = decodeMessage(message.data);
+  } catch (error) {
+    reason = error instanceof Error ? error.message : String(error);
+  }
+  if (frames === undefined) refuseMessage(into, tenure, message.data, reason);
+  else for (const frame of frames) admitFrame(into, tenure, frame);
+  block.messages.push({ tenure, message });
+  block.bytes += message.data.byteLength;
+}
+
+function admitFrame(into: Admission, tenure: Tenure, frame: DecodedSiteFrame): void {
+  const tally = new Tally(tenure, frame, Date.now());
+  into.block.tallies.push(tally);
+  for (const row of frame.rows) {
+    if (row.bytes.byteLength < MIN_ROW_BYTES) refuseRow(into, tally, row, 'the row is too short');
+    else admitRow(into, tally, row);
+  }
+}
+
+function admitRow({ window, block, earlier }: Admission, tally: Tally, { flags, bytes }: FrameRow): void {
+  // `knows` leaves the fingerprint read, for the sets of the blocks.
+  const { fingerprint } = window;
+  if (
+    window.knows(bytes, tally.salt) ||
+    earlier?.pending.has(fingerprint) ||
+    !block.pending.add(fingerprint)
+  ) {
+    tally.duplicate++;
+    return;
+  }
+  const table = (flags & RowFlag.bot) === 0 ? 'events' : 'bot_events';
+  const isConclusive =
+    (flags & RowFlag.lookup) === 0 &&
+    window.judges(tally.tenure.partition, timestampOf(bytes)) &&
+    !window.suspects(bytes);
+  (isConclusive ? block.rows : block.lookups).push({ bytes, table, tally });
+}
+
+function refuseRow({ block }: Admission, tally: Tally, row: FrameRow, reason: string): void {
+  const { siteId, source } = tally;
+  const table = (row.flags & RowFlag.bot) === 0 ? 'events' : 'bot_events';
+  const id = quarantineId(siteId, row.bytes);
+  block.refused.push({
+    tally,
+    entry: { id, siteId, source, table, quarantinedAt: Date.now(), reason, bytes: row.bytes },
+  });
+}
+
+/** Nobody can tell whose events these were: the message counts as one, of no site. */
+function refuseMessage({ block }: Admission, tenure: Tenure, data: Uint8Array, reason: string): void {
+  const frame = { siteId: '', source: 'event', received: 1, rejected: 0, rows: [] } as const;
+  const tally = new Tally(tenure, { ...frame, rows: [] }, Date.now());
+  block.tallies.push(tally);
+  const id = quarantineId('', data);
+  block.refused.push({
+    tally,
+    entry: {
+      id,
+      siteId: '',
+      source: 'event',
+      table: 'events',
+      quarantinedAt: Date.now(),
+      reason,
+      bytes: data,
+    },
+  });
+}
+
+/**
+ * The same bytes of a site have the same id, so that an entry that is made again after a crash is recognised; for a whole row that is
+ * its event id.
+ */
+export function quarantineId(siteId: string, bytes: Uint8Array): string {
+  if (siteId !== '' && bytes.byteLength >= MIN_ROW_BYTES) return hexId(bytes);
+  return createHash('sha256').update(siteId).update('\0').update(bytes).digest('hex').slice(0, 32);
+}

@@ -1,0 +1,304 @@
+import { type EventStore, type IdCandidates, RowsRefusedError } from '../../storage/events/event-store.js';
+import type { Logger } from '../../telemetry.js';
+import type { DedupeWindow } from '../dedupe-window.js';
+import type { Actor } from '../runtime/actor.js';
+import { quarantineId } from './admission.js';
+import { type Block, Piece } from './block.js';
+import type { Pause } from './pause.js';
+import { type BlockRow, hexId } from './row.js';
+import { bookEntries } from './tally.js';
+import type { WriterMetrics } from './writer-metrics.js';
+
+/** Ids asked for in one query. */
+const LOOKUP_IDS = 10_000;
+/** Parts of one site in one block that may be refused before the rest of a refused part is quarantined as it is. */
+const SITE_REFUSALS = 64;
+/** How often to look whether a lapsed ownership was renewed or ended. */
+const LAPSED_POLL_MS = 25;
+/** Attempts to book what is stored when no partition of the block is ours any more. */
+const ORPHANED_BOOK_ATTEMPTS = 3;
+
+export interface BlockInserterOptions {
+  readonly store: Pick<EventStore, 'insertRows' | 'addToBooks' | 'quarantine' | 'existingIds'>;
+  readonly window: DedupeWindow;
+  readonly metrics: WriterMetrics;
+  readonly log: Logger;
+  /** Longest time that an insert may take effect after it was sent, ms. */
+  readonly insertMs: number;
+  readonly pause: Pause;
+}
+
+/**
+ * Stores one block after the other. Each step leaves its result in the block and can be repeated, so whatever happens in between, the
+ * block goes on where it stood:
+ *
+ *     look up -> insert (halving what is refused) -> quarantine -> book -> acknowledge
+ *
+ * A step that the store does not answer is repeated with growing pauses, for as long as a partition of the block is owned.
+ */
+export class BlockInserter implements Actor<Block> {
+  constructor(readonly options: BlockInserterOptions) {}
+
+  async receive(block: Block): Promise<void> {
+    this.options.metrics.blockRows.observe(block.rowCount);
+    await this.#lookUp(block);
+    await this.#insert(block);
+    await this.#quarantine(block);
+    await this.#book(block);
+    await this.#acknowledge(block);
+  }
+
+  /**
+   * Runs a call of the store.
+   * @returns its result, or undefined after a pause when the store did not answer
+   */
+  async #call<Result>(step: string, run: () => Promise<Result>): Promise<Result | undefined> {
+    const { metrics, log, pause } = this.options;
+    try {
+      const result = await run();
+      pause.succeeded();
+      return result;
+    } catch (error) {
+      if (error instanceof RowsRefusedError && step === 'insert') throw error;
+      metrics.failures.inc({ step });
+      log.warn({ step, err: error }, 'event store does not answer: trying again');
+      await pause.afterFailure();
+      return undefined;
+    }
+  }
+
+  /** Which rows that may be older than the window are stored already? All earlier blocks are settled by now. */
+  async #lookUp(block: Block): Promise<void> {
+    const { window } = this.options;
+    for (;;) {
+      block.dropEnded(window.fingerprint);
+      block.lookups = block.lookups.filter((row) => {
+        const isDuplicate = window.knows(row.bytes, row.tally.salt);
+        if (isDuplicate) row.tally.duplicate++;
+        return !isDuplicate;
+      });
+      if (block.lookups.length === 0) return;
+      const answer = await this.#stored(block.lookups);
+      if (answer === undefined) continue;
+      for (const row of answer.stored) {
+        row.tally.duplicate++;
+        window.add(row.bytes, row.tally.salt);
+      }
+      for (const row of answer.missing) block.rows.push(row);
+      block.lookups = block.lookups.filter((row) => !answer.asked.has(row));
+    }
+  }
+
+  /**
+   * Asks the store for some of the rows. Ids are answered without their site, so the same id of two sites is not asked for at once.
+   * @returns undefined when the store did not answer
+   */
+  async #stored(
+    rows: readonly BlockRow[],
+  ): Promise<{ asked: Set<BlockRow>; stored: BlockRow[]; missing: BlockRow[] } | undefined> {
+    const byId = new Map<string, BlockRow>();
+    const bySite = new Map<string, Uint8Array[]>();
+    for (const row of rows) {
+      const id = hexId(row.bytes);
+      if (byId.size === LOOKUP_IDS) break;
+      if (byId.has(id)) continue;
+      byId.set(id, row);
+      const { siteId } = row.tally;
+      const ids = bySite.get(siteId) ?? [];
+      ids.push(row.bytes.subarray(0, 16));
+      bySite.set(siteId, ids);
+    }
+    const candidates: IdCandidates[] = [...bySite].map(([siteId, ids]) => ({ siteId, ids }));
+    const existing = await this.#call('look up', () => this.options.store.existingIds(candidates));
+    if (existing === undefined) return undefined;
+    this.options.metrics.lookups.inc(byId.size);
+    const stored: BlockRow[] = [];
+    const missing: BlockRow[] = [];
+    for (const [id, row] of byId) (existing.has(id) ? stored : missing).push(row);
+    return { asked: new Set(byId.values()), stored, missing };
+  }
+
+  async #insert(block: Block): Promise<void> {
+    const { window, pause } = this.options;
+    const refusals = new Map<string, number>();
+    if (block.pieces === undefined) {
+      const { rows } = block;
+      const of = (table: BlockRow['table']) =>
+        new Piece(
+          table,
+          rows.filter((row) => row.table === table),
+        );
+      block.pieces = [of('bot_events'), of('events')];
+      block.rows = [];
+    }
+    for (let piece = block.pieces.at(-1); piece !== undefined; piece = block.pieces.at(-1)) {
+      block.dropEnded(window.fingerprint);
+      if (piece.rows.length === 0 && !piece.mustVerify) {
+        block.pieces.pop();
+      } else if (piece.mustVerify) {
+        await this.#verify(piece);
+      } else {
+        const deadline = Math.min(Date.now() + this.options.insertMs, validUntil(piece));
+        if (deadline <= Date.now()) await pause.for(LAPSED_POLL_MS);
+        else await this.#attempt(block, block.pieces, piece, deadline, refusals);
+      }
+    }
+  }
+
+  async #attempt(
+    block: Block,
+    pieces: Piece[],
+    piece: Piece,
+    deadline: number,
+    refusals: Map<string, number>,
+  ): Promise<void> {
+    const { store, metrics } = this.options;
+    const doubtBefore = piece.doubtUntil;
+    piece.doubtUntil = Math.max(doubtBefore, deadline);
+    const stop = metrics.insertSeconds.startTimer({ table: piece.table });
+    try {
+      const rows = piece.rows.map((row) => row.bytes);
+      const sent = await this.#call('insert', async () => {
+        await store.insertRows(piece.table, rows, piece.token, deadline);
+        return true;
+      });
+      if (sent === undefined) return;
+      stop();
+      pieces.pop();
+      this.#markStored(piece.rows);
+    } catch (error) {
+      // This attempt has stored nothing, but an earlier one of the same rows may have.
+      piece.doubtUntil = doubtBefore;
+      if (doubtBefore > 0) {
+        piece.mustVerify = true;
+        return;
+      }
+      pieces.pop();
+      const reason = error instanceof Error ? error.message : String(error);
+      for (const part of this.#divide(block, piece, reason, refusals)) pieces.push(part);
+    }
+  }
+
+  /** An attempt in doubt may have stored some of these rows, with others that are not ours any more. Wait it out, then look. */
+  async #verify(piece: Piece): Promise<void> {
+    const { pause } = this.options;
+    const wait = piece.doubtUntil - Date.now();
+    if (wait > 0) return pause.for(wait);
+    if (piece.rows.length > 0) {
+      const stored: BlockRow[] = [];
+      const missing: BlockRow[] = [];
+      let rest: readonly BlockRow[] = piece.rows;
+      while (rest.length > 0) {
+        const answer = await this.#stored(rest);
+        if (answer === undefined) return;
+        stored.push(...answer.stored);
+        missing.push(...answer.missing);
+        rest = rest.filter((row) => !answer.asked.has(row));
+      }
+      this.#markStored(stored);
+      piece.reduceTo(missing);
+    }
+    piece.doubtUntil = 0;
+    piece.mustVerify = false;
+  }
+
+  #markStored(rows: readonly BlockRow[]): void {
+    for (const { bytes, table, tally } of rows) {
+      this.options.window.add(bytes, tally.salt);
+      if (table === 'events') tally.stored++;
+      else tally.bot++;
+    }
+  }
+
+  /**
+   * What to do with a refused piece: halves, by site, so that the bad rows of one site stand alone soon and cost the others little. A row
+   * that stands alone goes to the quarantine, and so does the rest of a site that has too many bad rows to look for each.
+   */
+  #divide(block: Block, piece: Piece, reason: string, refusals: Map<string, number>): Piece[] {
+    this.options.metrics.splits.inc();
+    const rows = piece.rows.toSorted((a, b) => compare(a.tally.siteId, b.tally.siteId));
+    const first = rows[0]?.tally.siteId ?? '';
+    let isHopeless = rows.length === 1;
+    if (first === rows.at(-1)?.tally.siteId) {
+      const refused = (refusals.get(first) ?? 0) + 1;
+      refusals.set(first, refused);
+      isHopeless ||= refused > SITE_REFUSALS;
+    }
+    if (!isHopeless) {
+      const middle = rows.length >> 1;
+      return [new Piece(piece.table, rows.slice(middle)), new Piece(piece.table, rows.slice(0, middle))];
+    }
+    for (const { bytes, table, tally } of rows) {
+      const { siteId, source } = tally;
+      const id = quarantineId(siteId, bytes);
+      const quarantinedAt = Date.now();
+      const entry = { id, siteId, source, table, quarantinedAt, reason: reason.slice(0, 500), bytes };
+      block.refused.push({ tally, entry });
+    }
+    return [];
+  }
+
+  async #quarantine(block: Block): Promise<void> {
+    const { store, window, log } = this.options;
+    for (;;) {
+      block.dropEnded(window.fingerprint);
+      const { refused } = block;
+      if (refused.length === 0) return;
+      const entries = refused.map(({ entry }) => entry);
+      // An attempt in doubt had these entries and perhaps more: whichever comes first is enough.
+      const token = `quarantine-${block.serial}`;
+      const kept = await this.#call('quarantine', async () => {
+        await store.quarantine(entries, token);
+        return true;
+      });
+      if (kept === undefined) continue;
+      for (const { tally } of refused) tally.quarantined++;
+      log.warn({ rows: refused.length, reason: entries[0]?.reason }, 'rows were quarantined');
+      block.refused = [];
+    }
+  }
+
+  async #book(block: Block): Promise<void> {
+    const { store, metrics } = this.options;
+    block.books ??= bookEntries(block.tallies);
+    const entries = block.books;
+    const token = `books-${block.serial}`;
+    for (let attempt = 1; entries.length > 0; attempt++) {
+      const booked = await this.#call('book', async () => {
+        await store.addToBooks(entries, token);
+        return true;
+      });
+      if (booked !== undefined) break;
+      block.dropEnded(this.options.window.fingerprint);
+      if (block.isEmpty && attempt >= ORPHANED_BOOK_ATTEMPTS) return;
+    }
+    for (const entry of entries) {
+      metrics.rows.inc({ outcome: 'stored' }, entry.stored);
+      metrics.rows.inc({ outcome: 'duplicate' }, entry.duplicate);
+      metrics.rows.inc({ outcome: 'bot' }, entry.bot);
+      metrics.rows.inc({ outcome: 'rejected' }, entry.rejected);
+      metrics.rows.inc({ outcome: 'quarantined' }, entry.quarantined);
+    }
+  }
+
+  async #acknowledge(block: Block): Promise<void> {
+    block.dropEnded(this.options.window.fingerprint);
+    const acks = await Promise.allSettled(block.messages.map(({ message }) => message.ack()));
+    const failed = acks.filter((ack) => ack.status === 'rejected').length;
+    if (failed > 0)
+      this.options.log.warn({ messages: failed }, 'acknowledgements failed: messages come again');
+  }
+}
+
+/** Until when all of the piece's partitions are ours, ms since epoch. */
+function validUntil(piece: Piece): number {
+  const tenures = new Set(piece.rows.map((row) => row.tally.tenure));
+  let until = Number.POSITIVE_INFINITY;
+  for (const tenure of tenures) until = Math.min(until, tenure.validUntil());
+  return until;
+}
+
+function compare(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}

@@ -1,0 +1,125 @@
+import { createHash, randomUUID } from 'node:crypto';
+import type { BookEntry, QuarantinedRow, RowTable } from '../../storage/events/event-store.js';
+import type { StreamMessage } from '../../storage/stream/stream.js';
+import { type Fingerprint, FingerprintSet } from '../fingerprint.js';
+import type { BlockRow } from './row.js';
+import type { Tally } from './tally.js';
+import type { Tenure } from './tenure.js';
+
+/** A row that goes to the quarantine. */
+export interface RefusedRow {
+  readonly tally: Tally;
+  readonly entry: QuarantinedRow;
+}
+
+/** Rows of one table that are inserted together: at first all of the block's, after a refusal a part of them. */
+export class Piece {
+  #token: string | undefined;
+  /**
+   * An attempt with an unknown outcome may take effect until then (ms since epoch); 0 when there was none. As long as the same rows are
+   * sent again with the same token this does not matter.
+   */
+  doubtUntil = 0;
+  /** The rows are no longer those of an attempt in doubt: find out which ones it stored before anything else. */
+  mustVerify = false;
+
+  constructor(
+    readonly table: RowTable,
+    public rows: BlockRow[],
+  ) {}
+
+  /** The same rows in the same order have the same token, in this process or another. */
+  get token(): string {
+    this.#token ??= tokenOf(this.table, this.rows);
+    return this.#token;
+  }
+
+  /** Replaces the rows by fewer. */
+  reduceTo(rows: BlockRow[]): void {
+    if (rows.length === this.rows.length) return;
+    this.rows = rows;
+    this.#token = undefined;
+    if (this.doubtUntil > 0) this.mustVerify = true;
+  }
+}
+
+/**
+ * What is collected from all partitions, stored together and acknowledged together. The ids of its rows are `pending`: a copy that
+ * comes before the block is settled is a duplicate, and is booked as one no sooner than the original is stored, since blocks are
+ * settled in order. They enter the dedupe window only when their rows are stored; a block that is given up leaves no trace.
+ */
+export class Block {
+  /** Tells this block's entries in books and quarantine from all others. */
+  readonly serial = randomUUID();
+  readonly pending = new FingerprintSet();
+  readonly tallies: Tally[] = [];
+  messages: { readonly tenure: Tenure; readonly message: StreamMessage }[] = [];
+  rows: BlockRow[] = [];
+  /** Rows that may be in the store although the window does not know them. */
+  lookups: BlockRow[] = [];
+  refused: RefusedRow[] = [];
+  /** Set when `lookups` are resolved and `rows` divided by table; the last one is inserted first. */
+  pieces: Piece[] | undefined;
+  /** Set when nothing can change in them any more. */
+  books: readonly BookEntry[] | undefined;
+  /** Bytes of the messages, which its rows keep in memory. */
+  bytes = 0;
+  /** Resolves when the block is stored and acknowledged, or given up. */
+  readonly done: Promise<void>;
+  finish: () => void = () => {};
+
+  #releases: { readonly tenure: Tenure; readonly resolve: () => void }[] = [];
+
+  constructor() {
+    this.done = new Promise((resolve) => {
+      this.finish = resolve;
+    });
+  }
+
+  get isEmpty(): boolean {
+    return this.messages.length === 0;
+  }
+
+  get rowCount(): number {
+    return this.rows.length + this.lookups.length;
+  }
+
+  /** Resolves when nothing of an ended tenure can be stored through this block any more, not even by an attempt in doubt. */
+  released(tenure: Tenure): Promise<void> {
+    if (!this.messages.some((held) => held.tenure === tenure)) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#releases.push({ tenure, resolve });
+      void this.done.then(resolve);
+    });
+  }
+
+  /** Lets go of everything whose tenure has ended. Not to be called while an attempt is under way. */
+  dropEnded(fingerprint: Fingerprint): void {
+    if (!this.messages.some(({ tenure }) => tenure.ended)) return;
+    const doubtUntil = Math.max(0, ...(this.pieces ?? []).map((piece) => piece.doubtUntil));
+    for (const { tenure, resolve } of this.#releases)
+      if (tenure.ended) setTimeout(resolve, Math.max(0, doubtUntil - Date.now()));
+    this.#releases = this.#releases.filter(({ tenure }) => !tenure.ended);
+    const alive = (row: { readonly tally: Tally }) => !row.tally.tenure.ended;
+    this.messages = this.messages.filter(({ tenure }) => !tenure.ended);
+    this.rows = this.rows.filter(alive);
+    this.lookups = this.lookups.filter(alive);
+    this.refused = this.refused.filter(alive);
+    for (const piece of this.pieces ?? []) piece.reduceTo(piece.rows.filter(alive));
+    this.pending.clear();
+    for (const rows of [this.rows, this.lookups, ...(this.pieces ?? []).map((piece) => piece.rows)])
+      for (const { bytes, tally } of rows) this.pending.add(fingerprint.read(bytes, tally.salt));
+  }
+}
+
+/** Over ids and sites: two sites may use the same id, and a block of one must not pass for a block of the other. */
+function tokenOf(table: RowTable, rows: readonly BlockRow[]): string {
+  const ids = Buffer.allocUnsafe(rows.length * 20);
+  let at = 0;
+  for (const { bytes, tally } of rows) {
+    for (let i = 0; i < 16; i++) ids[at + i] = bytes[i] ?? 0;
+    ids.writeInt32LE(tally.salt, at + 16);
+    at += 20;
+  }
+  return `${table}-${createHash('sha256').update(ids).digest('hex').slice(0, 32)}`;
+}

@@ -1,0 +1,39 @@
+import type { FrameRow } from '../../events/frame.js';
+import type { RowTable } from '../../storage/events/event-store.js';
+import type { Tally } from './tally.js';
+
+/** Smallest row in which the fixed-width columns at the start (events/columns.ts) can be read. */
+export const MIN_ROW_BYTES = 32;
+
+const TIMESTAMP_OFFSET = 16;
+const RECEIVED_AT_OFFSET = 24;
+
+/** A row in a block. */
+export interface BlockRow {
+  readonly bytes: Uint8Array;
+  readonly table: RowTable;
+  readonly tally: Tally;
+}
+
+/** When the event happened, ms since epoch. */
+export function timestampOf(row: Uint8Array): number {
+  return int64(row, TIMESTAMP_OFFSET);
+}
+
+/** When the edge received it, ms since epoch. */
+export function receivedAtOf(row: FrameRow): number {
+  return int64(row.bytes, RECEIVED_AT_OFFSET);
+}
+
+/** 32 lower-case hex characters. */
+export function hexId(row: Uint8Array): string {
+  return Buffer.from(row.buffer, row.byteOffset, 16).toString('hex');
+}
+
+/** Little-endian; exact within ±2^53. Without a DataView, which would be an allocation a row. */
+function int64(bytes: Uint8Array, at: number): number {
+  const byte = (i: number) => bytes[at + i] ?? 0;
+  const low = (byte(0) | (byte(1) << 8) | (byte(2) << 16) | (byte(3) << 24)) >>> 0;
+  const high = byte(4) | (byte(5) << 8) | (byte(6) << 16) | (byte(7) << 24);
+  return high * 0x1_0000_0000 + low;
+}

@@ -1,0 +1,20 @@
+import type { PartitionOwnership } from '../../storage/stream/stream.js';
+
+/** One stretch of ownership of a partition by this node. All that a block holds is tied to the tenure under which it came. */
+export class Tenure {
+  /** No more messages are taken; what was taken may still be finished. */
+  leaving = false;
+  /** Another node may be writing now: nothing of this tenure may be stored or acknowledged any more. */
+  ended = false;
+
+  constructor(readonly ownership: PartitionOwnership) {}
+
+  get partition(): number {
+    return this.ownership.partition;
+  }
+
+  /** ms since epoch */
+  validUntil(): number {
+    return this.ended ? 0 : this.ownership.validUntil();
+  }
+}

@@ -1,0 +1,79 @@
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+
+export type RowOutcome = 'stored' | 'duplicate' | 'bot' | 'rejected' | 'quarantined';
+
+/** What the metrics read when they are scraped. */
+export interface WriterFigures {
+  rowsHeld(): number;
+  bytesHeld(): number;
+  windowIds(): number;
+  windowBytes(): number;
+}
+
+export interface WriterMetrics {
+  readonly rows: Counter<'outcome'>;
+  readonly insertSeconds: Histogram<'table'>;
+  readonly blockRows: Histogram;
+  readonly failures: Counter<'step'>;
+  readonly splits: Counter;
+  readonly lookups: Counter;
+  readonly lostMessages: Counter;
+}
+
+export function writerMetrics(registry: Registry, figures: WriterFigures): WriterMetrics {
+  const gauge = (name: string, help: string, value: () => number) =>
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(value());
+      },
+    });
+  gauge('seentics_writer_rows', 'Rows taken from the stream and not stored yet', figures.rowsHeld);
+  gauge('seentics_writer_bytes', 'Bytes of messages taken and not acknowledged yet', figures.bytesHeld);
+  gauge('seentics_dedupe_window_ids', 'Ids in the dedupe window', figures.windowIds);
+  gauge('seentics_dedupe_window_bytes', 'Memory of the dedupe window', figures.windowBytes);
+  return {
+    rows: new Counter({
+      name: 'seentics_writer_rows_total',
+      help: 'Rows by what became of them',
+      labelNames: ['outcome'],
+      registers: [registry],
+    }),
+    insertSeconds: new Histogram({
+      name: 'seentics_writer_insert_seconds',
+      help: 'Time of an insert into the event store',
+      labelNames: ['table'],
+      buckets: [0.01, 0.03, 0.1, 0.3, 1, 3, 10],
+      registers: [registry],
+    }),
+    blockRows: new Histogram({
+      name: 'seentics_writer_block_rows',
+      help: 'Rows of a block',
+      buckets: [1, 10, 100, 1_000, 10_000, 100_000],
+      registers: [registry],
+    }),
+    failures: new Counter({
+      name: 'seentics_writer_failures_total',
+      help: 'Attempts that the event store did not answer, by step',
+      labelNames: ['step'],
+      registers: [registry],
+    }),
+    splits: new Counter({
+      name: 'seentics_writer_splits_total',
+      help: 'Blocks or parts of them that the event store refused',
+      registers: [registry],
+    }),
+    lookups: new Counter({
+      name: 'seentics_writer_lookup_ids_total',
+      help: 'Ids asked for in the event store',
+      registers: [registry],
+    }),
+    lostMessages: new Counter({
+      name: 'seentics_writer_unacknowledged_messages_total',
+      help: 'Messages given back because their partition was lost',
+      registers: [registry],
+    }),
+  };
+}

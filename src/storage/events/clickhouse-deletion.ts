@@ -11,20 +11,24 @@ import { storeError } from './clickhouse-insert.js';
 export async function deleteSite(clickhouse: Clickhouse, siteId: string): Promise<void> {
   const onCluster = renderMigration('{{on_cluster}}', clickhouse.cluster);
   try {
-    for (const table of await tablesWithSite(clickhouse)) {
-      await run(
-        clickhouse,
-        `DELETE FROM \`${table}\` ${onCluster} WHERE site_id = {site:String}`,
-        { site: siteId },
-        { lightweight_deletes_sync: '2', mutations_sync: '2' },
-      );
+    const tables = await tablesWithSite(clickhouse);
+    await Promise.all(
+      tables.map((table) =>
+        run(
+          clickhouse,
+          `DELETE FROM \`${table}\` ${onCluster} WHERE site_id = {site:String}`,
+          { site: siteId },
+          { lightweight_deletes_sync: '2', mutations_sync: '2' },
+        ),
+      ),
+    );
+    for (const table of tables)
       await run(
         clickhouse,
         `ALTER TABLE \`${table}\` ${onCluster} APPLY DELETED MASK`,
         {},
         { mutations_sync: '0', alter_sync: '0' },
       );
-    }
   } catch (error) {
     throw storeError(error);
   }

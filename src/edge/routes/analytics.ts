@@ -1,0 +1,178 @@
+/** The read endpoints of contract section 7. What the numbers mean: metrics.md and docs/metrics-notes.md. */
+import Type, { type TProperties } from 'typebox';
+import { AppError } from '../../errors.js';
+import type { Analytics, Asked } from '../../metrics/analytics.js';
+import { FILTER_FIELDS } from '../../metrics/filters.js';
+import { type AnalyticsQuery, hasDates, parseParameters } from '../../metrics/parameters.js';
+import type { Site } from '../../websites/site.js';
+import { type AnyRoute, siteRoute } from '../route.js';
+import * as body from './analytics-bodies.js';
+
+export interface AnalyticsRoutesOptions {
+  readonly analytics: Analytics;
+  /** ms since epoch; default the system clock. */
+  readonly clock?: () => number;
+}
+
+const Params = Type.Object({ website_id: Type.String({ description: 'UUID or public site id' }) });
+const text = (description: string) => Type.Optional(Type.String({ description }));
+
+/** Texts, so that what is wrong with them is told by the domain, with one code. */
+const Query = Type.Object({
+  days: text('1 to 3650: from local midnight of today - (days - 1) days until now'),
+  from: text('YYYY-MM-DD, local, inclusive; wins over days'),
+  to: text('YYYY-MM-DD, local, inclusive'),
+  timezone: text('IANA name, default UTC'),
+  limit: text('1 to 1000, default 10'),
+  ...Object.fromEntries(
+    FILTER_FIELDS.map((field) => [field, text('Filter: value, a,b (any), !value (not), ~text (contains)')]),
+  ),
+});
+
+const LONGEST_HOURLY_DAYS = 31;
+
+/** All reads of a site's figures, for whoever may read the site. */
+export function analyticsRoutes({ analytics, clock = Date.now }: AnalyticsRoutesOptions): AnyRoute[] {
+  const report = <T extends TProperties>(
+    name: string,
+    summary: string,
+    answer: Type.TObject<T>,
+    defaultDays: number,
+    make: (asked: Asked, websiteId: string, query: AnalyticsQuery) => Promise<unknown>,
+  ): AnyRoute =>
+    siteRoute({
+      method: 'GET',
+      path: `/api/v1/analytics/${name}/:website_id`,
+      summary,
+      tag: 'Analytics',
+      bucket: 'api',
+      cors: 'api',
+      access: { site: 'read' },
+      siteFrom: { param: 'website_id' },
+      params: Params,
+      query: Query,
+      responses: { 200: answer },
+      async handle({ params, query, site, request }) {
+        const asked = ask(site, query, defaultDays, clock(), request.signal);
+        return {
+          status: 200,
+          body: await make(asked, params.website_id, query),
+          headers: { 'Cache-Control': 'private, no-cache' },
+        };
+      },
+    });
+
+  return [
+    report(
+      'dashboard',
+      'The figures of a period beside those of the one before',
+      body.Dashboard,
+      7,
+      (asked) => analytics.dashboard(asked),
+    ),
+    report('daily-stats', 'Every day of a period', body.DailyStats, 30, async (asked, website_id) => ({
+      website_id,
+      daily_stats: await analytics.dailyStats(asked),
+      timezone: asked.timezone,
+    })),
+    report(
+      'hourly-stats',
+      'Every hour of today, or of the days from and to (at most 31)',
+      body.HourlyStats,
+      1,
+      async (asked, website_id, query) => ({
+        website_id,
+        timezone: asked.timezone,
+        hourly_stats: await analytics.hourlyStats(ofHours(asked, query)),
+      }),
+    ),
+    report('top-pages', 'Pages by visitors', body.TopPages, 7, async (asked, website_id) => ({
+      website_id,
+      top_pages: await analytics.topPages(asked),
+    })),
+    report(
+      'top-referrers',
+      'Referring hosts by visitors',
+      body.TopReferrers,
+      7,
+      async (asked, website_id) => ({
+        website_id,
+        top_referrers: await analytics.topReferrers(asked),
+      }),
+    ),
+    report('top-sources', 'Channels by visitors', body.TopSources, 7, async (asked, website_id) => ({
+      website_id,
+      top_sources: await analytics.topSources(asked),
+    })),
+    report('top-countries', 'Countries by visitors', body.TopCountries, 7, async (asked, website_id) => ({
+      website_id,
+      top_countries: await analytics.topCountries(asked),
+    })),
+    report(
+      'top-browsers',
+      'Browser families by visitors',
+      body.TopBrowsers,
+      7,
+      async (asked, website_id) => ({
+        website_id,
+        top_browsers: await analytics.topBrowsers(asked),
+      }),
+    ),
+    report('top-devices', 'Device kinds by visitors', body.TopDevices, 7, async (asked, website_id) => ({
+      website_id,
+      top_devices: await analytics.topDevices(asked),
+    })),
+    report('top-os', 'Operating systems by visitors', body.TopOs, 7, async (asked, website_id) => ({
+      website_id,
+      top_os: await analytics.topOs(asked),
+    })),
+    report(
+      'top-resolutions',
+      'Screen sizes by visitors',
+      body.TopResolutions,
+      7,
+      async (asked, website_id) => ({
+        website_id,
+        top_resolutions: await analytics.topResolutions(asked),
+      }),
+    ),
+    report('geolocation-breakdown', 'Where visitors are', body.Geolocation, 7, (asked) =>
+      analytics.geolocation(asked),
+    ),
+    report(
+      'visitor-insights',
+      'New and returning visitors, entry and exit pages',
+      body.VisitorInsights,
+      7,
+      async (asked, website_id) => ({ website_id, visitor_insights: await analytics.visitorInsights(asked) }),
+    ),
+    report(
+      'live-visitors',
+      'Visitors of the last five minutes',
+      body.LiveVisitors,
+      1,
+      async (asked, website_id) => ({ website_id, live_visitors: await analytics.live(asked) }),
+    ),
+  ];
+}
+
+/** `now` counts in whole seconds, rounded up: equal questions of the same second are one question, and nothing stored is left out. */
+function ask(
+  site: Site,
+  query: AnalyticsQuery,
+  defaultDays: number,
+  clock: number,
+  signal: AbortSignal,
+): Asked {
+  const now = Math.ceil((clock + 1) / 1000) * 1000 - 1;
+  return { ...parseParameters(query, defaultDays, now), siteId: site.siteId, now, signal };
+}
+
+/** Hourly figures are of today whatever `days` says (contract 7.13); dates count. */
+function ofHours(asked: Asked, query: AnalyticsQuery): Asked {
+  if (hasDates(query)) {
+    if (asked.period.days <= LONGEST_HOURLY_DAYS) return asked;
+    throw new AppError('invalid_parameter', `hours of at most ${LONGEST_HOURLY_DAYS} days can be asked for`);
+  }
+  return { ...asked, ...parseParameters({ timezone: query.timezone }, 1, asked.now), filters: asked.filters };
+}

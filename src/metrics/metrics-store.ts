@@ -1,0 +1,83 @@
+/**
+ * What the figures are made from: integers counted by an event store. Two adapters (ClickHouse, Postgres) with equal answers; what is
+ * counted is said in metrics.md and, where that leaves something open, in docs/metrics-notes.md.
+ */
+import type { Filter, SessionAttribute } from './filters.js';
+
+/** Which site, which instants [from, to) in ms since epoch, which filters. */
+export interface Scope {
+  readonly siteId: string;
+  readonly from: number;
+  readonly to: number;
+  readonly filters: readonly Filter[];
+}
+
+/** Page views of the period and their visitors. */
+export interface ViewCounts {
+  readonly views: number;
+  readonly visitors: number;
+}
+
+/** Sessions that started in the period, each seen whole. */
+export interface SessionCounts {
+  readonly sessions: number;
+  readonly bounces: number;
+}
+
+export interface Totals extends ViewCounts, SessionCounts {
+  /** Sum over the sessions of their durations, each at most 1800 s. */
+  readonly durationMs: number;
+  /** Page views of those sessions, also those outside the period. */
+  readonly sessionViews: number;
+}
+
+export interface BucketCounts extends ViewCounts, SessionCounts {}
+
+export interface BreakdownRow extends ViewCounts, SessionCounts {
+  /** The stored value, or the label of the missing one. */
+  readonly value: string;
+}
+
+export interface PageRow extends ViewCounts, SessionCounts {
+  readonly page: string;
+  /** `sessions` and `bounces` are of the sessions that saw the page; these entered or left on it. */
+  readonly entries: number;
+  readonly exits: number;
+  /** Bounces among the entries. */
+  readonly entryBounces: number;
+  /** Sum of the known times on this page, each at most 1800 s, and how many are known. */
+  readonly timeMs: number;
+  readonly timed: number;
+}
+
+/** By visitors, views and label; by entries and label; by exits and label. */
+export type PageOrder = 'visitors' | 'entries' | 'exits';
+
+export interface MetricsStore {
+  totals(scope: Scope, signal: AbortSignal): Promise<Totals>;
+  /** How many of the period's visitors had an event before it. */
+  returningVisitors(scope: Scope, signal: AbortSignal): Promise<number>;
+  /**
+   * One element a bucket, all of them.
+   * @param starts ascending first instants of the buckets, and as one more element the end of the last; equal neighbours are empty
+   *   buckets
+   */
+  timeline(scope: Scope, starts: readonly number[], signal: AbortSignal): Promise<BucketCounts[]>;
+  /**
+   * Values of a session attribute that have page views in the period, most visitors first, then most views, then by the label's bytes.
+   * @param missing label of the missing value: its place in the order, and what it is merged with
+   * @param limit most rows; undefined: all
+   */
+  breakdown(
+    scope: Scope,
+    attribute: SessionAttribute,
+    missing: string,
+    limit: number | undefined,
+    signal: AbortSignal,
+  ): Promise<BreakdownRow[]>;
+  /** Pages with at least one of what they are ordered by. */
+  pages(scope: Scope, order: PageOrder, limit: number, signal: AbortSignal): Promise<PageRow[]>;
+  /** Distinct visitors with any event received at or after `since` (ms since epoch). */
+  live(siteId: string, since: number, signal: AbortSignal): Promise<number>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,220 @@
+/**
+ * The store as the edge sees it: equal questions asked at the same time are asked once, an answer serves for a moment longer, and
+ * only so many questions reach the store at once. A dashboard page asks twenty in one go, and every open one asks again and again.
+ */
+import { LRUCache } from 'lru-cache';
+import { Counter, Gauge, Histogram } from 'prom-client';
+import { AppError } from '../errors.js';
+import type { Telemetry } from '../telemetry.js';
+import type { BreakdownRow, BucketCounts, MetricsStore, PageRow, Totals } from './metrics-store.js';
+
+export interface SharedMetricsOptions {
+  readonly telemetry: Telemetry;
+  /** Questions that the store answers at the same time; default 8. */
+  readonly concurrency?: number;
+  /** Questions that may wait for their turn before further ones are refused; default 256. */
+  readonly queueLimit?: number;
+  /** How long an answer serves; default 2,000 ms, live visitors 500 ms. */
+  readonly ttlMs?: number;
+  readonly liveTtlMs?: number;
+  /** Answers that are kept, all together in characters of their JSON; default 16 million. */
+  readonly cacheCharacters?: number;
+}
+
+interface Flight<T> {
+  readonly answer: Promise<T>;
+  readonly controller: AbortController;
+  /** Callers that still want the answer; the last one to leave ends the question. */
+  waiting: number;
+}
+
+/**
+ * Wraps a store.
+ * @throws (from every method) AppError `overloaded` when too many questions wait, the signal's reason when the caller has left
+ */
+export function shareMetrics(store: MetricsStore, options: SharedMetricsOptions): MetricsStore {
+  const shared = new SharedState(options);
+  const { ttlMs = 2_000, liveTtlMs = 500 } = options;
+  const totals = new Question<Totals>('totals', shared, ttlMs);
+  const returning = new Question<number>('returning_visitors', shared, ttlMs);
+  const timeline = new Question<BucketCounts[]>('timeline', shared, ttlMs);
+  const breakdown = new Question<BreakdownRow[]>('breakdown', shared, ttlMs);
+  const pages = new Question<PageRow[]>('pages', shared, ttlMs);
+  const live = new Question<number>('live', shared, liveTtlMs);
+  return {
+    totals: (scope, signal) => totals.ask([scope], signal, (own) => store.totals(scope, own)),
+    returningVisitors: (scope, signal) =>
+      returning.ask([scope], signal, (own) => store.returningVisitors(scope, own)),
+    timeline: (scope, starts, signal) =>
+      timeline.ask([scope, starts], signal, (own) => store.timeline(scope, starts, own)),
+    breakdown: (scope, attribute, missing, limit, signal) =>
+      breakdown.ask([scope, attribute, missing, limit], signal, (own) =>
+        store.breakdown(scope, attribute, missing, limit, own),
+      ),
+    pages: (scope, order, limit, signal) =>
+      pages.ask([scope, order, limit], signal, (own) => store.pages(scope, order, limit, own)),
+    live: (siteId, since, signal) => live.ask([siteId], signal, (own) => store.live(siteId, since, own)),
+    close: () => store.close(),
+  };
+}
+
+/** What all questions of a store have in common. */
+class SharedState {
+  readonly turns: Turns;
+  readonly asked: Counter<'question' | 'outcome'>;
+  readonly seconds: Histogram<'question'>;
+  /** Of each of the six questions. */
+  readonly cacheCharacters: number;
+
+  constructor({
+    telemetry,
+    concurrency = 8,
+    queueLimit = 256,
+    cacheCharacters = 16_000_000,
+  }: SharedMetricsOptions) {
+    const registers = [telemetry.registry];
+    this.cacheCharacters = Math.ceil(cacheCharacters / 6);
+    this.turns = new Turns(concurrency, queueLimit);
+    this.asked = new Counter({
+      name: 'seentics_metrics_questions_total',
+      help: 'Questions for figures by what came of them: cached, shared with an equal one under way, or queried',
+      labelNames: ['question', 'outcome'],
+      registers,
+    });
+    this.seconds = new Histogram({
+      name: 'seentics_metrics_query_seconds',
+      help: 'Time of a query for figures, its wait for a turn included',
+      labelNames: ['question'],
+      buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15],
+      registers,
+    });
+    const { turns } = this;
+    new Gauge({
+      name: 'seentics_metrics_queries',
+      help: 'Queries for figures that run or wait for a turn',
+      labelNames: ['state'],
+      registers,
+      collect() {
+        this.set({ state: 'running' }, turns.running);
+        this.set({ state: 'waiting' }, turns.waiting);
+      },
+    });
+  }
+}
+
+class Question<T> {
+  private readonly flights = new Map<string, Flight<T>>();
+  private readonly answers: LRUCache<string, { readonly value: T }>;
+
+  constructor(
+    private readonly name: string,
+    private readonly shared: SharedState,
+    ttlMs: number,
+  ) {
+    this.answers = new LRUCache({
+      max: 2_000,
+      maxSize: shared.cacheCharacters,
+      ttl: Math.max(1, ttlMs),
+      sizeCalculation: (answer, key) => key.length + JSON.stringify(answer.value).length,
+    });
+  }
+
+  async ask(
+    args: readonly unknown[],
+    signal: AbortSignal,
+    query: (own: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    signal.throwIfAborted();
+    const key = JSON.stringify(args);
+    const known = this.answers.get(key);
+    const flight = this.flights.get(key);
+    this.shared.asked.inc({
+      question: this.name,
+      outcome: known ? 'cached' : flight ? 'shared' : 'queried',
+    });
+    return known ? known.value : join(flight ?? this.start(key, query), signal);
+  }
+
+  private start(key: string, query: (own: AbortSignal) => Promise<T>): Flight<T> {
+    const controller = new AbortController();
+    const { turns, seconds } = this.shared;
+    const run = async () => {
+      const stop = seconds.startTimer({ question: this.name });
+      try {
+        const value = await turns.take(controller.signal, () => query(controller.signal));
+        this.answers.set(key, { value });
+        return value;
+      } finally {
+        stop();
+        if (this.flights.get(key) === flight) this.flights.delete(key);
+      }
+    };
+    const flight: Flight<T> = { answer: Promise.resolve().then(run), controller, waiting: 0 };
+    this.flights.set(key, flight);
+    controller.signal.addEventListener('abort', () => {
+      // A newcomer must not join a question that is being ended.
+      if (this.flights.get(key) === flight) this.flights.delete(key);
+    });
+    // When all callers have left nobody listens any more.
+    flight.answer.catch(() => {});
+    return flight;
+  }
+}
+
+/** Waits for the answer as long as the caller does. */
+function join<T>(flight: Flight<T>, signal: AbortSignal): Promise<T> {
+  flight.waiting++;
+  return new Promise((resolve, reject) => {
+    const leave = () => {
+      flight.waiting--;
+      if (flight.waiting === 0) flight.controller.abort(signal.reason);
+      reject(signal.reason);
+    };
+    signal.addEventListener('abort', leave, { once: true });
+    const stay = () => signal.removeEventListener('abort', leave);
+    flight.answer.then(
+      (value) => {
+        stay();
+        resolve(value);
+      },
+      (error: unknown) => {
+        stay();
+        reject(error);
+      },
+    );
+  });
+}
+
+/** A bounded number at work, a bounded number waiting, first come first served. */
+class Turns {
+  running = 0;
+  private readonly queue: (() => void)[] = [];
+
+  constructor(
+    private readonly concurrency: number,
+    private readonly queueLimit: number,
+  ) {}
+
+  get waiting(): number {
+    return this.queue.length;
+  }
+
+  async take<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    if (this.running < this.concurrency) this.running++;
+    else await this.wait();
+    try {
+      signal.throwIfAborted();
+      return await work();
+    } finally {
+      const next = this.queue.shift();
+      if (next) next();
+      else this.running--;
+    }
+  }
+
+  private wait(): Promise<void> {
+    if (this.queue.length >= this.queueLimit)
+      throw new AppError('overloaded', 'Too many reports are being computed', { retryAfterSeconds: 2 });
+    return new Promise((resolve) => this.queue.push(resolve));
+  }
+}

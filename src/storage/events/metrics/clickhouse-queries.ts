@@ -1,0 +1,116 @@
+/** The questions of MetricsStore as ClickHouse SQL. Every one answers rows in the order of the fields named at its end. */
+import type { SessionAttribute } from '../../../metrics/filters.js';
+import type { PageOrder, Scope } from '../../../metrics/metrics-store.js';
+import {
+  BOUNCED,
+  DURATION_MS,
+  EXIT_MS,
+  type RowSource,
+  ScopedRows,
+  type Sql,
+  STARTED,
+} from './clickhouse-rows.js';
+
+/** views, visitors, sessions, bounces, durationMs, sessionViews */
+export function totalsSql(scope: Scope, source: RowSource): Sql {
+  const rows = new ScopedRows(scope, source);
+  const text = `SELECT sum(views), uniqExactArray(visitors), countIf(started), countIf(started AND ${BOUNCED}),
+      sumIf(${DURATION_MS}, started), sumIf(pv, started)
+    FROM (SELECT *, ${STARTED} AS started FROM (${rows.perSession([], [], [])}))`;
+  return { text, params: rows.params };
+}
+
+/** visitors */
+export function returningSql(scope: Scope, source: RowSource): Sql {
+  const rows = new ScopedRows(scope, source);
+  const visitors = rows.filtered
+    ? `SELECT arrayJoin(visitors) FROM (${rows.perSession([], [], [])})`
+    : `SELECT visitor FROM (${rows.rowsInPeriod([])}) WHERE v > 0`;
+  const from = `fromUnixTimestamp64Milli({from:Int64}, 'UTC')`;
+  const [visitor, table, earlier] =
+    source === 'rollup'
+      ? ['visitor', 'session_slots', `slot <= {from:Int64} / 1000 AND first_ts < ${from}`]
+      : ['cityHash64(visitor_id)', 'events', `timestamp < ${from}`];
+  const text = `SELECT uniqExact(${visitor}) FROM ${table}
+    WHERE site_id = {site:String} AND ${earlier} AND ${visitor} IN (${visitors})`;
+  return { text, params: rows.params };
+}
+
+/**
+ * start of the bucket (seconds), views, visitors, sessions, bounces; buckets without anything are absent
+ * @param starts ascending instants in ms, the last one being the end
+ */
+export function timelineSql(scope: Scope, starts: readonly number[], source: RowSource): Sql {
+  const rows = new ScopedRows(scope, source);
+  const seconds = rows.bind(
+    'Array(Int64)',
+    starts.slice(0, -1).map((at) => Math.floor(at / 1000)),
+  );
+  const cells = 'groupArrayIf((toInt64(toUnixTimestamp(slot)), visitor, v), v > 0) AS cells';
+  const text = `SELECT roundDown(cell.1, ${seconds}) AS bucket, sum(cell.3), uniqExactIf(cell.2, cell.3 > 0), sum(cell.4), sum(cell.5)
+    FROM (SELECT arrayJoin(arrayConcat(
+        arrayMap(c -> (c.1, c.2, toUInt64(c.3), toUInt8(0), toUInt8(0)), cells),
+        if(${STARTED}, [(intDiv(toUnixTimestamp64Milli(start), 1000), toUInt64(0), toUInt64(0), toUInt8(1), toUInt8(${BOUNCED}))], [])
+      )) AS cell FROM (${rows.perSession([], [], [cells])}))
+    GROUP BY bucket ORDER BY bucket`;
+  return { text, params: rows.params };
+}
+
+/** label, views, visitors, sessions, bounces */
+export function breakdownSql(
+  scope: Scope,
+  attribute: SessionAttribute,
+  missing: string,
+  limit: number | undefined,
+  source: RowSource,
+): Sql {
+  const rows = new ScopedRows(scope, source);
+  const text = `SELECT if(${attribute} = '', ${rows.bind('String', missing)}, ${attribute}) AS label,
+      sum(views) AS label_views, uniqExactArray(visitors) AS label_visitors, countIf(${STARTED}), countIf(${STARTED} AND ${BOUNCED})
+    FROM (${rows.perSession([attribute], [], [])})
+    GROUP BY label HAVING label_views > 0
+    ORDER BY label_visitors DESC, label_views DESC, label
+    ${limit === undefined ? '' : `LIMIT ${rows.bind('UInt32', limit)}`}`;
+  return { text, params: rows.params };
+}
+
+const PAGE_ORDERS: Readonly<Record<PageOrder, string>> = {
+  visitors: 'HAVING c_views > 0 ORDER BY c_visitors DESC, c_views DESC, page',
+  entries: 'HAVING c_entries > 0 ORDER BY c_entries DESC, page',
+  exits: 'HAVING c_exits > 0 ORDER BY c_exits DESC, page',
+};
+
+/** page, views, visitors, sessions, bounces, entries, exits, entryBounces, timeMs, timed */
+export function pagesSql(scope: Scope, order: PageOrder, limit: number, source: RowSource): Sql {
+  const rows = new ScopedRows(scope, source);
+  const list =
+    'arraySort(groupArrayArray(arrayMap((t, p) -> (toUnixTimestamp64Milli(t), p, visitor), view_ts, view_page))) AS list';
+  const text = `SELECT page, countIf(inside) AS c_views, uniqExactIf(visitor, inside) AS c_visitors,
+      countIf(nth = 1 AND started), countIf(nth = 1 AND started AND bounced),
+      countIf(i = 1 AND started) AS c_entries, countIf(i = n AND started) AS c_exits,
+      countIf(i = 1 AND started AND bounced), sumIf(spent, inside AND known), countIf(inside AND known)
+    FROM (
+      SELECT view.1 AS ts, view.2 AS page, view.3 AS visitor, i, nth, n, started, bounced,
+        ts >= {from:Int64} AND ts < {to:Int64} AS inside,
+        i < n OR until > ts AS known, least(1800000, until - ts) AS spent
+      FROM (
+        SELECT list, length(list) AS n, ${STARTED} AS started, ${BOUNCED} AS bounced, ${EXIT_MS} AS exit_ms,
+          if(exit_ms > toUnixTimestamp64Milli(lv), exit_ms, toUnixTimestamp64Milli(last)) AS last_until
+        FROM (${rows.perSession([], ['views'], [list])}) WHERE pv > 0
+      )
+      ARRAY JOIN list AS view, arrayEnumerate(list) AS i, arrayEnumerateUniq(list.2) AS nth,
+        arrayPushBack(arrayPopFront(list.1), last_until) AS until
+    )
+    WHERE ${rows.pageCondition('page')}
+    GROUP BY page ${PAGE_ORDERS[order]} LIMIT ${rows.bind('UInt32', limit)}`;
+  return { text, params: rows.params };
+}
+
+/** visitors */
+export function liveSql(siteId: string, since: number): Sql {
+  return {
+    text: `SELECT uniqExact(visitor_id) FROM events
+      WHERE site_id = {site:String} AND received_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')`,
+    params: { site: siteId, since },
+  };
+}

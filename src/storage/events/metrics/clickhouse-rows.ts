@@ -1,0 +1,243 @@
+/**
+ * Where the ClickHouse figures come from. Rows of `session_slots` (a session's quarter of an hour) or, when the asked instants fall
+ * inside quarters, raw events in the same shape: an event is a row of its own. Above them both, one row a session.
+ */
+import type { Filter, PageFilter, SessionAttribute, SessionFilter } from '../../../metrics/filters.js';
+import type { Scope } from '../../../metrics/metrics-store.js';
+
+/** SQL with its bound parameters. */
+export interface Sql {
+  readonly text: string;
+  readonly params: Readonly<Record<string, unknown>>;
+}
+
+export type RowSource = 'rollup' | 'raw';
+
+const SLOT_MS = 900_000;
+
+/** Whether all these instants are borders of quarters of an hour. */
+export const onSlots = (instants: readonly number[]): boolean => instants.every((at) => at % SLOT_MS === 0);
+
+/** Columns of a row that cost something to read; the others are always there. */
+export type RowColumn = 'place' | 'agent' | 'source' | 'views';
+
+const PACKED: Readonly<Record<SessionAttribute, readonly ['place' | 'agent' | 'source', number]>> = {
+  country_code: ['place', 1],
+  region: ['place', 2],
+  city: ['place', 3],
+  continent: ['place', 4],
+  browser: ['agent', 1],
+  os: ['agent', 2],
+  device: ['agent', 3],
+  resolution: ['agent', 4],
+  referrer_host: ['source', 1],
+  channel: ['source', 2],
+  utm_source: ['source', 3],
+  utm_medium: ['source', 4],
+  utm_campaign: ['source', 5],
+  utm_term: ['source', 6],
+  utm_content: ['source', 7],
+};
+
+const FACTS = [
+  'session',
+  'visitor',
+  'slot',
+  'first_ts',
+  'last_ts',
+  'page_views',
+  'customs',
+  'last_view',
+  'last_exit',
+];
+
+/** The select of the materialised view (migrations/clickhouse/0002), an event a row, its slot being its own timestamp. */
+const RAW: Readonly<Record<string, string>> = {
+  session: 'cityHash64(session_id)',
+  visitor: 'cityHash64(visitor_id)',
+  slot: 'timestamp',
+  first_ts: 'timestamp',
+  last_ts: 'timestamp',
+  page_views: 'toUInt32(kind = 1)',
+  customs: 'toUInt32(kind = 2)',
+  last_view: "if(kind = 1, timestamp, toDateTime64(0, 3, 'UTC'))",
+  last_exit:
+    "if(event_type = 'page_exit', toUInt64(toUnixTimestamp64Milli(timestamp)) * 2048 + least(time_on_page, 1800), 0)",
+  place: "concat(country_code, '\\0', region, '\\0', city, '\\0', continent)",
+  agent:
+    "concat(browser, '\\0', os, '\\0', device, '\\0', if(screen_width > 0 AND screen_height > 0, concat(toString(screen_width), 'x', toString(screen_height)), ''))",
+  source:
+    "if(kind = 1, concat(reverse(reinterpretAsFixedString(toUInt64(toUnixTimestamp64Milli(timestamp)))), referrer_host, '\\0', channel, '\\0', utm_source, '\\0', utm_medium, '\\0', utm_campaign, '\\0', utm_term, '\\0', utm_content), '\\xFF')",
+  view_ts: 'if(kind = 1, [timestamp], [])',
+  view_page: 'if(kind = 1, [page], [])',
+};
+
+/** Builds the parts of one query over one scope. */
+export class ScopedRows {
+  private readonly parameters: Record<string, unknown>;
+  private readonly pages: readonly PageFilter[];
+  private readonly sessions: readonly SessionFilter[];
+  private names = 0;
+
+  constructor(
+    private readonly scope: Scope,
+    private readonly source: RowSource,
+  ) {
+    this.pages = scope.filters.filter(isPageFilter);
+    this.sessions = scope.filters.filter(isSessionFilter);
+    this.parameters = { site: scope.siteId, from: scope.from, to: scope.to };
+  }
+
+  get params(): Readonly<Record<string, unknown>> {
+    return this.parameters;
+  }
+
+  get filtered(): boolean {
+    return this.scope.filters.length > 0;
+  }
+
+  /** Binds a value. @returns its placeholder */
+  bind(type: string, value: unknown): string {
+    const name = `p${this.names++}`;
+    this.parameters[name] = value;
+    return `{${name}:${type}}`;
+  }
+
+  /** Rows of the period; `v` counts a row's page views in the period that the page filter lets through. */
+  rowsInPeriod(columns: readonly RowColumn[]): string {
+    const { from, to } = this.scope;
+    if (this.source === 'raw' || to % SLOT_MS === 0)
+      return this.select(columns, this.matching('all'), between('slot', from, to, this.source));
+    const border = to - (to % SLOT_MS);
+    return `${this.select(columns, this.matching('all'), between('slot', from, Math.max(from, border), 'rollup'))}
+      UNION ALL ${this.select(columns, this.matching('until'), `slot = ${slotLiteral(border)}`)}`;
+  }
+
+  /** Rows of all sessions that have a row in the period, also those before and after it. */
+  rowsOfSessions(columns: readonly RowColumn[]): string {
+    const { from, to } = this.scope;
+    const inside = between('slot', from, roundUp(to, this.source), this.source);
+    const session = this.source === 'rollup' ? 'session' : String(RAW.session);
+    return `${this.rowsInPeriod(columns)}
+      UNION ALL ${this.select(
+        columns,
+        '0',
+        `NOT (${inside}) AND session IN (SELECT ${session} FROM ${this.table} WHERE site_id = {site:String} AND ${inside})`,
+      )}`;
+  }
+
+  /**
+   * One row a session that the filters let through: session, start, last, views (`v` of its rows), visitors (of these views, with
+   * repetitions), pv, cu, lv, le and the attributes by their names. `extra`: further select items.
+   */
+  perSession(
+    attributes: readonly SessionAttribute[],
+    columns: readonly RowColumn[],
+    extra: readonly string[],
+  ): string {
+    const filtered = this.sessions.flatMap(({ any }) => any.map(({ attribute }) => attribute));
+    const wanted = [...new Set([...attributes, ...filtered])];
+    const needed = new Set<RowColumn>([...columns, ...wanted.map((name) => PACKED[name][0])]);
+    const having = this.having();
+    return `SELECT session, min(first_ts) AS start, max(last_ts) AS last, sum(v) AS views, groupArrayIf(visitor, v > 0) AS visitors,
+        sum(page_views) AS pv, sum(customs) AS cu, max(last_view) AS lv, max(last_exit) AS le
+        ${[...wanted.map(attributeOfSession), ...extra].map((item) => `, ${item}`).join('')}
+        ${this.pages.length > 0 ? ', sum(matching) AS all_matching' : ''}
+      FROM (${this.rowsOfSessions([...needed])}) GROUP BY session
+      ${having.length > 0 ? `HAVING ${having.join(' AND ')}` : ''}`;
+  }
+
+  /** Condition on `page`: what the page filters let through. */
+  pageCondition(page: string): string {
+    const conditions = this.pages.map(({ negate, how, values }) => {
+      const condition = this.textCondition(`lowerUTF8(${page})`, how, values);
+      return negate ? `NOT (${condition})` : condition;
+    });
+    return conditions.length === 0 ? '1' : conditions.map((condition) => `(${condition})`).join(' AND ');
+  }
+
+  private get table(): string {
+    return this.source === 'rollup' ? 'session_slots' : 'events';
+  }
+
+  private select(columns: readonly RowColumn[], views: string, where: string): string {
+    const optional = columns.flatMap((column) => (column === 'views' ? ['view_ts', 'view_page'] : [column]));
+    const items = [...FACTS, ...optional].map((name) =>
+      this.source === 'rollup' ? name : `${RAW[name]} AS ${name}`,
+    );
+    const matching = this.pages.length > 0 ? `, ${this.matching('any time')} AS matching` : '';
+    return `SELECT ${items.join(', ')}, ${views} AS v${matching} FROM ${this.table} WHERE site_id = {site:String} AND ${where}`;
+  }
+
+  /** How many page views of a row the page filter lets through; `until`: those before the end of the period only. */
+  private matching(which: 'all' | 'until' | 'any time'): string {
+    const until = which === 'until' ? "t < fromUnixTimestamp64Milli({to:Int64}, 'UTC')" : '1';
+    const [times, pages] = this.source === 'rollup' ? ['view_ts', 'view_page'] : [RAW.view_ts, RAW.view_page];
+    if (this.pages.length > 0)
+      return `toUInt64(arrayCount((t, p) -> ${until} AND ${this.pageCondition('p')}, ${times}, ${pages}))`;
+    if (which === 'until') return `toUInt64(arrayCount(t -> ${until}, ${times}))`;
+    return `toUInt64(${this.source === 'rollup' ? 'page_views' : RAW.page_views})`;
+  }
+
+  private having(): string[] {
+    const conditions = this.sessions.map(({ negate, any }) => {
+      const matches = any.map(({ attribute, how, values }) =>
+        this.textCondition(`lowerUTF8(${attribute})`, how, values),
+      );
+      return `${negate ? 'NOT ' : ''}(${matches.join(' OR ')})`;
+    });
+    return this.pages.length > 0 ? [...conditions, 'all_matching > 0'] : conditions;
+  }
+
+  private textCondition(
+    text: string,
+    how: 'equals' | 'contains' | 'brand',
+    values: readonly string[],
+  ): string {
+    const bound = this.bind('Array(String)', values);
+    switch (how) {
+      case 'equals':
+        return `has(${bound}, ${text})`;
+      case 'contains':
+        return `arrayExists(needle -> position(${text}, needle) > 0, ${bound})`;
+      case 'brand':
+        return `hasAny(arrayPopBack(splitByChar('.', ${text})), ${bound})`;
+    }
+  }
+}
+
+/** Instants of a session, as ms since epoch, for conditions above `perSession`. */
+export const STARTED =
+  '(toUnixTimestamp64Milli(start) >= {from:Int64} AND toUnixTimestamp64Milli(start) < {to:Int64})';
+export const BOUNCED = '(pv = 1 AND cu = 0)';
+/** End of the last page view as its page_exit tells, 0 when there is none at or after it. */
+export const EXIT_MS =
+  'if(pv > 0 AND intDiv(le, 2048) >= toUnixTimestamp64Milli(lv), toUnixTimestamp64Milli(lv) + toInt64(le % 2048) * 1000, 0)';
+export const DURATION_MS = `least(1800000, greatest(toUnixTimestamp64Milli(last), ${EXIT_MS}) - toUnixTimestamp64Milli(start))`;
+
+/** The first value that is known, of several at the same instant the smallest (docs/metrics-notes.md). */
+function attributeOfSession(name: SessionAttribute): string {
+  const [column, index] = PACKED[name];
+  if (column === 'source') return `splitByChar('\\0', substring(min(source), 9))[${index}] AS ${name}`;
+  const value = `splitByChar('\\0', ${column})[${index}]`;
+  const instant = 'reverse(reinterpretAsFixedString(toUInt64(toUnixTimestamp64Milli(first_ts))))';
+  return `substring(minIf(concat(${instant}, ${value}), ${value} != ''), 9) AS ${name}`;
+}
+
+/** Numbers only: nothing from outside stands in these. */
+function between(column: string, from: number, to: number, source: RowSource): string {
+  if (source === 'rollup') return `${column} >= ${slotLiteral(from)} AND ${column} < ${slotLiteral(to)}`;
+  return `timestamp >= ${instantLiteral(from)} AND timestamp < ${instantLiteral(to)}`;
+}
+
+const roundUp = (instant: number, source: RowSource): number =>
+  source === 'raw' ? instant : Math.ceil(instant / SLOT_MS) * SLOT_MS;
+
+function slotLiteral(instant: number): string {
+  return `toDateTime(${Math.min(Math.max(0, Math.floor(instant / 1000)), 4_294_967_295)}, 'UTC')`;
+}
+
+const instantLiteral = (instant: number): string => `fromUnixTimestamp64Milli(${Math.trunc(instant)}, 'UTC')`;
+
+const isPageFilter = (filter: Filter): filter is PageFilter => filter.on === 'page';
+const isSessionFilter = (filter: Filter): filter is SessionFilter => filter.on === 'session';

@@ -1,0 +1,52 @@
+/** Readers of result rows (arrays of values), which prove what they hand on. */
+import type { BucketCounts } from '../../../metrics/metrics-store.js';
+
+/** A tuple of N numbers. */
+export type Numbers<N extends number, T extends number[] = []> = T['length'] extends N
+  ? T
+  : Numbers<N, [...T, number]>;
+
+/** A row of numbers. @throws TypeError when it is something else */
+export function numbers<N extends number>(row: readonly unknown[] | undefined, count: N): Numbers<N> {
+  const values: unknown = row?.map(toNumber);
+  if (isNumbers(values, count)) return values;
+  throw new TypeError(`expected ${count} numbers, got ${JSON.stringify(row)}`);
+}
+
+/** A row of one text and then numbers. @throws TypeError when it is something else */
+export function textAndNumbers<N extends number>(
+  row: readonly unknown[],
+  count: N,
+): { text: string; counts: Numbers<N> } {
+  const [text, ...rest] = row;
+  if (typeof text !== 'string') throw new TypeError(`expected a text, got ${JSON.stringify(text)}`);
+  return { text, counts: numbers(rest, count) };
+}
+
+/**
+ * Puts the buckets that have something at their places among all.
+ * @param starts of all buckets, the last element being the end; of equal neighbours the last one counts
+ * @param rows start, views, visitors, sessions, bounces
+ */
+export function fillBuckets(starts: readonly number[], rows: readonly Numbers<5>[]): BucketCounts[] {
+  const found = new Map(rows.map((row) => [row[0], row]));
+  return starts.slice(0, -1).map((start, i) => {
+    const row = starts[i + 1] === start ? undefined : found.get(start);
+    return row
+      ? { views: row[1], visitors: row[2], sessions: row[3], bounces: row[4] }
+      : { views: 0, visitors: 0, sessions: 0, bounces: 0 };
+  });
+}
+
+/** Drivers give 64-bit integers as text. */
+function toNumber(value: unknown): unknown {
+  if (typeof value === 'number') return value;
+  if (typeof value === 'string' && /^-?\d{1,16}$/.test(value)) return Number(value);
+  return undefined;
+}
+
+function isNumbers<N extends number>(values: unknown, count: N): values is Numbers<N> {
+  return (
+    Array.isArray(values) && values.length === count && values.every((value) => Number.isSafeInteger(value))
+  );
+}

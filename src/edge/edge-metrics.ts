@@ -36,44 +36,47 @@ interface Sample {
   labels: Partial<Record<Label, string | number>>;
 }
 
+const DURATION = 'seentics_http_request_duration_seconds';
+const HELP = 'From the request head to the answer, by route pattern, method and status class';
+
 class RequestDurations extends Histogram<Label> {
   constructor(
     private readonly routes: readonly RouteMetrics[],
     telemetry: Telemetry,
   ) {
     super({
-      name: 'seentics_http_request_duration_seconds',
-      help: 'From the request head to the answer, by route pattern, method and status class',
+      name: DURATION,
+      help: HELP,
       labelNames: ['method', 'route', 'status'],
       registers: [telemetry.registry],
     });
   }
 
-  override async get(): ReturnType<Histogram<Label>['get']> {
+  /** Where prom-client takes a histogram's samples from, for both of its output forms. */
+  async getForPromString() {
     const values = this.routes.flatMap((route) =>
       CLASSES.flatMap((status, row) => samples(route, status, row)),
     );
-    return { ...(await super.get()), values };
+    return { name: DURATION, help: HELP, type: 'histogram', aggregator: 'sum', values };
   }
 }
 
 function samples(metrics: RouteMetrics, status: string, row: number): Sample[] {
   const counts = metrics.counts[row] ?? new Float64Array();
   const labels = { method: metrics.method, route: metrics.route, status };
-  const name = 'seentics_http_request_duration_seconds';
   const out: Sample[] = [];
   let total = 0;
   counts.forEach((count, index) => {
     total += count;
     out.push({
-      metricName: `${name}_bucket`,
+      metricName: `${DURATION}_bucket`,
       value: total,
       labels: { le: BOUNDS[index] ?? '+Inf', ...labels },
     });
   });
   if (total === 0) return [];
-  out.push({ metricName: `${name}_sum`, value: metrics.sums[row] ?? 0, labels });
-  out.push({ metricName: `${name}_count`, value: total, labels });
+  out.push({ metricName: `${DURATION}_sum`, value: metrics.sums[row] ?? 0, labels });
+  out.push({ metricName: `${DURATION}_count`, value: total, labels });
   return out;
 }
 

@@ -1,4 +1,3 @@
-import { connect, createServer, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
 import type { Cache } from '../../src/storage/cache/cache.js';
 import { createMemoryCache } from '../../src/storage/cache/memory-cache.js';
@@ -6,6 +5,7 @@ import { createRedisCache } from '../../src/storage/cache/redis-cache.js';
 import { silentTelemetry } from '../../src/telemetry.js';
 import { freshName } from '../support/fresh.js';
 import { until } from '../support/wait.js';
+import { Relay } from './relay.js';
 
 const openers: Record<string, () => Promise<Cache>> = {
   memory: async () => createMemoryCache({ telemetry: silentTelemetry() }),
@@ -104,17 +104,17 @@ describe('memory cache', () => {
 });
 
 describe('Redis that goes away', () => {
-  let server: Gate;
+  let server: Relay;
   let cache: Cache;
   beforeAll(async () => {
-    server = await Gate.before(inject('servers').redis);
+    server = await Relay.before(inject('servers').redis);
   });
   afterEach(() => cache.close());
-  afterAll(() => server.shut());
+  afterAll(() => server.stop());
 
   const open = () =>
     createRedisCache({
-      url: server.url,
+      url: server.through(inject('servers').redis),
       prefix: `${freshName('cache')}:`,
       telemetry: silentTelemetry(),
       commandTimeoutMs: 300,
@@ -156,7 +156,7 @@ describe('Redis that goes away', () => {
     const opening = open();
     const leave = new AbortController();
     const given = createRedisCache({
-      url: server.url,
+      url: server.through(inject('servers').redis),
       prefix: '',
       telemetry: silentTelemetry(),
       signal: leave.signal,
@@ -168,49 +168,3 @@ describe('Redis that goes away', () => {
     await cache.ping();
   });
 });
-
-/** A TCP relay before Redis that can refuse, cut and swallow. */
-class Gate {
-  closed = false;
-  mute = false;
-  readonly #sockets = new Set<Socket>();
-  private constructor(
-    readonly url: string,
-    readonly shut: () => void,
-  ) {}
-
-  static async before(target: string): Promise<Gate> {
-    const { hostname, port } = new URL(target);
-    const relay = createServer((socket) => {
-      if (gate.closed) {
-        socket.destroy();
-        return;
-      }
-      const upstream = connect(Number(port), hostname);
-      for (const side of [socket, upstream]) {
-        gate.#sockets.add(side.on('error', () => {}));
-        side.on('close', () => {
-          gate.#sockets.delete(side);
-          socket.destroy();
-          upstream.destroy();
-        });
-      }
-      socket.on('data', (bytes) => upstream.write(bytes));
-      upstream.on('data', (bytes) => {
-        if (!gate.mute) socket.write(bytes);
-      });
-    });
-    await new Promise<void>((resolve) => relay.listen(0, '127.0.0.1', resolve));
-    const address = relay.address();
-    if (address === null || typeof address === 'string') throw new Error('the relay does not listen');
-    const gate: Gate = new Gate(`redis://127.0.0.1:${address.port}`, () => {
-      gate.cut();
-      relay.close();
-    });
-    return gate;
-  }
-
-  cut(): void {
-    for (const socket of this.#sockets) socket.destroy();
-  }
-}

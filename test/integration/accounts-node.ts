@@ -1,0 +1,138 @@
+/** One node of the product as far as accounts and websites go, over real HTTP; several may share a database and a Redis. */
+import { createAuthService } from '../../src/auth/auth-service.js';
+import { createAuthenticator } from '../../src/auth/authenticator.js';
+import { createGate } from '../../src/auth/gate.js';
+import { createPasswords } from '../../src/auth/passwords.js';
+import { createTokens } from '../../src/auth/tokens.js';
+import { createApp } from '../../src/edge/app.js';
+import { createRateLimiter } from '../../src/edge/rate-limit.js';
+import { authRoutes } from '../../src/edge/routes/auth.js';
+import { trackerRoutes } from '../../src/edge/routes/tracker-config.js';
+import { websiteRoutes } from '../../src/edge/routes/websites.js';
+import type { Cache } from '../../src/storage/cache/cache.js';
+import { createMemoryCache } from '../../src/storage/cache/memory-cache.js';
+import { createMetadataStore } from '../../src/storage/metadata/postgres-store.js';
+import { silentTelemetry } from '../../src/telemetry.js';
+import { createSiteDirectory } from '../../src/websites/site-directory.js';
+import { createSiteNotices } from '../../src/websites/site-notices.js';
+import { createTrackerConfigs } from '../../src/websites/tracker-config.js';
+import { createWebsiteService } from '../../src/websites/website-service.js';
+
+export const SECRET = 'the secret of the accounts tests, long enough';
+
+export interface NodeOptions {
+  readonly databaseUrl: string;
+  readonly cache?: Cache;
+  readonly allowRegistration?: boolean;
+  readonly production?: boolean;
+  readonly maxAttempts?: number;
+  readonly onDeleted?: (siteId: string) => Promise<void>;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  // biome-ignore lint/suspicious/noExplicitAny: a JSON answer, looked into by the assertions of the tests
+  readonly body: any;
+}
+
+export type Call = (
+  method: string,
+  path: string,
+  options?: { token?: string; body?: unknown; raw?: string; headers?: Record<string, string> },
+) => Promise<Answer>;
+
+export async function startNode(options: NodeOptions) {
+  const telemetry = silentTelemetry();
+  const cache = options.cache ?? createMemoryCache({ telemetry });
+  const metadata = await createMetadataStore({
+    url: options.databaseUrl,
+    maxConnections: 8,
+    minConnections: 0,
+    telemetry,
+  });
+  const { websites, sessions } = metadata;
+  const notices = await createSiteNotices(cache, telemetry.log);
+  const directory = createSiteDirectory({ websites, notices, telemetry });
+  const tokens = createTokens({ secret: SECRET });
+  const authenticator = await createAuthenticator({ tokens, sessions, cache, telemetry });
+  const gate = createGate({ websites, notices, telemetry });
+  const auth = createAuthService({
+    metadata,
+    cache,
+    passwords: await createPasswords({ registry: telemetry.registry }),
+    tokens,
+    authenticator,
+    log: telemetry.log,
+    allowRegistration: options.allowRegistration ?? true,
+    ...(options.maxAttempts === undefined ? {} : { maxAttempts: options.maxAttempts }),
+  });
+  const service = createWebsiteService({
+    websites,
+    notices,
+    log: telemetry.log,
+    onDeleted: options.onDeleted ?? (async () => {}),
+  });
+  const configs = createTrackerConfigs({ ...metadata, notices, telemetry });
+  const rateLimiter = createRateLimiter({
+    cache,
+    telemetry,
+    limits: { ingest: 0, auth: 0, api: 0, admin: 0, internal: 0 },
+  });
+  const app = createApp({
+    telemetry,
+    rateLimiter,
+    routes: [
+      ...authRoutes(auth),
+      ...websiteRoutes(service),
+      ...trackerRoutes({ directory, configs, production: options.production ?? true }),
+    ],
+    cors: { allowedOrigins: ['https://dashboard.example'], production: true },
+    trustedProxies: { trust: [] },
+    authenticate: authenticator.authenticate,
+    resolveSite: directory.resolve,
+    authorize: gate.authorize,
+  });
+  const port = await app.listen(0, '127.0.0.1');
+
+  const call: Call = async (method, path, { token, body, raw, headers } = {}) => {
+    const text = raw ?? (body === undefined ? undefined : JSON.stringify(body));
+    const response = await fetch(`http://127.0.0.1:${port}${path}`, {
+      method,
+      headers: {
+        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        ...(text === undefined ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      ...(text === undefined ? {} : { body: text }),
+    });
+    const answer = await response.text();
+    return {
+      status: response.status,
+      headers: response.headers,
+      body: answer === '' ? null : JSON.parse(answer),
+    };
+  };
+  return {
+    call,
+    service,
+    metadata,
+    async stop() {
+      await app.close();
+      await rateLimiter.close();
+      await metadata.close();
+      if (!options.cache) await cache.close();
+    },
+  };
+}
+
+export type Node = Awaited<ReturnType<typeof startNode>>;
+
+/** Registers an account and answers its token and id. */
+export async function signUp(node: Pick<Node, 'call'>, email: string) {
+  const { status, body } = await node.call('POST', '/api/v1/user/auth/register', {
+    body: { name: email, email, password: 'correct horse' },
+  });
+  if (status !== 201) throw new Error(`registration of ${email}: ${status} ${JSON.stringify(body)}`);
+  return { token: String(body.data.tokens.access_token), id: String(body.data.user.id) };
+}

@@ -1,8 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { Gauge, type Registry } from 'prom-client';
 import { AppError } from '../errors.js';
 import type { Logger, Telemetry } from '../telemetry.js';
+import { waitFor } from './wait-for.js';
 
 /** One row as the driver hands it over; read it with the readers of `row.ts`. */
 export type Row = Readonly<Record<string, unknown>>;
@@ -107,8 +107,8 @@ async function inTransaction<T>(pool: pg.Pool, work: (tx: Queryable) => Promise<
 }
 
 /**
- * Waits until the server answers; says so once and then every 15 s, without credentials.
- * @throws the server's own error when waiting cannot help (wrong password, unknown database), or the abort reason
+ * Waits until the server answers, saying so without credentials.
+ * @throws the server's own error when waiting cannot help (wrong password, unknown database), the last failure when aborted
  */
 export async function waitForPostgres(
   database: Database,
@@ -116,22 +116,17 @@ export async function waitForPostgres(
   log: Logger,
   signal?: AbortSignal,
 ): Promise<void> {
-  let saidAt = Number.NEGATIVE_INFINITY;
-  for (let attempt = 0; ; attempt++) {
-    signal?.throwIfAborted();
+  const options = { what: 'Postgres', where: addressOf(url), log, ...(signal ? { signal } : {}) };
+  const refusal = await waitFor(options, async () => {
     try {
       await database.pool.query('SELECT 1');
-      if (attempt > 0) log.info(`Postgres at ${addressOf(url)} answers`);
-      return;
+      return null;
     } catch (error) {
-      if (!isUnavailable(error)) throw error;
-      if (Date.now() - saidAt >= 15_000) {
-        saidAt = Date.now();
-        log.warn({ reason: reasonOf(error) }, `waiting for Postgres at ${addressOf(url)} …`);
-      }
+      if (isUnavailable(error)) throw error;
+      return { error };
     }
-    await sleep(Math.min(200 * 2 ** attempt, 2_000), undefined, signal ? { signal } : {});
-  }
+  });
+  if (refusal) throw refusal.error;
 }
 
 /** `host:port` of a connection URL, never its credentials. */
@@ -178,11 +173,6 @@ function translated(error: unknown): unknown {
     return new AppError('timeout', 'The database took too long', { cause: error });
   }
   return error;
-}
-
-function reasonOf(error: unknown): string {
-  if (error instanceof AggregateError) return reasonOf(error.errors[0]);
-  return error instanceof Error ? error.message : String(error);
 }
 
 const poolsOf = new WeakMap<Registry, Map<string, pg.Pool>>();

@@ -56,11 +56,10 @@ function admitRow({ window, block, earlier }: Admission, tally: Tally, { flags, 
     return;
   }
   const table = (flags & RowFlag.bot) === 0 ? 'events' : 'bot_events';
+  const isTimeless = (flags & RowFlag.lookup) !== 0;
   const isConclusive =
-    (flags & RowFlag.lookup) === 0 &&
-    window.judges(tally.tenure.partition, timestampOf(bytes)) &&
-    !window.suspects(bytes);
-  (isConclusive ? block.rows : block.lookups).push({ bytes, table, tally });
+    !isTimeless && window.judges(tally.tenure.partition, timestampOf(bytes)) && !window.suspects(bytes);
+  (isConclusive ? block.rows : block.lookups).push({ bytes, table, tally, isTimeless });
 }
 
 function refuseRow({ block }: Admission, tally: Tally, row: FrameRow, reason: string): void {

@@ -1,9 +1,10 @@
-import { type EventStore, type IdCandidates, RowsRefusedError } from '../../storage/events/event-store.js';
+import { type EventStore, RowsRefusedError } from '../../storage/events/event-store.js';
 import type { Logger } from '../../telemetry.js';
 import type { DedupeWindow } from '../dedupe-window.js';
 import type { Actor } from '../runtime/actor.js';
 import { quarantineId } from './admission.js';
 import { type Block, Piece } from './block.js';
+import { candidatesOf } from './candidates.js';
 import type { Pause } from './pause.js';
 import { type BlockRow, hexId } from './row.js';
 import { bookEntries } from './tally.js';
@@ -97,18 +98,12 @@ export class BlockInserter implements Actor<Block> {
     rows: readonly BlockRow[],
   ): Promise<{ asked: Set<BlockRow>; stored: BlockRow[]; missing: BlockRow[] } | undefined> {
     const byId = new Map<string, BlockRow>();
-    const bySite = new Map<string, Uint8Array[]>();
     for (const row of rows) {
       const id = hexId(row.bytes);
+      if (!byId.has(id)) byId.set(id, row);
       if (byId.size === LOOKUP_IDS) break;
-      if (byId.has(id)) continue;
-      byId.set(id, row);
-      const { siteId } = row.tally;
-      const ids = bySite.get(siteId) ?? [];
-      ids.push(row.bytes.subarray(0, 16));
-      bySite.set(siteId, ids);
     }
-    const candidates: IdCandidates[] = [...bySite].map(([siteId, ids]) => ({ siteId, ids }));
+    const candidates = candidatesOf([...byId.values()]);
     const existing = await this.#call('look up', () => this.options.store.existingIds(candidates));
     if (existing === undefined) return undefined;
     this.options.metrics.lookups.inc(byId.size);

@@ -13,6 +13,8 @@ export interface BlockRow {
   readonly bytes: Uint8Array;
   readonly table: RowTable;
   readonly tally: Tally;
+  /** A copy of it may bear another timestamp (`RowFlag.lookup`). */
+  readonly isTimeless: boolean;
 }
 
 /** When the event happened, ms since epoch. */

@@ -1,0 +1,32 @@
+import type { IdCandidates } from '../../storage/events/event-store.js';
+import { type BlockRow, timestampOf } from './row.js';
+
+interface Group {
+  readonly siteId: string;
+  readonly ids: Uint8Array[];
+  from: number;
+  to: number;
+}
+
+/** A sender that gives its own ids may stamp a retry anew. */
+const SLACK_MS = 3_600_000;
+
+/** The question to the store about these rows: by site, those whose copies must bear the same timestamp within their range of time. */
+export function candidatesOf(rows: readonly BlockRow[]): IdCandidates[] {
+  const timed = new Map<string, Group>();
+  const timeless = new Map<string, Group>();
+  for (const { bytes, tally, isTimeless } of rows) {
+    const { siteId } = tally;
+    const groups = isTimeless ? timeless : timed;
+    let group = groups.get(siteId);
+    if (group === undefined) {
+      group = { siteId, ids: [], from: Number.POSITIVE_INFINITY, to: Number.NEGATIVE_INFINITY };
+      groups.set(siteId, group);
+    }
+    const timestamp = timestampOf(bytes);
+    group.ids.push(bytes.subarray(0, 16));
+    group.from = Math.min(group.from, timestamp - SLACK_MS);
+    group.to = Math.max(group.to, timestamp + SLACK_MS);
+  }
+  return [...timed.values(), ...Array.from(timeless.values(), ({ siteId, ids }) => ({ siteId, ids }))];
+}

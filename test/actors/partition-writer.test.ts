@@ -1,0 +1,330 @@
+import { describe, expect, it, vi } from 'vitest';
+import { createPartitionWriter, type PartitionWriterOptions } from '../../src/actors/partition-writer.js';
+import { encodeMessage } from '../../src/events/frame.js';
+import { silentTelemetry } from '../../src/telemetry.js';
+import { FakeStore, type Fault } from './fake-store.js';
+import { idOf, messageOf, rawFrame, rowBytes, siteFrame, siteOf, type TestEvent } from './rows.js';
+
+const PARTITIONS = 4;
+const A = siteOf(0, 1);
+const B = siteOf(0, 2);
+const DAY_MS = 86_400_000;
+
+function event(number: number, changes: Partial<TestEvent> = {}): TestEvent {
+  return { site: A, number, timestamp: Date.now(), receivedAt: Date.now(), ...changes };
+}
+
+/** A writer on a fake store that owns partition 0; `take` answers whether the message was acknowledged after the flush. */
+async function owner(options: Partial<PartitionWriterOptions> = {}, store = new FakeStore()) {
+  const writer = createPartitionWriter({
+    store: store.connect().store,
+    partitions: PARTITIONS,
+    telemetry: silentTelemetry(),
+    flushMs: 5,
+    retryFirstMs: 1,
+    retryMaxMs: 4,
+    ...options,
+  });
+  const ownership = { partition: 0, epoch: 1, validUntil: () => Date.now() + 10_000 };
+  await writer.acquired(ownership);
+  const acked: number[] = [];
+  let sent = 0;
+  const take = async (data: Uint8Array): Promise<void> => {
+    const message = sent++;
+    await writer.message(0, { data, ack: async () => void acked.push(message) });
+  };
+  return { writer, store, take, acked, stored: () => [...store.counts().keys()].sort() };
+}
+
+const row = (site: string, number: number) => `${site} ${idOf(number)}`;
+const faults =
+  (...list: [string, Fault][]) =>
+  (step: string): Fault => {
+    const at = list.findIndex(([name]) => name === step);
+    return at < 0 ? 'none' : (list.splice(at, 1)[0]?.[1] ?? 'none');
+  };
+
+describe('the partition writer', () => {
+  it('merges what comes from all partitions into one block a table, books it, then acknowledges', async () => {
+    const { writer, store, take, acked } = await owner();
+    await writer.acquired({ partition: 1, epoch: 1, validUntil: () => Date.now() + 10_000 });
+    await take(messageOf([event(1), event(2, { bot: true })]));
+    const other = messageOf([event(3, { site: siteOf(1) })]);
+    await writer.message(1, { data: other, ack: async () => void acked.push(99) });
+    await take(encodeMessage([siteFrame([event(4)], 'batch', 2)]));
+    expect(acked).toEqual([]);
+    await writer.flush();
+    expect(store.inserts.map(({ table, rows }) => [table, rows])).toEqual([
+      ['events', 3],
+      ['bot_events', 1],
+    ]);
+    expect(acked.sort()).toEqual([0, 1, 99]);
+    expect(store.totals()).toEqual({
+      received: 6,
+      stored: 3,
+      duplicate: 0,
+      bot: 1,
+      rejected: 2,
+      quarantined: 0,
+    });
+    expect(store.books.find(({ source }) => source === 'batch')).toMatchObject({
+      siteId: A,
+      received: 3,
+      rejected: 2,
+    });
+  });
+
+  it('stores on its own within the flush time', async () => {
+    const { store, take, acked } = await owner();
+    await take(messageOf([event(1)]));
+    await vi.waitFor(() => expect(acked).toEqual([0]), { interval: 1 });
+    expect(store.rows).toHaveLength(1);
+  });
+
+  it('drops copies within a message, within a block, of the block before, and of long ago', async () => {
+    const { writer, store, take, acked } = await owner();
+    const old = event(9, { timestamp: Date.now() - 10 * DAY_MS });
+    await take(messageOf([event(1), event(1), old]));
+    await take(messageOf([event(1)]));
+    await writer.flush();
+    await take(messageOf([event(1), old]));
+    await writer.flush();
+    expect(store.counts()).toEqual(
+      new Map([
+        [row(A, 1), 1],
+        [row(A, 9), 1],
+      ]),
+    );
+    expect(acked).toEqual([0, 1, 2]);
+    expect(store.totals()).toMatchObject({ received: 6, stored: 2, duplicate: 4 });
+  });
+
+  it('keeps the same id of two sites apart, also when it must ask the store', async () => {
+    const store = new FakeStore();
+    const first = await owner({}, store);
+    await first.take(messageOf([event(1), event(2, { lookup: true })]));
+    await first.writer.flush();
+    const { writer, take, stored } = await owner({}, store);
+    await take(
+      messageOf([
+        event(1),
+        event(1, { site: B }),
+        event(2, { lookup: true }),
+        event(2, { site: B, lookup: true }),
+      ]),
+    );
+    await writer.flush();
+    expect(stored()).toEqual([row(A, 1), row(A, 2), row(B, 1), row(B, 2)].sort());
+    expect(store.rows).toHaveLength(4);
+  });
+
+  it('knows after a takeover what others stored: lately from the refill, earlier from the store', async () => {
+    const store = new FakeStore();
+    const old = event(3, { timestamp: Date.now() - 8 * DAY_MS });
+    const before = await owner({}, store);
+    await before.take(messageOf([event(1), event(2, { bot: true }), old]));
+    await before.writer.flush();
+    for (const options of [{}, { refillIds: 1 }]) {
+      const { writer, take, acked } = await owner(options, store);
+      await take(messageOf([event(1), event(2), old]));
+      await writer.flush();
+      expect(acked).toEqual([0]);
+    }
+    expect(store.rows).toHaveLength(3);
+    expect(store.totals()).toMatchObject({ received: 9, stored: 2, bot: 1, duplicate: 6 });
+  });
+
+  it('looks nothing up for events of now, once the window covers them', async () => {
+    const steps: string[] = [];
+    const store = new FakeStore();
+    store.fault = (step) => {
+      steps.push(step);
+      return 'none';
+    };
+    const { writer, take } = await owner({}, store);
+    await take(messageOf([event(1), event(2)]));
+    await writer.flush();
+    expect(steps).toEqual(['refill', 'insert', 'book']);
+  });
+
+  it.each<Fault>(['away', 'answer lost', 'late'])(
+    'repeats a block whose insert is "%s", and stores it once',
+    async (fault) => {
+      const store = new FakeStore();
+      const { writer, take, acked } = await owner({}, store);
+      store.fault = faults(['insert', fault], ['insert', fault], ['book', fault], ['look up', 'away']);
+      await take(messageOf([event(1), event(2), event(3, { lookup: true })]));
+      await writer.flush();
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      expect(store.rows).toHaveLength(3);
+      expect(acked).toEqual([0]);
+      expect(store.totals()).toMatchObject({ received: 3, stored: 3, duplicate: 0 });
+    },
+  );
+
+  it('holds the stream back while the store is away, with two blocks in memory', async () => {
+    const store = new FakeStore();
+    const { writer, take, acked } = await owner({ blockRows: 10 }, store);
+    store.fault = (step) => (step === 'insert' ? 'away' : 'none');
+    let taken = 0;
+    const sending = (async () => {
+      for (let i = 0; i < 50; i++) {
+        await take(messageOf([event(i)]));
+        taken++;
+      }
+    })();
+    await vi.waitFor(() => expect(taken).toBeGreaterThanOrEqual(10), { interval: 1 });
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    expect(taken).toBeLessThanOrEqual(20);
+    expect(acked).toEqual([]);
+    store.fault = () => 'none';
+    await sending;
+    await writer.flush();
+    expect(store.rows).toHaveLength(50);
+    expect(acked).toHaveLength(50);
+  });
+});
+
+describe('what the store refuses', () => {
+  it('stands alone in the end, is kept with its reason and bytes, and fails none of its neighbours', async () => {
+    const { writer, store, take, acked } = await owner();
+    const events = Array.from({ length: 100 }, (_, i) => event(i, { bad: i === 17 || i === 63 }));
+    await take(messageOf(events.slice(0, 50)));
+    await take(messageOf(events.slice(50)));
+    await writer.flush();
+    expect(store.counts().size).toBe(98);
+    expect([...store.kept.values()].map(({ id, siteId, table }) => [id, siteId, table])).toEqual([
+      [idOf(17), A, 'events'],
+      [idOf(63), A, 'events'],
+    ]);
+    const [kept] = store.kept.values();
+    expect(kept?.reason).toContain('cannot be parsed');
+    expect(Buffer.from(kept?.bytes ?? [])).toEqual(rowBytes(events[17] ?? event(0)));
+    expect(acked).toEqual([0, 1]);
+    expect(store.totals()).toMatchObject({ received: 100, stored: 98, quarantined: 2 });
+  });
+
+  it('costs a site with nothing but bad rows a bounded number of inserts, and other sites nothing', async () => {
+    const { writer, store, take } = await owner();
+    let inserts = 0;
+    store.fault = (step) => {
+      if (step === 'insert') inserts++;
+      return 'none';
+    };
+    await take(messageOf(Array.from({ length: 1_000 }, (_, i) => event(i, { bad: true }))));
+    await take(messageOf(Array.from({ length: 100 }, (_, i) => event(i, { site: B }))));
+    await writer.flush();
+    expect(store.counts().size).toBe(100);
+    expect(store.kept.size).toBe(1_000);
+    expect(inserts).toBeLessThan(200);
+    expect(store.totals()).toMatchObject({ received: 1_100, stored: 100, quarantined: 1_000 });
+  });
+
+  it('is tried again when it comes from the quarantine', async () => {
+    const { writer, store, take } = await owner();
+    await take(messageOf([event(1, { bad: true })]));
+    await writer.flush();
+    store.refuses = () => false;
+    await take(encodeMessage([siteFrame([event(1, { bad: true })], 'replay')]));
+    await writer.flush();
+    expect(store.counts()).toEqual(new Map([[row(A, 1), 1]]));
+  });
+
+  it('keeps a damaged message whole, and a row that is too short', async () => {
+    const { writer, store, take, acked } = await owner();
+    const damaged = messageOf([event(1)]).subarray(0, 40);
+    await take(damaged);
+    await take(
+      encodeMessage([
+        rawFrame(A, [
+          { flags: 0, bytes: Buffer.alloc(20) },
+          { flags: 0, bytes: rowBytes(event(2)) },
+        ]),
+      ]),
+    );
+    await writer.flush();
+    expect(acked).toEqual([0, 1]);
+    expect(store.counts()).toEqual(new Map([[row(A, 2), 1]]));
+    expect(
+      [...store.kept.values()].map(({ siteId, reason, bytes }) => [siteId, reason, bytes.length]),
+    ).toEqual([
+      ['', 'stream message is damaged: truncated frame', 40],
+      [A, 'the row is too short', 20],
+    ]);
+    expect(store.totals()).toMatchObject({ received: 3, stored: 1, quarantined: 2 });
+  });
+});
+
+describe('when the partition is lost', () => {
+  it('stores and acknowledges what was taken, when it is given up in good order', async () => {
+    const { writer, store, take, acked } = await owner({ flushMs: 60_000 });
+    await take(messageOf([event(1)]));
+    await writer.lost(0);
+    expect(store.rows).toHaveLength(1);
+    expect(acked).toEqual([0]);
+  });
+
+  it('drops without acknowledging what can no longer be stored, and takes it for new when it comes back', async () => {
+    const store = new FakeStore();
+    const { writer, take, acked } = await owner({ leaveMs: 5, insertMs: 30 }, store);
+    store.fault = (step) => (step === 'insert' ? 'away' : 'none');
+    await take(messageOf([event(1)]));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    await take(messageOf([event(2)]));
+    await writer.lost(0);
+    store.fault = () => 'none';
+    await writer.acquired({ partition: 0, epoch: 2, validUntil: () => Date.now() + 10_000 });
+    await take(messageOf([event(1)]));
+    await take(messageOf([event(2)]));
+    await writer.flush();
+    expect([...store.counts().values()]).toEqual([1, 1]);
+    expect(acked).toEqual([2, 3]);
+    expect(store.totals()).toMatchObject({ received: 2, stored: 2, duplicate: 0 });
+  });
+
+  it('never starts an insert after its ownership has run out', async () => {
+    const store = new FakeStore();
+    const writer = createPartitionWriter({
+      store: store.connect().store,
+      ...{ partitions: PARTITIONS, telemetry: silentTelemetry(), flushMs: 5, leaveMs: 20 },
+    });
+    let acked = false;
+    await writer.acquired({ partition: 0, epoch: 1, validUntil: () => Date.now() - 1 });
+    await writer.message(0, {
+      data: messageOf([event(1)]),
+      ack: async () => {
+        acked = true;
+      },
+    });
+    await new Promise((resolve) => setTimeout(resolve, 40));
+    await writer.lost(0);
+    await writer.flush();
+    expect(store.rows).toEqual([]);
+    expect(acked).toBe(false);
+  });
+
+  it('stores the rest of a block once, although an attempt in doubt had stored it with the lost rows', async () => {
+    const store = new FakeStore();
+    const { writer, take, acked } = await owner({ insertMs: 60, leaveMs: 1 }, store);
+    let until = Number.POSITIVE_INFINITY;
+    await writer.acquired({ partition: 1, epoch: 1, validUntil: () => Math.min(until, Date.now() + 10_000) });
+    store.fault = faults(
+      ['insert', 'answer lost'],
+      ['insert', 'away'],
+      ['insert', 'away'],
+      ['insert', 'away'],
+    );
+    await take(messageOf([event(1), event(2)]));
+    await writer.message(1, {
+      data: messageOf([event(3, { site: siteOf(1) })]),
+      ack: async () => void acked.push(99),
+    });
+    await vi.waitFor(() => expect(store.rows).toHaveLength(3), { interval: 1 });
+    until = 0;
+    await writer.lost(1);
+    await writer.flush();
+    expect([...store.counts().values()]).toEqual([1, 1, 1]);
+    expect(acked).toEqual([0]);
+    expect(store.totals()).toMatchObject({ received: 2, stored: 2, duplicate: 0 });
+  });
+});

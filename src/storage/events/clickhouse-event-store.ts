@@ -3,7 +3,7 @@ import type { Telemetry } from '../../telemetry.js';
 import { type Clickhouse, type ClickhouseOptions, openClickhouse } from '../clickhouse.js';
 import { runClickhouseMigrations, STATEMENT_TIMEOUT_MS, type WithLock } from '../clickhouse-migrations.js';
 import { deleteSite } from './clickhouse-deletion.js';
-import { insertBlock, MAX_BLOCK_ROWS, storeError } from './clickhouse-insert.js';
+import { BlockInserter, MAX_BLOCK_ROWS, storeError } from './clickhouse-insert.js';
 import { existingIds, recentIds } from './clickhouse-lookups.js';
 import { listQuarantine, quarantineBytes, takeQuarantined } from './clickhouse-quarantine.js';
 import { type BookEntry, type BookTotals, type EventStore, RowsRefusedError } from './event-store.js';
@@ -30,8 +30,15 @@ export function createClickhouseEventStore(options: ClickhouseEventStoreOptions)
   const { log, registry } = options.telemetry;
   // Every call below ends by itself earlier.
   const clickhouse = openClickhouse({ requestTimeoutMs: STATEMENT_TIMEOUT_MS, ...options.clickhouse });
+  const inserter = new BlockInserter(clickhouse);
   const metrics = new InsertMetrics(registry, 'clickhouse');
   const closing = new AbortController();
+
+  /** Books and quarantine are few rows and have no lease to respect. */
+  const insertSmall = async (table: string, body: readonly Uint8Array[], token: string): Promise<void> => {
+    if (body.length > 0)
+      await inserter.insert({ table, body, token, deadline: Date.now() + SMALL_INSERT_MS });
+  };
 
   return {
     kind: 'clickhouse',
@@ -50,19 +57,12 @@ export function createClickhouseEventStore(options: ClickhouseEventStoreOptions)
       await metrics.measure(table, rows, async () => {
         if (rows.length > MAX_BLOCK_ROWS) throw new RowsRefusedError(`more than ${MAX_BLOCK_ROWS} rows`);
         await checkRows(rows);
-        await insertBlock(clickhouse, {
-          query: `INSERT INTO ${table} FORMAT RowBinary`,
-          body: rows,
-          token,
-          deadline,
-        });
+        await inserter.insert({ table, body: rows, token, deadline });
       });
     },
 
-    addToBooks: (entries, token) =>
-      insertSmall(clickhouse, 'INSERT INTO ingest_books FORMAT RowBinary', entries.map(bookBytes), token),
-    quarantine: (entries, token) =>
-      insertSmall(clickhouse, 'INSERT INTO quarantine FORMAT RowBinary', quarantineBytes(entries), token),
+    addToBooks: (entries, token) => insertSmall('ingest_books', entries.map(bookBytes), token),
+    quarantine: (entries, token) => insertSmall('quarantine', quarantineBytes(entries), token),
     existingIds: (candidates) => existingIds(clickhouse, candidates),
     recentIds: (partition, partitions, since, limit) =>
       recentIds(clickhouse, partition, partitions, since, limit),
@@ -76,17 +76,6 @@ export function createClickhouseEventStore(options: ClickhouseEventStoreOptions)
       await clickhouse.close();
     },
   };
-}
-
-/** Books and quarantine are few rows and have no lease to respect. */
-async function insertSmall(
-  clickhouse: Clickhouse,
-  query: string,
-  body: readonly Uint8Array[],
-  token: string,
-): Promise<void> {
-  if (body.length > 0)
-    await insertBlock(clickhouse, { query, body, token, deadline: Date.now() + SMALL_INSERT_MS });
 }
 
 function bookBytes(entry: BookEntry): Uint8Array {

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { ClickHouseError, type ClickHouseSettings } from '@clickhouse/client';
 import { type Clickhouse, reasonOf } from '../clickhouse.js';
+import { ServerClock } from './clickhouse-clock.js';
 import { RowsRefusedError, StoreUnavailableError } from './event-store.js';
 
 /** Row slices are gathered into pieces of this size: fewer writes than rows, and little memory beside the rows themselves. */
@@ -9,43 +10,106 @@ const PIECE_BYTES = 1 << 20;
 /** Rows of one insert that the server takes as one block, so that it is stored as a whole or not at all. */
 export const MAX_BLOCK_ROWS = 1_000_000;
 
-/** The server gets this much less time than there is, so that its clock runs out before ours. */
-const SERVER_MARGIN_MS = 250;
+/** The server gets this much less time than there is. */
+const MARGIN_MS = 250;
+
+/** Longest that a request may be on its way, buffers of both kernels included. */
+const MAX_TRAVEL_MS = 2_000;
+
+/** FUNCTION_THROW_IF_VALUE_IS_NON_ZERO. */
+const THROW_IF = '395';
 
 export interface Insert {
-  /** `INSERT INTO … FORMAT RowBinary`; a table name of ours, never text from outside. */
-  readonly query: string;
-  /** Byte slices that make up the body in this order. */
+  /** A table of ours, never text from outside. */
+  readonly table: string;
+  /** Byte slices that make up the rows (RowBinary) in this order. */
   readonly body: readonly Uint8Array[];
   /** Recognises the block when it is sent again. */
   readonly token: string;
-  /** ms since epoch. */
+  /** ms since epoch after which the insert must not take effect any more. */
   readonly deadline: number;
 }
 
-/**
- * Sends one block. It is one part a month it touches; each part carries the token, so a block that was stored for one month only is
- * completed by sending it again.
- * @throws StoreUnavailableError, RowsRefusedError
- */
-export async function insertBlock(clickhouse: Clickhouse, insert: Insert): Promise<void> {
-  const remainingMs = insert.deadline - Date.now();
-  if (remainingMs <= SERVER_MARGIN_MS) throw new StoreUnavailableError('no time left before the deadline');
-  const body = Readable.from(gather(insert.body), { objectMode: false, highWaterMark: PIECE_BYTES });
-  try {
-    const { stream } = await clickhouse.client.exec({
-      query: insert.query,
-      values: body,
-      abort_signal: AbortSignal.timeout(remainingMs),
-      clickhouse_settings: insertSettings(insert.token, remainingMs - SERVER_MARGIN_MS, clickhouse.cluster),
-    });
-    for await (const _ of stream) {
-      // An insert answers nothing; reading to the end frees the socket.
+/** Inserts blocks of rows, each whole or not at all and none late. */
+export class BlockInserter {
+  private readonly structures = new Map<string, string>();
+  private readonly clock: ServerClock;
+
+  constructor(private readonly clickhouse: Clickhouse) {
+    this.clock = new ServerClock(clickhouse);
+  }
+
+  /**
+   * Sends one block. It becomes one part for each month it touches; each part carries the token, so a block that was stored in part
+   * (one month of two, the table but not a rollup) is completed by sending it again.
+   *
+   * The deadline holds even when the request lies in a buffer of a frozen or cut-off machine for minutes and arrives after we have
+   * given up: it has to begin within its travel time by the server's clock, and to end within the rest by the server's stopwatch.
+   * @throws StoreUnavailableError, RowsRefusedError
+   */
+  async insert({ table, body, token, deadline }: Insert): Promise<void> {
+    try {
+      const structure = await this.structureOf(table);
+      const aheadMs = await this.clock.aheadMs();
+      const now = Date.now();
+      const travelMs = Math.min(MAX_TRAVEL_MS, (deadline - now) / 4);
+      const timeMs = deadline - now - travelMs - MARGIN_MS;
+      if (timeMs <= 0) throw new StoreUnavailableError('no time left before the deadline');
+      await this.send(
+        `INSERT INTO ${table} SELECT * FROM input({structure:String})
+         WHERE NOT throwIf(now64(3) > fromUnixTimestamp64Milli({latest:Int64}), 'the request came too late')
+         FORMAT RowBinary`,
+        { structure, latest: Math.floor(now + travelMs + aheadMs) },
+        body,
+        AbortSignal.timeout(deadline - now),
+        insertSettings(token, timeMs, this.clickhouse.cluster),
+      );
+    } catch (error) {
+      if (error instanceof ClickHouseError && error.code === THROW_IF) this.clock.forget();
+      throw storeError(error);
     }
-  } catch (error) {
-    throw storeError(error);
-  } finally {
-    body.destroy();
+  }
+
+  private async send(
+    query: string,
+    parameters: Record<string, unknown>,
+    slices: readonly Uint8Array[],
+    signal: AbortSignal,
+    settings: ClickHouseSettings,
+  ): Promise<void> {
+    const body = Readable.from(gather(slices), { objectMode: false, highWaterMark: PIECE_BYTES });
+    try {
+      const { stream } = await this.clickhouse.client.exec({
+        query,
+        query_params: parameters,
+        values: body,
+        abort_signal: signal,
+        clickhouse_settings: settings,
+      });
+      for await (const _ of stream) {
+        // An insert answers nothing; reading to the end frees the socket.
+      }
+    } finally {
+      body.destroy();
+    }
+  }
+
+  /** Columns and types of the table, as `input` wants them. */
+  private async structureOf(table: string): Promise<string> {
+    const known = this.structures.get(table);
+    if (known !== undefined) return known;
+    const answer = await this.clickhouse.client.query({
+      query: `SELECT name, type FROM system.columns
+              WHERE database = currentDatabase() AND table = {table:String} ORDER BY position`,
+      query_params: { table },
+      format: 'JSONCompactEachRow',
+      abort_signal: AbortSignal.timeout(5_000),
+    });
+    const columns = await answer.json<[string, string]>();
+    if (columns.length === 0) throw new StoreUnavailableError(`there is no table ${table}`);
+    const structure = columns.map(([name, type]) => `${name} ${type}`).join(', ');
+    this.structures.set(table, structure);
+    return structure;
   }
 }
 
@@ -58,7 +122,9 @@ function insertSettings(token: string, timeMs: number, cluster: string | undefin
     max_execution_time: timeMs / 1_000,
     timeout_overflow_mode: 'throw',
     // One block, whatever the profile of the user says.
+    max_block_size: '1048449',
     max_insert_block_size: '1048449',
+    max_insert_threads: '1',
     min_insert_block_size_rows: '1048449',
     min_insert_block_size_bytes: '4294967296',
     // An import may reach back over more than the default of 100 months.
@@ -118,7 +184,6 @@ const DATA_CODES = new Set([
   '190', // SIZES_OF_ARRAYS_DONT_MATCH
   '321', // VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
   '349', // CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
-  '395', // FUNCTION_THROW_IF_VALUE_IS_NON_ZERO
   '407', // DECIMAL_OVERFLOW
   '469', // VIOLATED_CONSTRAINT
 ]);

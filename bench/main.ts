@@ -1,0 +1,34 @@
+/** `npm run bench -- NAME [--seconds N] [--connections 64,512] [--events 1,10] [--targets bare,embedded,servers]` */
+import { parseArgs } from 'node:util';
+import { runActorsBench } from './actors.js';
+import { runIngestBench } from './ingest.js';
+
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: {
+    seconds: { type: 'string', default: '10' },
+    connections: { type: 'string', default: '64,512' },
+    events: { type: 'string', default: '1,10' },
+    targets: { type: 'string', default: 'bare,embedded,servers' },
+  },
+});
+const numbers = (text: string) => text.split(',').map(Number);
+
+const benches: Readonly<Record<string, () => Promise<unknown>>> = {
+  ingest: () =>
+    runIngestBench({
+      seconds: Number(values.seconds),
+      connections: numbers(values.connections),
+      eventsPerRequest: numbers(values.events),
+      targets: values.targets.split(','),
+    }),
+  actors: () => runActorsBench(),
+};
+
+const bench = benches[positionals[0] ?? ''];
+if (bench === undefined) {
+  console.error(`usage: npm run bench -- ${Object.keys(benches).join('|')} [options]`);
+  process.exitCode = 2;
+} else {
+  await bench();
+}

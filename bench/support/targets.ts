@@ -1,0 +1,123 @@
+import { once } from 'node:events';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { Api, type Site } from '../../test/support/api.js';
+import { startClickhouse } from '../../test/support/engines/clickhouse.js';
+import { startNats } from '../../test/support/engines/nats.js';
+import { startPostgres } from '../../test/support/engines/postgres.js';
+import { startRedis } from '../../test/support/engines/redis.js';
+import { type Guard, repositoryRoot } from '../../test/support/guard.js';
+import { ensureInstalled, programPath } from '../../test/support/installed.js';
+import { Program } from '../../test/support/program.js';
+
+/** Something that takes load, with the processes whose CPU counts. */
+export interface Target {
+  readonly name: string;
+  readonly url: string;
+  readonly roots: Readonly<Record<string, number>>;
+  readonly sites: readonly Site[];
+  /** Page views that the dashboards of all sites show now. */
+  counted(): Promise<number>;
+  stop(): Promise<void>;
+}
+
+const SITES = 20;
+
+/** The bare handler, which stores nothing. */
+export async function bareTarget(guard: Guard): Promise<Target> {
+  const process_ = guard.start('bare', process.execPath, [
+    '--import',
+    'tsx',
+    join(repositoryRoot, 'bench/support/bare-server.ts'),
+  ]);
+  const { stdout } = process_.child;
+  if (stdout === null) throw new Error('the bare server has no output');
+  const [port]: string[] = await once(createInterface({ input: stdout }), 'line');
+  return {
+    name: 'bare uWebSockets.js',
+    url: `http://127.0.0.1:${port}`,
+    roots: { handler: process_.pid },
+    sites: Array.from({ length: SITES }, (_, i) => ({
+      id: `${i}`,
+      siteId: `5f5e1000000000000000${String(i).padStart(4, '0')}`,
+      host: 'shop.example',
+    })),
+    counted: async () => 0,
+    stop: () => process_.end(),
+  };
+}
+
+/** The program with everything embedded. */
+export async function embeddedTarget(
+  guard: Guard,
+  env: Readonly<Record<string, string>> = {},
+): Promise<Target> {
+  const program = await Program.start(guard, {
+    dataDir: join(guard.directory, 'embedded'),
+    env: { ...LOAD_SETTINGS, ...env },
+  });
+  return programTarget('embedded', program, {});
+}
+
+/** The program on Postgres, Redis, NATS and ClickHouse servers of its own. */
+export async function serversTarget(guard: Guard): Promise<Target> {
+  const installed = await ensureInstalled(repositoryRoot, console.error);
+  const [postgres, redis, nats, clickhouse] = await Promise.all([
+    startPostgres(guard, installed.postgresBin),
+    startRedis(guard, programPath(installed, 'redis-server')),
+    startNats(guard, programPath(installed, 'nats-server')),
+    startClickhouse(guard),
+  ]);
+  const dataDir = join(guard.directory, 'servers');
+  await mkdir(dataDir, { recursive: true });
+  const program = await Program.start(guard, {
+    dataDir,
+    env: {
+      ...LOAD_SETTINGS,
+      DATABASE_URL: postgres.url,
+      REDIS_URL: redis.url,
+      NATS_URL: nats.url,
+      CLICKHOUSE_URL: clickhouse.url,
+      CLICKHOUSE_DB: 'bench',
+    },
+  });
+  return programTarget('on servers', program, {
+    nats: nats.process.pid,
+    clickhouse: clickhouse.process.pid,
+    postgres: postgres.process.pid,
+    redis: redis.process.pid,
+  });
+}
+
+/** No rate limits, and the generator counts as a proxy whose X-Forwarded-For is believed, so that geo look-ups are real. */
+const LOAD_SETTINGS = {
+  RATE_LIMIT_INGEST: '0',
+  RATE_LIMIT_API: '0',
+  RATE_LIMIT_AUTH: '0',
+  TRUSTED_PROXIES: 'loopback',
+};
+
+async function programTarget(
+  name: string,
+  program: Program,
+  servers: Readonly<Record<string, number>>,
+): Promise<Target> {
+  const api = await Api.register(() => program.url);
+  const sites: Site[] = [];
+  for (let i = 0; i < SITES; i++) sites.push(await api.createSite(`shop${i}.example`));
+  return {
+    name,
+    url: program.url,
+    roots: { program: program.pid, ...servers },
+    sites,
+    counted: async () => {
+      let views = 0;
+      for (const site of sites) views += (await api.dashboard(site, `&nonce=${Date.now()}`)).page_views;
+      return views;
+    },
+    stop: async () => {
+      await program.stop();
+    },
+  };
+}

@@ -50,7 +50,7 @@ export async function startEmbeddedClickhouse(
 ): Promise<EmbeddedClickhouse> {
   const library = clickhouseLibrary();
   if (library === null) throw new Error('the embedded ClickHouse engine is not installed for this platform');
-  await mkdir(options.directory, { recursive: true });
+  await mkdir(options.directory, { recursive: true, mode: 0o700 });
   const key = randomBytes(24).toString('hex');
   const port = await freePort();
   const configFile = join(options.directory, 'config.xml');

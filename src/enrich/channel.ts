@@ -102,7 +102,7 @@ function trafficOf(campaign: Campaign, referrerHost: string): Traffic {
   const tagged = campaign.source !== '' || campaign.medium !== '' || campaign.campaign !== '';
   const source = sourceName(campaign.source || click?.source || referrerHost);
   const kind = sourceKind(source, getDomainWithoutSuffix);
-  const medium = campaign.medium || (campaign.source === '' ? click?.medium : '') || '';
+  const medium = campaign.medium || click?.medium || '';
   return {
     source,
     kind,

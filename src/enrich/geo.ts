@@ -69,6 +69,8 @@ export class GeoLookup {
 }
 
 function parseAddress(address: string): ipaddr.IPv4 | ipaddr.IPv6 | null {
+  // The short and octal forms of IPv4 are no addresses of clients.
+  if (!address.includes(':') && !ipaddr.IPv4.isValidFourPartDecimal(address)) return null;
   try {
     return ipaddr.process(address);
   } catch {

@@ -107,6 +107,21 @@ describe.each(Object.entries(openers))('event store contract: %s', (kind, open) 
     expect(await stored('events', site)).toHaveLength(50);
   });
 
+  it('stores nothing of a block whose transfer broke off, and all of it the next time', async () => {
+    const site = siteId('broken off');
+    const token = freshName('token');
+    const rows = Array.from({ length: 4_000 }, (_, n) => row(`broken ${n}`, { site_id: site }));
+    const bytes = rows.reduce((sum, one) => sum + one.length, 0);
+    const cut = opened.proxy.cutRequest('INSERT', bytes / 2);
+    await expect(opened.store.insertRows('events', rows, token, soon())).rejects.toThrow(
+      StoreUnavailableError,
+    );
+    await cut;
+    expect(await stored('events', site)).toHaveLength(0);
+    await opened.store.insertRows('events', rows, token, soon());
+    expect(await stored('events', site)).toHaveLength(4_000);
+  });
+
   it('completes a block over two months of which one was stored', async () => {
     const site = siteId('two months');
     const token = freshName('token');

@@ -1,0 +1,115 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
+import { type Clickhouse, openClickhouse } from '../../src/storage/clickhouse.js';
+import { runClickhouseMigrations, type WithLock } from '../../src/storage/clickhouse-migrations.js';
+import { freshName } from '../support/fresh.js';
+import { freePort } from '../support/ports.js';
+import { until } from '../support/wait.js';
+
+describe('ClickHouse migrations', () => {
+  const lines: string[] = [];
+  const log = pino({ base: null }, { write: (line: string) => void lines.push(line) });
+  let folder: string;
+  let clickhouse: Clickhouse;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'migrations-'));
+    clickhouse = openClickhouse({ url: inject('servers').clickhouse, database: freshName('migrations') });
+  });
+  afterEach(async () => {
+    const body = `DROP DATABASE IF EXISTS ${clickhouse.database} SYNC`;
+    await fetch(inject('servers').clickhouse, { method: 'POST', body });
+    await clickhouse.close();
+    await rm(folder, { recursive: true });
+  });
+
+  const put = (name: string, sql: string) => writeFile(join(folder, name), sql);
+  const migrate = (withLock?: WithLock) =>
+    runClickhouseMigrations(clickhouse, { folder, log, ...(withLock ? { withLock } : {}) });
+  const count = async (table: string): Promise<number> => {
+    const answer = await clickhouse.client.query({
+      query: `SELECT toUInt32(count()) FROM ${table}`,
+      format: 'JSONCompactEachRow',
+    });
+    const [row] = await answer.json<[number]>();
+    return row?.[0] ?? Number.NaN;
+  };
+
+  it('makes the database, runs each file once and in order, and later ones later', async () => {
+    await put(
+      '0002_rows.sql',
+      "INSERT INTO {{table:notes}} VALUES ('a;b'); INSERT INTO notes VALUES ('c') -- end",
+    );
+    await put(
+      '0001_notes.sql',
+      'CREATE TABLE {{table:notes}} (text String) ENGINE = {{engine:MergeTree}} ORDER BY text;',
+    );
+    expect(await migrate()).toEqual(['0001_notes.sql', '0002_rows.sql']);
+    expect(await migrate()).toEqual([]);
+    await put('0003_more.sql', "INSERT INTO notes VALUES ('d');");
+    expect(await migrate()).toEqual(['0003_more.sql']);
+    expect(await count('notes')).toBe(3);
+  });
+
+  it('goes on at the file that failed, and refuses files that were changed', async () => {
+    await put('0001_a.sql', 'CREATE TABLE a (n UInt8) ENGINE = MergeTree ORDER BY n;');
+    await put('0002_b.sql', 'CREATE TABLE b (n Unknown) ENGINE = MergeTree ORDER BY n;');
+    await expect(migrate()).rejects.toThrow('Unknown');
+    await put('0002_b.sql', 'CREATE TABLE b (n UInt8) ENGINE = MergeTree ORDER BY n;');
+    expect(await migrate()).toEqual(['0002_b.sql']);
+    await put('0001_a.sql', 'CREATE TABLE a (n UInt16) ENGINE = MergeTree ORDER BY n;');
+    await expect(migrate()).rejects.toThrow('0001_a.sql was changed');
+  });
+
+  it('runs under the lock it is given', async () => {
+    await put(
+      '0001_a.sql',
+      'CREATE TABLE a (n UInt8) ENGINE = MergeTree ORDER BY n; INSERT INTO a VALUES (1);',
+    );
+    let last: Promise<unknown> = Promise.resolve();
+    const withLock: WithLock = (work) => {
+      const mine = last.then(work);
+      last = mine.catch(() => {});
+      return mine;
+    };
+    const ran = await Promise.all(Array.from({ length: 5 }, () => migrate(withLock)));
+    expect(ran.flat()).toEqual(['0001_a.sql']);
+    expect(await count('a')).toBe(1);
+  });
+
+  it('says what it waits for, and gives up only when told to', async () => {
+    const away = openClickhouse({ url: `http://user:secret@127.0.0.1:${await freePort()}`, database: 'x' });
+    const stop = new AbortController();
+    const waiting = runClickhouseMigrations(away, { folder, log, signal: stop.signal });
+    await until(() => lines.some((line) => line.includes(`waiting for ClickHouse at ${away.address}`)), {
+      what: 'the log line',
+    });
+    stop.abort();
+    await expect(waiting).rejects.toThrow();
+    expect(lines.join()).not.toContain('secret');
+    await away.close();
+  });
+
+  it('does not wait for a server that refuses the credentials', async () => {
+    const url = new URL(inject('servers').clickhouse);
+    url.username = 'nobody';
+    url.password = 'wrong';
+    const refused = openClickhouse({ url: url.href, database: 'x' });
+    await expect(runClickhouseMigrations(refused, { folder, log })).rejects.toThrow('nobody');
+    await refused.close();
+  });
+
+  it('takes identifiers only as names', () => {
+    for (const database of ['a b', 'a`b', "a'b", 'a;b', ''])
+      expect(() => openClickhouse({ url: 'http://localhost', database })).toThrow(
+        'not a ClickHouse identifier',
+      );
+    expect(() => openClickhouse({ url: 'http://localhost', cluster: "c'" })).toThrow(
+      'not a ClickHouse identifier',
+    );
+    const { database, address } = openClickhouse({ url: 'https://u:p%40ss@ch.example/stats' });
+    expect([database, address]).toEqual(['stats', 'ch.example:443']);
+  });
+});

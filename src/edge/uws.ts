@@ -64,6 +64,9 @@ export interface UwsCandidate {
   load(): unknown;
 }
 
+/** Bytes of a request's head. */
+const MAX_HEAD_BYTES = 16 * 1024;
+
 const require = createRequire(import.meta.url);
 
 /** The packages that are tried, best first. */
@@ -78,6 +81,8 @@ export const UWS_CANDIDATES: readonly UwsCandidate[] = [
  * @throws Error that names every failure and says what to do
  */
 export function loadUws(candidates: readonly UwsCandidate[] = UWS_CANDIDATES): { uws: Uws; from: string } {
+  // The newer builds read this once, when loaded. The older one takes heads of at most 4 KiB when they come in several packets.
+  process.env.UWS_HTTP_MAX_HEADERS_SIZE = String(MAX_HEAD_BYTES);
   const failures: string[] = [];
   for (const { name, load } of candidates) {
     try {

@@ -80,7 +80,7 @@ const PUBLIC = {
 } as const;
 
 export function systemRoutes(deps: SystemDeps): AnyRoute[] {
-  const parts = memoized(() => bounded(deps.parts()));
+  const parts = memoized(() => bounded(deps.parts));
   const declare = (
     path: string,
     summary: string,
@@ -128,7 +128,7 @@ function health(version: string, parts: readonly PartStatus[] | null): Reply<unk
 }
 
 function ready(version: string, parts: readonly PartStatus[] | null): Reply<unknown> {
-  const isReady = parts !== null && parts.every((part) => part.state !== 'down' || !part.required);
+  const isReady = parts?.every((part) => part.state !== 'down' || !part.required) === true;
   return {
     status: isReady ? 200 : 503,
     body: {
@@ -142,13 +142,13 @@ function ready(version: string, parts: readonly PartStatus[] | null): Reply<unkn
 }
 
 /** Null when the parts did not answer in time or at all. */
-async function bounded(answer: Promise<readonly PartStatus[]>): Promise<readonly PartStatus[] | null> {
+async function bounded(ask: () => Promise<readonly PartStatus[]>): Promise<readonly PartStatus[] | null> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<null>((resolve) => {
     timer = setTimeout(resolve, PARTS_TIMEOUT_MS, null);
   });
   try {
-    return await Promise.race([answer, late]);
+    return await Promise.race([ask(), late]);
   } catch {
     return null;
   } finally {

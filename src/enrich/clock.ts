@@ -14,22 +14,63 @@ const DAYS = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
  * Milliseconds since epoch of an RFC 3339 date-time (also with a space for `T`, and fractions of any length); NaN when it is none.
  */
 export function parseTimestamp(text: string): number {
+  return isBrowserForm(text) ? parseBrowserForm(text) : parseAnyForm(text);
+}
+
+/** `2025-11-23T03:18:00.123Z`, what `Date.toISOString` writes and nearly every event has; saves the regular expression. */
+function isBrowserForm(text: string): boolean {
+  return (
+    text.length === 24 &&
+    text[4] === '-' &&
+    text[7] === '-' &&
+    text[10] === 'T' &&
+    text[13] === ':' &&
+    text[16] === ':' &&
+    text[19] === '.' &&
+    text[23] === 'Z'
+  );
+}
+
+function parseBrowserForm(text: string): number {
+  const date = dateMs(digits(text, 0, 4), digits(text, 5, 7), digits(text, 8, 10));
+  return (
+    date + timeMs(digits(text, 11, 13), digits(text, 14, 16), digits(text, 17, 19)) + digits(text, 20, 23)
+  );
+}
+
+/** Number of the digits in [from, to); NaN when anything else is among them. */
+function digits(text: string, from: number, to: number): number {
+  let value = 0;
+  for (let i = from; i < to; i++) {
+    const digit = text.charCodeAt(i) - 48;
+    if (digit < 0 || digit > 9) return Number.NaN;
+    value = value * 10 + digit;
+  }
+  return value;
+}
+
+function parseAnyForm(text: string): number {
   const match = RFC3339.exec(text);
   if (match === null) return Number.NaN;
-  const year = Number(match[1]);
-  const month = Number(match[2]);
-  const day = Number(match[3]);
-  const hour = Number(match[4]);
-  const minute = Number(match[5]);
-  const second = Number(match[6]);
-  const inRange = month >= 1 && month <= 12 && day >= 1 && hour <= 23 && minute <= 59 && second <= 60;
-  if (!inRange || day > (DAYS[month - 1] ?? 0) || (month === 2 && day === 29 && !isLeap(year)))
-    return Number.NaN;
+  const date = dateMs(Number(match[1]), Number(match[2]), Number(match[3]));
   const fraction = match[7] === undefined ? 0 : Number(match[7].padEnd(3, '0').slice(0, 3));
-  const utc = utcMs(year, month, day) + ((hour * 60 + minute) * 60 + second) * 1000 + fraction;
+  const utc = date + timeMs(Number(match[4]), Number(match[5]), Number(match[6])) + fraction;
   if (match[8] === undefined) return utc;
   const offset = (Number(match[9]) * 60 + Number(match[10])) * 60_000;
   return match[8] === '+' ? utc - offset : utc + offset;
+}
+
+/** NaN for days that the calendar does not have. */
+function dateMs(year: number, month: number, day: number): number {
+  const exists = day >= 1 && day <= (DAYS[month - 1] ?? 0) && (month !== 2 || day < 29 || isLeap(year));
+  return exists ? utcMs(year, month, day) : Number.NaN;
+}
+
+/** A leap second counts as the first of the next minute. */
+function timeMs(hour: number, minute: number, second: number): number {
+  return hour <= 23 && minute <= 59 && second <= 60
+    ? ((hour * 60 + minute) * 60 + second) * 1000
+    : Number.NaN;
 }
 
 /** Date.UTC takes years below 100 for 19xx. */

@@ -29,7 +29,8 @@ function eventOf(number: number): TestEvent {
 type Step =
   | { readonly do: 'send'; readonly numbers: readonly number[] }
   | { readonly do: 'wait'; readonly ms: number }
-  | { readonly do: 'faults'; readonly faults: readonly Fault[] }
+  /** Faults of the next calls, then of each insert until the next step of this kind. */
+  | { readonly do: 'faults'; readonly faults: readonly Fault[]; readonly inserts: Fault }
   | { readonly do: 'release' | 'expire'; readonly partition: number }
   | { readonly do: 'crash' };
 
@@ -48,8 +49,9 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({
       do: fc.constant('faults'),
       faults: fc.array(fc.constantFrom<Fault>('none', 'away', 'answer lost', 'late', 'very late'), {
-        maxLength: 12,
+        maxLength: 8,
       }),
+      inserts: fc.constantFrom<Fault>('none', 'none', 'away', 'very late'),
     }),
   },
   {
@@ -69,9 +71,10 @@ class Cluster {
   readonly #nodes: (FakeNode & { die(): void })[] = [];
   readonly #owners = new Map<number, number>();
   #faults: Fault[] = [];
+  #insertFault: Fault = 'none';
 
   async start(): Promise<void> {
-    this.store.fault = () => this.#faults.shift() ?? 'none';
+    this.store.fault = (step) => this.#faults.shift() ?? (step === 'insert' ? this.#insertFault : 'none');
     this.#nodes.push(this.#node(), this.#node());
     for (const { partition } of this.partitions) await this.#give(partition, partition % 2);
   }
@@ -103,6 +106,7 @@ class Cluster {
         return;
       case 'faults':
         this.#faults = [...step.faults];
+        this.#insertFault = step.inserts;
         return;
       case 'release':
       case 'expire':
@@ -137,6 +141,7 @@ class Cluster {
 
   async settle(): Promise<void> {
     this.#faults = [];
+    this.#insertFault = 'none';
     for (let left = 400; this.partitions.some(({ unacknowledged }) => unacknowledged > 0); left--) {
       if (left === 0) throw new Error('messages are left');
       await new Promise((resolve) => setTimeout(resolve, 5));

@@ -327,4 +327,57 @@ describe('when the partition is lost', () => {
     expect(acked).toEqual([0]);
     expect(store.totals()).toMatchObject({ received: 2, stored: 2, duplicate: 0 });
   });
+
+  it('lets no insert take effect after its ownership, nor leaves before an attempt in doubt has run out', async () => {
+    const fake = new FakeStore();
+    const { store } = fake.connect();
+    const deadlines: number[] = [];
+    const writer = createPartitionWriter({
+      ...{ partitions: PARTITIONS, telemetry: silentTelemetry(), flushMs: 1, leaveMs: 5, insertMs: 10_000 },
+      store: {
+        ...store,
+        insertRows(table, rows, token, deadline) {
+          deadlines.push(deadline);
+          return store.insertRows(table, rows, token, deadline);
+        },
+      },
+    });
+    const end = Date.now() + 80;
+    fake.fault = (step) => (step === 'insert' ? 'very late' : 'none');
+    await writer.acquired({ partition: 0, epoch: 1, validUntil: () => end });
+    await writer.message(0, { data: messageOf([event(1)]), ack: async () => {} });
+    await vi.waitFor(() => expect(deadlines).toHaveLength(1), { interval: 1 });
+    await writer.lost(0);
+    expect(deadlines.every((deadline) => deadline <= end)).toBe(true);
+    expect(Date.now()).toBeGreaterThanOrEqual(end - 1);
+    expect(fake.rows).toHaveLength(1);
+  });
+
+  it('waits for an attempt in doubt before it stores the rest of a block under another token', async () => {
+    const store = new FakeStore();
+    const { writer, take } = await owner({ insertMs: 50, leaveMs: 1 }, store);
+    await writer.acquired({ partition: 1, epoch: 1, validUntil: () => Date.now() + 10_000 });
+    store.fault = faults(['insert', 'very late']);
+    await take(messageOf([event(1)]));
+    await writer.message(1, { data: messageOf([event(3, { site: siteOf(1) })]), ack: async () => {} });
+    const flushed = writer.flush();
+    await new Promise((resolve) => setImmediate(resolve));
+    await writer.lost(1);
+    await flushed;
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    expect([...store.counts().values()]).toEqual([1, 1]);
+    expect(store.totals()).toMatchObject({ received: 1, stored: 1, duplicate: 0 });
+  });
+
+  it('does not quarantine rows that an attempt in doubt has stored, when the store refuses them later', async () => {
+    const store = new FakeStore();
+    const { writer, take } = await owner({ insertMs: 30 }, store);
+    store.refuses = () => store.rows.length > 0;
+    store.fault = faults(['insert', 'answer lost']);
+    await take(messageOf([event(1), event(2)]));
+    await writer.flush();
+    expect([...store.counts().values()]).toEqual([1, 1]);
+    expect(store.kept.size).toBe(0);
+    expect(store.totals()).toMatchObject({ stored: 2, quarantined: 0 });
+  });
 });

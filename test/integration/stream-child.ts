@@ -3,21 +3,24 @@ import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 
-export interface StreamChildOptions {
-  readonly directory: string;
-  readonly round?: number;
-}
+/**
+ * `local`: appends to a local log without end and prints each id after its acknowledgement. `jetstream`: appends eight messages, consumes
+ * and never acknowledges; prints `epoch PARTITION EPOCH` and `received TEXT`.
+ */
+export type StreamChildOptions =
+  | { readonly kind: 'local'; readonly directory: string; readonly round: number }
+  | { readonly kind: 'jetstream'; readonly url: string; readonly name: string };
 
 export interface StreamChild {
   readonly process: ChildProcessByStdio<null, Readable, null>;
-  /** The ids whose append was acknowledged, once the process has ended. */
+  /** The complete lines it printed, once the process has ended. */
   readonly ended: Promise<string[]>;
 }
 
-/** A process that appends to a local log without end and prints each id after its acknowledgement. */
-export function startStreamChild({ directory, round = 0 }: StreamChildOptions): StreamChild {
+/** A process of its own with a stream, made to be killed. */
+export function startStreamChild(options: StreamChildOptions): StreamChild {
   const script = fileURLToPath(new URL('./stream-child-main.ts', import.meta.url));
-  const child = spawn(process.execPath, ['--import', 'tsx', script, directory, String(round)], {
+  const child = spawn(process.execPath, ['--import', 'tsx', script, JSON.stringify(options)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let output = '';

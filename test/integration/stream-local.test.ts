@@ -165,7 +165,7 @@ describe('local log', () => {
     const log = await openLog();
     await expect(openLog()).rejects.toThrow(/only one process/);
     await log.close();
-    const child = startStreamChild({ directory });
+    const child = startStreamChild({ kind: 'local', directory, round: 0 });
     await once(child.process.stdout, 'data');
     await expect(openLog()).rejects.toThrow(/only one process/);
     child.process.kill('SIGKILL');
@@ -181,7 +181,7 @@ describe('local log', () => {
   });
 
   it('waits after a kill before it consumes, when another store may still hold writes of the dead owner', async () => {
-    const child = startStreamChild({ directory });
+    const child = startStreamChild({ kind: 'local', directory, round: 0 });
     await once(child.process.stdout, 'data');
     child.process.kill('SIGKILL');
     await child.ended;
@@ -199,7 +199,7 @@ describe('local log', () => {
     const random = seededRandom(42);
     const acknowledged = new Set<string>();
     for (let round = 0; round < 10; round++) {
-      const child = startStreamChild({ directory, round });
+      const child = startStreamChild({ kind: 'local', directory, round });
       await once(child.process.stdout, 'data');
       await pause(random() * 150);
       child.process.kill('SIGKILL');

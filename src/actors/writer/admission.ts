@@ -1,5 +1,11 @@
 import { createHash } from 'node:crypto';
-import { type DecodedSiteFrame, decodeMessage, type FrameRow, RowFlag } from '../../events/frame.js';
+import {
+  type DecodedSiteFrame,
+  decodeMessage,
+  type FrameRow,
+  RowFlag,
+  type Source,
+} from '../../events/frame.js';
 import type { StreamMessage } from '../../storage/stream/stream.js';
 import type { DedupeWindow } from '../dedupe-window.js';
 import type { Block } from './block.js';
@@ -65,10 +71,11 @@ function admitRow({ window, block, earlier }: Admission, tally: Tally, { flags, 
 function refuseRow({ block }: Admission, tally: Tally, row: FrameRow, reason: string): void {
   const { siteId, source } = tally;
   const table = (row.flags & RowFlag.bot) === 0 ? 'events' : 'bot_events';
-  const id = quarantineId(siteId, row.bytes);
+  const quarantinedAt = Date.now();
+  const id = quarantineId(siteId, source, row.bytes, quarantinedAt);
   block.refused.push({
     tally,
-    entry: { id, siteId, source, table, quarantinedAt: Date.now(), reason, bytes: row.bytes },
+    entry: { id, siteId, source, table, quarantinedAt, reason, bytes: row.bytes },
   });
 }
 
@@ -77,7 +84,8 @@ function refuseMessage({ block }: Admission, tenure: Tenure, data: Uint8Array, r
   const frame = { siteId: '', source: 'event', received: 1, rejected: 0, rows: [] } as const;
   const tally = new Tally(tenure, { ...frame, rows: [] }, Date.now());
   block.tallies.push(tally);
-  const id = quarantineId('', data);
+  const quarantinedAt = Date.now();
+  const id = quarantineId('', 'event', data, quarantinedAt);
   block.refused.push({
     tally,
     entry: {
@@ -85,7 +93,7 @@ function refuseMessage({ block }: Admission, tenure: Tenure, data: Uint8Array, r
       siteId: '',
       source: 'event',
       table: 'events',
-      quarantinedAt: Date.now(),
+      quarantinedAt,
       reason,
       bytes: data,
     },
@@ -94,9 +102,11 @@ function refuseMessage({ block }: Admission, tenure: Tenure, data: Uint8Array, r
 
 /**
  * The same bytes of a site have the same id, so that an entry that is made again after a crash is recognised; for a whole row that is
- * its event id.
+ * its event id. An entry that comes back from a replay is a new one: the old one is about to be removed.
  */
-export function quarantineId(siteId: string, bytes: Uint8Array): string {
-  if (siteId !== '' && bytes.byteLength >= MIN_ROW_BYTES) return hexId(bytes);
-  return createHash('sha256').update(siteId).update('\0').update(bytes).digest('hex').slice(0, 32);
+export function quarantineId(siteId: string, source: Source, bytes: Uint8Array, now: number): string {
+  const isReplay = source === 'replay';
+  if (siteId !== '' && !isReplay && bytes.byteLength >= MIN_ROW_BYTES) return hexId(bytes);
+  const hash = createHash('sha256').update(`${siteId} ${isReplay ? now : ''} `);
+  return hash.update(bytes).digest('hex').slice(0, 32);
 }

@@ -225,8 +225,8 @@ export class BlockInserter implements Actor<Block> {
     }
     for (const { bytes, table, tally } of rows) {
       const { siteId, source } = tally;
-      const id = quarantineId(siteId, bytes);
       const quarantinedAt = Date.now();
+      const id = quarantineId(siteId, source, bytes, quarantinedAt);
       const entry = { id, siteId, source, table, quarantinedAt, reason: reason.slice(0, 500), bytes };
       block.refused.push({ tally, entry });
     }

@@ -71,7 +71,7 @@ class LocalPool implements EnrichPool {
     const outcomes = [...decodeTask(task, this.table)].map(({ request, site }) =>
       this.enricher.enrich(request, site, out),
     );
-    return decodeResult(encodeResult(out, outcomes, ''), requests.length);
+    return decodeResult(encodeResult(out, outcomes, { geoFailure: null, failure: null }), requests.length);
   }
   close(): Promise<void> {
     return Promise.resolve();
@@ -245,7 +245,7 @@ describe('under load', () => {
   });
 
   it('is bounded in bytes', async () => {
-    const { intake, pool } = setUp({ limits: { laneBytes: 200, totalBytes: 300 } });
+    const { intake, pool } = setUp({ limits: { laneBytes: 800, totalBytes: 1200 } });
     const held = gate();
     pool.gate = held.promise;
     const answers = Promise.allSettled(

@@ -62,6 +62,9 @@ export const INTAKE_LIMITS: IntakeLimits = {
   lingerMs: 1,
 };
 
+/** What a waiting request costs beside its body and headers. */
+const REQUEST_OVERHEAD_BYTES = 256;
+
 export interface IntakeOptions {
   readonly pool: EnrichPool;
   readonly sites: SiteDirectory;
@@ -159,7 +162,9 @@ class PooledIntake implements Intake {
     };
     return new Promise((resolve, reject) => {
       const waiting: Waiting = { request, site, again, resolve, reject };
-      if (!this.queue.push(site?.siteId ?? '', waiting, from.bytes.byteLength))
+      const bytes =
+        from.bytes.byteLength + from.userAgent.length + from.origin.length + REQUEST_OVERHEAD_BYTES;
+      if (!this.queue.push(site?.siteId ?? '', waiting, bytes))
         reject(this.full('too many events are waiting'));
       else this.schedule();
     });

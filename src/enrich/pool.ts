@@ -31,7 +31,10 @@ export interface EnrichPool {
   close(): Promise<void>;
 }
 
-/** Loads the geo databases and starts the workers. */
+/**
+ * Loads the geo databases and starts the workers.
+ * @throws Error when the workers cannot run
+ */
 export async function createEnrichPool(options: EnrichPoolOptions): Promise<EnrichPool> {
   const { threads, telemetry } = options;
   const geo = await loadGeoImage(options.geo, telemetry.log);
@@ -47,6 +50,13 @@ export async function createEnrichPool(options: EnrichPoolOptions): Promise<Enri
     workerData,
   });
   pool.on('error', (error: unknown) => telemetry.log.error({ err: error }, 'an enrichment worker failed'));
+  try {
+    // Workers that cannot load their code are a reason not to start, not an answer to each request.
+    await Promise.all(Array.from({ length: threads }, () => pool.run(encodeTask([]))));
+  } catch (error) {
+    await pool.destroy();
+    throw error;
+  }
   return new PiscinaPool(pool, threads, geo.length > 0, telemetry);
 }
 
@@ -102,6 +112,8 @@ class PiscinaPool implements EnrichPool {
     this.seconds.observe((performance.now() - started) / 1000);
     this.requests.inc(requests.length);
     if (result.geoFailure !== null) this.reportGeo(result.geoFailure);
+    if (result.failure !== null)
+      this.telemetry.log.error({ reason: result.failure }, 'a request could not be enriched');
     return result;
   }
 

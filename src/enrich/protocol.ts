@@ -38,6 +38,8 @@ export interface EnrichResult {
   readonly outcomes: readonly EnrichOutcome[];
   /** Geo look-ups have stopped in a worker for this reason; null otherwise. */
   readonly geoFailure: string | null;
+  /** A request failed in a way that no input should be able to cause; null otherwise. */
+  readonly failure: string | null;
 }
 
 export type EnrichOutcome =

@@ -4,7 +4,7 @@
  *     task     := u16 siteCount  site*(string)  u32 requestCount  request*
  *     request  := u8 source  u8 prefetch  u16 site (0xffff none)  i64 receivedAt  string address  string userAgent  string origin
  *                 u32 bodyLength  body
- *     result   := rows  outcome*  string geoFailure  u32 offset of the first outcome
+ *     result   := rows  outcome*  string geoFailure  string failure  u32 offset of the first outcome
  *     outcome  := u8 0  u32 rowsLength  u32 rowCount  u32 received  u32 rejected  string errors (JSON)
  *                 string eventId  string visitorId  string sessionId
  *               | u8 1  string refusal (JSON)
@@ -98,11 +98,12 @@ function readRequest(reader: ByteReader, sites: readonly ReadySite[]): DecodedRe
 export function encodeResult(
   out: ByteWriter,
   outcomes: readonly EnrichOutcome[],
-  geoFailure: string,
+  notes: { readonly geoFailure: string | null; readonly failure: string | null },
 ): ArrayBuffer {
   const start = out.at;
   for (const outcome of outcomes) writeOutcome(out, outcome);
-  out.string(geoFailure);
+  out.string(notes.geoFailure ?? '');
+  out.string(notes.failure ?? '');
   out.u32(start);
   return out.take();
 }
@@ -138,7 +139,7 @@ export function decodeResult(result: ArrayBuffer, count: number): EnrichResult {
     if (outcome.outcome === 'rows') rowsAt += outcome.rows.byteLength;
     outcomes.push(outcome);
   }
-  return { outcomes, geoFailure: reader.string() || null };
+  return { outcomes, geoFailure: reader.string() || null, failure: reader.string() || null };
 }
 
 function readOutcome(reader: ByteReader, rowsAt: number): EnrichOutcome {

@@ -15,13 +15,15 @@ const SCRATCH_LIMIT_BYTES = 8 << 20;
 const options: EnrichWorkerOptions = workerData;
 const enricher = new RequestEnricher(options);
 const sites = new SiteTable(SITES);
+let failure: string | null = null;
 let scratch = new ByteWriter(SCRATCH_BYTES);
 
 export default function run(task: ArrayBuffer): unknown {
   const outcomes: EnrichOutcome[] = [];
   scratch.at = 0;
+  failure = null;
   for (const { request, site } of decodeTask(task, sites)) outcomes.push(enrichSafely(request, site));
-  const result = encodeResult(scratch, outcomes, enricher.geo.takeFailure() ?? '');
+  const result = encodeResult(scratch, outcomes, { geoFailure: enricher.geo.takeFailure(), failure });
   if (scratch.buffer.length > SCRATCH_LIMIT_BYTES) scratch = new ByteWriter(SCRATCH_BYTES);
   return move(result);
 }
@@ -31,8 +33,9 @@ function enrichSafely(request: EnrichRequest, site: ReadySite | null): EnrichOut
   const start = scratch.at;
   try {
     return enricher.enrich(request, site, scratch);
-  } catch {
+  } catch (error) {
     scratch.at = start;
+    failure = error instanceof Error ? (error.stack ?? error.message) : String(error);
     return { outcome: 'refused', code: 'internal', message: 'the event could not be processed', received: 1 };
   }
 }

@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { lockDirectory } from '../../src/storage/stream/local/directory-lock.js';
-import { type Disk, realDisk } from '../../src/storage/stream/local/disk.js';
 import { type LocalLogOptions, openLocalLog } from '../../src/storage/stream/local-log.js';
 import { StreamUnavailableError } from '../../src/storage/stream/stream.js';
 import { silentTelemetry } from '../../src/telemetry.js';
@@ -12,21 +11,7 @@ import { seededRandom } from '../support/random.js';
 import { pause, until } from '../support/wait.js';
 import { startStreamChild } from './stream-child.js';
 import { Recorder, streamContract } from './stream-contract.js';
-
-/** A disk that can be made to fail like a full one. */
-function fragileDisk(): { disk: Disk; fail: boolean } {
-  const state = {
-    fail: false,
-    disk: {
-      ...realDisk,
-      writev: (fd: number, buffers: readonly NodeJS.ArrayBufferView[], position: number) => {
-        if (state.fail) return Promise.reject(new Error('ENOSPC: no space left on device'));
-        return realDisk.writev(fd, buffers, position);
-      },
-    },
-  };
-  return state;
-}
+import { fragileDisk } from './stream-fragile-disk.js';
 
 streamContract(
   'local log',

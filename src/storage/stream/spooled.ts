@@ -1,0 +1,153 @@
+import type { Logger, Telemetry } from '../../telemetry.js';
+import {
+  type FrameStream,
+  type PartitionConsumer,
+  StreamFullError,
+  type StreamMessage,
+  type StreamStatus,
+  StreamUnavailableError,
+  type Subscription,
+} from './stream.js';
+import { type StreamMetrics, streamMetrics } from './stream-metrics.js';
+import { Backoff, pause } from './waiting.js';
+
+export interface SpooledOptions {
+  readonly primary: FrameStream;
+  /** A local log of its own directory, with as many partitions as the primary. Closed with the spooled stream. */
+  readonly spool: FrameStream;
+  /** While the primary is away or full, one append in this time tries it, ms; the others go straight to the spool. Default 1000. */
+  readonly probeMs?: number;
+  readonly telemetry: Telemetry;
+}
+
+/**
+ * A stream with a spool on disk before it: what the primary cannot take is durable in the spool and moves to the primary, in order, when
+ * that is back. Consumption is the primary's. Messages that were appended during a break come after those appended behind it.
+ */
+export async function spooled(options: SpooledOptions): Promise<SpooledStream> {
+  if (options.spool.partitions !== options.primary.partitions)
+    throw new RangeError('spool and stream need the same number of partitions');
+  const stream = new SpooledStream(options);
+  await stream.start();
+  return stream;
+}
+
+/** See `spooled`. */
+export class SpooledStream implements FrameStream {
+  readonly kind = 'spooled';
+  readonly partitions: number;
+  private readonly log: Logger;
+  private readonly metrics: StreamMetrics;
+  private readonly probeMs: number;
+  private readonly stopped = new AbortController();
+  /** When the primary may be tried again, by `performance.now()`; undefined while it works. */
+  private closedUntil: number | undefined;
+  private drainer: Subscription | undefined;
+  private closing: Promise<void> | undefined;
+
+  constructor(private readonly options: SpooledOptions) {
+    this.partitions = options.primary.partitions;
+    this.log = options.telemetry.log.child({ part: 'stream spool' });
+    this.metrics = streamMetrics(options.telemetry.registry);
+    this.probeMs = options.probeMs ?? 1_000;
+  }
+
+  /** Begins to move what an earlier run has left in the spool. */
+  async start(): Promise<void> {
+    this.drainer = await this.options.spool.consume({
+      acquired: () => Promise.resolve(),
+      message: (partition, message) => this.move(partition, message),
+      lost: () => Promise.resolve(),
+    });
+  }
+
+  /**
+   * @throws StreamFullError the primary cannot take it and the spool is full
+   * @throws StreamUnavailableError neither the primary nor the disk can take it
+   */
+  async append(partition: number, message: Uint8Array): Promise<void> {
+    if (this.mayTry()) {
+      try {
+        await this.options.primary.append(partition, message);
+        this.worked();
+        return;
+      } catch (error) {
+        this.failed(error);
+      }
+    }
+    await this.options.spool.append(partition, message);
+    this.metrics.spooledMessages.inc({ direction: 'in' });
+  }
+
+  /** True while the primary works, and for one caller each `probeMs` while it does not. */
+  private mayTry(): boolean {
+    if (this.closedUntil === undefined) return true;
+    const now = performance.now();
+    if (now < this.closedUntil) return false;
+    this.closedUntil = now + this.probeMs;
+    return true;
+  }
+
+  private worked(): void {
+    if (this.closedUntil === undefined) return;
+    this.closedUntil = undefined;
+    this.log.info('the stream takes messages again');
+  }
+
+  /** @throws the error, when it is not one that the spool is for */
+  private failed(error: unknown): void {
+    if (!(error instanceof StreamUnavailableError || error instanceof StreamFullError)) throw error;
+    if (this.closedUntil === undefined)
+      this.log.warn({ reason: error.message }, 'the stream takes no messages: they go to the spool');
+    this.closedUntil = performance.now() + this.probeMs;
+  }
+
+  /** Moves one spooled message; as the spool waits for it, the order within the partition stays. */
+  private async move(partition: number, message: StreamMessage): Promise<void> {
+    const { signal } = this.stopped;
+    const backoff = new Backoff(50, this.probeMs);
+    while (!signal.aborted) {
+      try {
+        await this.options.primary.append(partition, message.data);
+        this.worked();
+        this.metrics.spooledMessages.inc({ direction: 'out' });
+        await message.ack();
+        return;
+      } catch (error) {
+        this.failed(error);
+        await pause(backoff.take(), signal);
+      }
+    }
+  }
+
+  consume(consumer: PartitionConsumer): Promise<Subscription> {
+    return this.options.primary.consume(consumer);
+  }
+
+  /** Reachable while either can take messages; figures are sums. */
+  async status(): Promise<StreamStatus> {
+    const { primary, spool } = this.options;
+    const [first, second] = await Promise.all([primary.status(), spool.status()]);
+    const details = [first.detail, second.detail].filter((detail) => detail !== undefined);
+    if (second.lagMessages > 0) details.push(`${second.lagMessages} messages wait in the spool`);
+    return {
+      reachable: first.reachable || (second.reachable && second.bytes < second.limitBytes),
+      lagMessages: first.lagMessages + second.lagMessages,
+      bytes: first.bytes + second.bytes,
+      limitBytes: first.limitBytes + second.limitBytes,
+      ...(details.length > 0 ? { detail: details.join('; ') } : {}),
+    };
+  }
+
+  /** Closes both. What is left in the spool stays there for the next start. */
+  close(): Promise<void> {
+    this.closing ??= this.end();
+    return this.closing;
+  }
+
+  private async end(): Promise<void> {
+    this.stopped.abort();
+    await this.drainer?.stop();
+    await Promise.all([this.options.primary.close(), this.options.spool.close()]);
+  }
+}

@@ -4,7 +4,7 @@ import { type EventStore, StoreUnavailableError } from '../../src/storage/events
 import { createPostgresEventStore } from '../../src/storage/events/postgres-event-store.js';
 import { silentTelemetry } from '../../src/telemetry.js';
 import { type ClickhouseServer, startClickhouse } from '../support/engines/clickhouse.js';
-import { freshName } from '../support/fresh.js';
+import { freshClickhouse, freshName } from '../support/fresh.js';
 import { Guard } from '../support/guard.js';
 import { freePort } from '../support/ports.js';
 import { until } from '../support/wait.js';
@@ -70,6 +70,25 @@ describe.each(Object.entries(openers))('event store without a server: %s', (_, o
     const migrating = store.migrate();
     await store.close();
     await expect(migrating).rejects.toThrow();
+  });
+});
+
+describe('ClickHouse behind a compressed connection', () => {
+  it('takes and gives the same', async () => {
+    const { url, database, drop } = await freshClickhouse();
+    const store = createClickhouseEventStore({
+      clickhouse: { url, database, compression: true },
+      telemetry: silentTelemetry(),
+    });
+    await store.migrate();
+    const block = rows(5_000);
+    for (let time = 0; time < 2; time++) await store.insertRows('events', block, 'compressed', soon());
+    const recent = await store.recentIds(0, 1, 0, 10_000);
+    expect(recent?.map((id) => Buffer.from(id).toString('hex')).sort()).toEqual(
+      block.map((row) => Buffer.from(row.subarray(0, 16)).toString('hex')),
+    );
+    await store.close();
+    await drop();
   });
 });
 

@@ -19,35 +19,37 @@ export interface OpenStore {
   close(): Promise<void>;
 }
 
+async function openClickhouse(): Promise<OpenStore> {
+  const { url, database, drop } = await freshClickhouse();
+  const proxy = await losingProxy(url);
+  const store = createClickhouseEventStore({
+    clickhouse: { url: proxy.url, database },
+    telemetry: silentTelemetry(),
+  });
+  await store.migrate();
+  const columns = EVENT_COLUMNS.map(({ name, type }) => {
+    if (type === 'id') return `lower(hex(${name}))`;
+    return type === 'ms' ? `toFloat64(toUnixTimestamp64Milli(${name}))` : name;
+  });
+  return {
+    store,
+    proxy,
+    commitText: 'INSERT',
+    rows: async (table) => {
+      const query = `SELECT ${columns.join(', ')} FROM ${table} ORDER BY event_id FORMAT JSONCompact`;
+      const answer = await fetch(`${url}/?database=${database}`, { method: 'POST', body: query });
+      return JSON.parse(await answer.text()).data;
+    },
+    close: async () => {
+      await store.close();
+      await proxy.close();
+      await drop();
+    },
+  };
+}
+
 export const openers: Record<EventStore['kind'], () => Promise<OpenStore>> = {
-  clickhouse: async () => {
-    const { url, database, drop } = await freshClickhouse();
-    const proxy = await losingProxy(url);
-    const store = createClickhouseEventStore({
-      clickhouse: { url: proxy.url, database },
-      telemetry: silentTelemetry(),
-    });
-    await store.migrate();
-    const columns = EVENT_COLUMNS.map(({ name, type }) => {
-      if (type === 'id') return `lower(hex(${name}))`;
-      return type === 'ms' ? `toFloat64(toUnixTimestamp64Milli(${name}))` : name;
-    });
-    return {
-      store,
-      proxy,
-      commitText: 'INSERT',
-      rows: async (table) => {
-        const query = `SELECT ${columns.join(', ')} FROM ${table} ORDER BY event_id FORMAT JSONCompact`;
-        const answer = await fetch(`${url}/?database=${database}`, { method: 'POST', body: query });
-        return JSON.parse(await answer.text()).data;
-      },
-      close: async () => {
-        await store.close();
-        await proxy.close();
-        await drop();
-      },
-    };
-  },
+  clickhouse: openClickhouse,
 
   postgres: async () => {
     const { url, drop } = await freshPostgres();

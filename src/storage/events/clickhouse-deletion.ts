@@ -11,7 +11,9 @@ import { storeError } from './clickhouse-insert.js';
 export async function deleteSite(clickhouse: Clickhouse, siteId: string): Promise<void> {
   const onCluster = renderMigration('{{on_cluster}}', clickhouse.cluster);
   try {
-    const tables = await tablesWithSite(clickhouse);
+    const candidates = await tablesWithSite(clickhouse);
+    const holding = await Promise.all(candidates.map((table) => holds(clickhouse, table, siteId)));
+    const tables = candidates.filter((_, index) => holding[index]);
     await Promise.all(
       tables.map((table) =>
         run(
@@ -45,6 +47,18 @@ async function tablesWithSite({ client }: Clickhouse): Promise<string[]> {
     abort_signal: AbortSignal.timeout(STATEMENT_TIMEOUT_MS),
   });
   return (await answer.json<[string]>()).map(([name]) => name);
+}
+
+/** Whether a delete has anything to do; it touches every part of a table, also for nothing. Other nodes' tables cannot be asked. */
+async function holds({ client, cluster }: Clickhouse, table: string, siteId: string): Promise<boolean> {
+  if (cluster !== undefined) return true;
+  const answer = await client.query({
+    query: `SELECT 1 FROM \`${table}\` WHERE site_id = {site:String} LIMIT 1`,
+    query_params: { site: siteId },
+    format: 'JSONCompactEachRow',
+    abort_signal: AbortSignal.timeout(STATEMENT_TIMEOUT_MS),
+  });
+  return (await answer.json()).length > 0;
 }
 
 async function run(

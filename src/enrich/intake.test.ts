@@ -7,10 +7,11 @@ import { silentTelemetry } from '../telemetry.js';
 import type { Site, SiteDirectory } from '../websites/site.js';
 import { ByteWriter } from './byte-writer.js';
 import { RequestEnricher } from './enrich-request.js';
-import { createIntake, type IngestRequest, type Intake, type IntakeLimits } from './intake.js';
+import { createIntake, type IngestRequest, type Intake } from './intake.js';
 import type { EnrichPool } from './pool.js';
 import type { EnrichRequest } from './protocol.js';
 import { SiteTable } from './site-table.js';
+import type { FeederLimits } from './task-feeder.js';
 import { decodeResult, decodeTask, encodeResult, encodeTask } from './wire.js';
 
 function siteOf(n: number, changes: Partial<Site> = {}): Site {
@@ -98,7 +99,7 @@ const A = siteOf(1);
 const B = siteOf(2);
 const INACTIVE = siteOf(3, { isActive: false });
 
-function setUp(options: { limits?: Partial<IntakeLimits>; directory?: Directory } = {}) {
+function setUp(options: { limits?: Partial<FeederLimits>; directory?: Directory } = {}) {
   const pool = new LocalPool();
   const sink = new Sink();
   const directory = options.directory ?? new Directory([A, B, INACTIVE]);

@@ -1,17 +1,16 @@
 /**
- * The main thread's side of ingestion: finds the site, queues fairly, feeds the pool with micro-batches and hands the rows on. The
- * answer of a request waits until its rows are durable.
+ * The main thread's side of ingestion: finds the site, has the request enriched and hands the rows on. The answer of a request waits
+ * until its rows are durable.
  */
 import { AppError, type ErrorCode } from '../errors.js';
-import type { SiteFrame } from '../events/frame.js';
 import type { SiteSink } from '../events/site-sink.js';
 import type { Telemetry } from '../telemetry.js';
 import type { Site, SiteDirectory } from '../websites/site.js';
-import { FairQueue, type FairQueueLimits } from './fair-queue.js';
 import { IntakeMetrics } from './intake-metrics.js';
 import type { EnrichPool } from './pool.js';
 import type { EnrichOutcome, EnrichRequest, RejectedEvent } from './protocol.js';
 import { scanSiteId } from './site-scan.js';
+import { type FeederLimits, TaskFeeder } from './task-feeder.js';
 
 /** A record request as the edge has it. */
 export interface IngestRequest {
@@ -44,15 +43,7 @@ export type IngestAnswer =
   /** Refused for good: the same request will never be taken. */
   | { readonly kind: 'refused'; readonly code: ErrorCode; readonly message: string };
 
-export interface IntakeLimits extends FairQueueLimits {
-  /** Most requests and bytes of one task of the pool. */
-  readonly taskItems: number;
-  readonly taskBytes: number;
-  /** Under load a task waits so long for more requests, ms. */
-  readonly lingerMs: number;
-}
-
-export const INTAKE_LIMITS: IntakeLimits = {
+export const INTAKE_LIMITS: FeederLimits = {
   laneItems: 5000,
   laneBytes: 32 << 20,
   totalItems: 20_000,
@@ -62,14 +53,11 @@ export const INTAKE_LIMITS: IntakeLimits = {
   lingerMs: 1,
 };
 
-/** What a waiting request costs beside its body and headers. */
-const REQUEST_OVERHEAD_BYTES = 256;
-
 export interface IntakeOptions {
   readonly pool: EnrichPool;
   readonly sites: SiteDirectory;
   readonly sink: SiteSink;
-  readonly limits?: Partial<IntakeLimits>;
+  readonly limits?: Partial<FeederLimits>;
   readonly telemetry: Telemetry;
 }
 
@@ -87,159 +75,93 @@ export function createIntake(options: IntakeOptions): Intake {
   return new PooledIntake(options);
 }
 
-interface Waiting {
-  readonly request: EnrichRequest;
-  readonly site: Site | null;
-  /** The worker has already named another site once. */
-  readonly again: boolean;
-  resolve(answer: IngestAnswer | Promise<IngestAnswer>): void;
-  reject(error: unknown): void;
-}
-
 class PooledIntake implements Intake {
-  private readonly queue: FairQueue<Waiting>;
-  private readonly limits: IntakeLimits;
+  private readonly feeder: TaskFeeder;
+  private readonly limits: FeederLimits;
   private readonly metrics: IntakeMetrics;
-  private tasks = 0;
+  /** Requests that wait for their site. */
   private resolving = 0;
-  private delivering = 0;
-  private scheduled = false;
-  private lastTaskAt = 0;
-  private closing: (() => void) | null = null;
+  /** Requests that are not answered yet, and books that are not delivered. */
+  private open = 0;
+  private closing = false;
+  private closed: (() => void) | null = null;
 
   constructor(private readonly options: IntakeOptions) {
     this.limits = { ...INTAKE_LIMITS, ...options.limits };
-    this.queue = new FairQueue(this.limits);
-    this.metrics = new IntakeMetrics(options.telemetry.registry, this.queue);
+    this.feeder = new TaskFeeder(options.pool, this.limits);
+    this.metrics = new IntakeMetrics(options.telemetry.registry, this.feeder.queue);
   }
 
-  submit(request: IngestRequest): Promise<IngestAnswer> {
-    if (this.closing !== null) return Promise.reject(this.full('the server is shutting down'));
-    const name = scanSiteId(request.bytes, request.source);
-    if (name === '') return this.enqueue(request, null, false);
-    const site = this.options.sites.peek(name);
-    if (site === undefined) return this.resolveFirst(request, name, false);
-    return site === null ? Promise.resolve(this.unknownSite()) : this.enqueue(request, site, false);
+  async submit(request: IngestRequest): Promise<IngestAnswer> {
+    if (this.closing) throw overloaded('the server is shutting down');
+    this.open++;
+    try {
+      const name = scanSiteId(request.bytes, request.source);
+      return await this.take(request, name, false);
+    } catch (error) {
+      if (error instanceof AppError) this.metrics.refused(error.code);
+      throw error;
+    } finally {
+      this.settle();
+    }
   }
 
   async close(): Promise<void> {
-    if (this.isIdle()) {
-      this.closing ??= () => undefined;
-      return;
-    }
+    this.closing = true;
+    if (this.open === 0) return;
     await new Promise<void>((resolve) => {
-      this.closing = resolve;
-      this.schedule();
+      this.closed = resolve;
     });
-  }
-
-  private isIdle(): boolean {
-    return this.queue.items === 0 && this.tasks === 0 && this.resolving + this.delivering === 0;
-  }
-
-  private async resolveFirst(request: IngestRequest, name: string, again: boolean): Promise<IngestAnswer> {
-    if (this.resolving >= this.limits.laneItems) throw this.full('too many requests for new sites');
-    this.resolving++;
-    try {
-      const site = await this.options.sites.resolve(name);
-      return site === null ? this.unknownSite() : await this.enqueue(request, site, again);
-    } finally {
-      this.resolving--;
-      this.settle();
-    }
-  }
-
-  private enqueue(from: IngestRequest, site: Site | null, again: boolean): Promise<IngestAnswer> {
-    const request: EnrichRequest = {
-      source: from.source,
-      body: from.bytes,
-      site,
-      address: from.address,
-      userAgent: from.userAgent,
-      origin: from.origin,
-      receivedAt: from.receivedAt,
-      prefetch: from.prefetch,
-    };
-    return new Promise((resolve, reject) => {
-      const waiting: Waiting = { request, site, again, resolve, reject };
-      const bytes =
-        from.bytes.byteLength + from.userAgent.length + from.origin.length + REQUEST_OVERHEAD_BYTES;
-      if (!this.queue.push(site?.siteId ?? '', waiting, bytes))
-        reject(this.full('too many events are waiting'));
-      else this.schedule();
-    });
-  }
-
-  /**
-   * Sees to it that waiting requests leave: at the end of this turn of the loop when a worker is free and it has been quiet, else
-   * with the linger (so that tasks are worth their hop) or when a task comes back.
-   */
-  private schedule(): void {
-    if (this.scheduled || this.tasks > this.options.pool.threads) return;
-    this.scheduled = true;
-    const busy = this.tasks >= this.options.pool.threads;
-    const quiet = performance.now() - this.lastTaskAt >= this.limits.lingerMs;
-    const full = this.queue.items >= this.limits.taskItems || this.queue.bytes >= this.limits.taskBytes;
-    if (full || (quiet && !busy)) setImmediate(this.dispatch);
-    else setTimeout(this.dispatch, this.limits.lingerMs);
-  }
-
-  private readonly dispatch = (): void => {
-    this.scheduled = false;
-    while (this.queue.items > 0 && this.tasks <= this.options.pool.threads) {
-      const batch = this.queue.take(this.limits.taskItems, this.limits.taskBytes);
-      this.lastTaskAt = performance.now();
-      this.tasks++;
-      void this.run(batch);
-    }
-  };
-
-  private async run(batch: readonly Waiting[]): Promise<void> {
-    try {
-      const { outcomes } = await this.options.pool.enrich(batch.map((waiting) => waiting.request));
-      batch.forEach((waiting, index) => {
-        const outcome = outcomes[index];
-        if (outcome === undefined)
-          waiting.reject(new AppError('internal', 'the event could not be processed'));
-        else waiting.resolve(this.answer(waiting, outcome));
-      });
-    } catch (error) {
-      for (const waiting of batch) waiting.reject(error);
-    } finally {
-      this.tasks--;
-      if (this.queue.items > 0) this.schedule();
-      this.settle();
-    }
   }
 
   private settle(): void {
-    if (this.closing !== null && this.isIdle()) this.closing();
+    this.open--;
+    if (this.open === 0) this.closed?.();
   }
 
-  private answer(waiting: Waiting, outcome: EnrichOutcome): Promise<IngestAnswer> | IngestAnswer {
+  /**
+   * @param name of the site as the body has it, '' when the scan found none: then the worker tells
+   * @param again the worker has already named another site once
+   */
+  private async take(request: IngestRequest, name: string, again: boolean): Promise<IngestAnswer> {
+    const known = name === '' ? null : this.options.sites.peek(name);
+    const site = known === undefined ? await this.resolve(name) : known;
+    if (site === null && name !== '') return this.unknownSite();
+    const outcome = await this.feeder.enrich(site?.siteId ?? '', enrichRequest(request, site));
     switch (outcome.outcome) {
       case 'rows':
-        return this.deliver(waiting, outcome);
+        return this.deliver(request, site, outcome);
       case 'refused':
         this.metrics.refused(outcome.code);
-        this.keepBooks(waiting, outcome.received);
+        this.keepBooks(request, site, outcome.received);
         return { kind: 'refused', code: outcome.code, message: outcome.message };
       case 'other_site':
-        return this.tryOtherSite(waiting, outcome.site);
+        return again ? this.unknownSite() : this.take(request, outcome.site, true);
+    }
+  }
+
+  private async resolve(name: string): Promise<Site | null> {
+    if (this.resolving >= this.limits.laneItems) throw overloaded('too many requests for new sites');
+    this.resolving++;
+    try {
+      return await this.options.sites.resolve(name);
+    } finally {
+      this.resolving--;
     }
   }
 
   private async deliver(
-    waiting: Waiting,
+    request: IngestRequest,
+    site: Site | null,
     outcome: Extract<EnrichOutcome, { outcome: 'rows' }>,
   ): Promise<IngestAnswer> {
     const { rowCount, received, rejected, errors, eventId, visitorId, sessionId } = outcome;
     this.metrics.events(rowCount, rejected, errors);
-    if (rowCount === 0) this.keepBooks(waiting, received);
-    else if (waiting.site !== null) {
-      const { siteId } = waiting.site;
-      const source = waiting.request.source;
-      await this.deliverFrame({ siteId, source, received, rejected, rowCount, rows: [outcome.rows] });
+    if (rowCount === 0) this.keepBooks(request, site, received);
+    else if (site !== null) {
+      const { siteId } = site;
+      const { source } = request;
+      await this.options.sink.deliver({ siteId, source, received, rejected, rowCount, rows: [outcome.rows] });
     }
     return {
       kind: 'accepted',
@@ -254,45 +176,36 @@ class PooledIntake implements Intake {
   }
 
   /** Counts events that are refused for good (P2). Nobody waits for it: when it is lost, both sides of the books miss them. */
-  private keepBooks(waiting: Waiting, received: number): void {
-    if (waiting.site === null || received === 0) return;
-    const frame: SiteFrame = {
-      siteId: waiting.site.siteId,
-      source: waiting.request.source,
-      received,
-      rejected: received,
-      rowCount: 0,
-      rows: [],
-    };
-    this.deliverFrame(frame).catch(() => this.metrics.booksLost(received));
-  }
-
-  private async deliverFrame(frame: SiteFrame): Promise<void> {
-    this.delivering++;
-    try {
-      await this.options.sink.deliver(frame);
-    } finally {
-      this.delivering--;
-      this.settle();
-    }
-  }
-
-  private tryOtherSite(waiting: Waiting, name: string): Promise<IngestAnswer> | IngestAnswer {
-    const { request } = waiting;
-    const from: IngestRequest = { ...request, bytes: request.body };
-    if (waiting.again) return this.unknownSite();
-    const site = this.options.sites.peek(name);
-    if (site === undefined) return this.resolveFirst(from, name, true);
-    return site === null ? this.unknownSite() : this.enqueue(from, site, true);
+  private keepBooks(request: IngestRequest, site: Site | null, received: number): void {
+    if (site === null || received === 0) return;
+    const { siteId } = site;
+    const { source } = request;
+    this.open++;
+    this.options.sink
+      .deliver({ siteId, source, received, rejected: received, rowCount: 0, rows: [] })
+      .catch(() => this.metrics.booksLost(received))
+      .finally(() => this.settle());
   }
 
   private unknownSite(): IngestAnswer {
     this.metrics.refused('website_not_found');
     return { kind: 'refused', code: 'website_not_found', message: 'invalid website_id' };
   }
+}
 
-  private full(message: string): AppError {
-    this.metrics.refused('overloaded');
-    return new AppError('overloaded', message, { retryAfterSeconds: 1 });
-  }
+function enrichRequest(from: IngestRequest, site: Site | null): EnrichRequest {
+  return {
+    source: from.source,
+    body: from.bytes,
+    site,
+    address: from.address,
+    userAgent: from.userAgent,
+    origin: from.origin,
+    receivedAt: from.receivedAt,
+    prefetch: from.prefetch,
+  };
+}
+
+function overloaded(message: string): AppError {
+  return new AppError('overloaded', message, { retryAfterSeconds: 1 });
 }

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { silentTelemetry } from '../telemetry.js';
 import { openApiDocument } from './openapi.js';
+import type { AnyRoute } from './route.js';
 import { type PartStatus, systemRoutes } from './routes/system.js';
 import { startApp, type TestApp, testRoutes } from './testing.js';
 
@@ -12,7 +13,7 @@ const record = (value: unknown): Json => {
 
 let parts: () => Promise<readonly PartStatus[]> = async () => [];
 const telemetry = silentTelemetry();
-const routes = [
+const routes: readonly AnyRoute[] = [
   ...testRoutes(),
   ...systemRoutes({
     version: '9.8.7',

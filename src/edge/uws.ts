@@ -90,7 +90,7 @@ export function loadUws(candidates: readonly UwsCandidate[] = UWS_CANDIDATES): {
       if (isUws(loaded)) return { uws: loaded, from: name };
       failures.push(`${name}: lacks functions that this program needs`);
     } catch (error) {
-      failures.push(`${name}: ${firstLine(error)}`);
+      failures.push(`${name}: ${reason(error)}`);
     }
   }
   throw new Error(noBuildMessage(failures));
@@ -137,7 +137,8 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return (typeof value === 'object' || typeof value === 'function') && value !== null;
 }
 
-function firstLine(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error);
-  return text.split('\n', 1)[0] ?? text;
+/** The line that tells the reason: the newer package puts it below its own text. */
+function reason(error: unknown): string {
+  const lines = (error instanceof Error ? error.message : String(error)).split('\n');
+  return lines.find((line) => line.includes('GLIBC')) ?? lines[0] ?? '';
 }

@@ -49,7 +49,7 @@ export const INTAKE_LIMITS: FeederLimits = {
   totalItems: 20_000,
   totalBytes: 128 << 20,
   taskItems: 128,
-  taskBytes: 256 << 10,
+  taskBytes: 64 << 10,
   lingerMs: 1,
 };
 

@@ -56,6 +56,7 @@ describe('embedded: everything in one program', () => {
     }
     await load.progress(60);
     await load.stop();
+    expect(load.repeatedAfterFailure).toBeGreaterThan(0);
     await until(async () => (await api.dashboard(site)).page_views >= load.accepted.size, {
       what: `the dashboard to show ${load.accepted.size} page views`,
       timeoutMs: 60_000,

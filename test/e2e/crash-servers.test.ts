@@ -96,6 +96,7 @@ describe('on servers: Postgres, Redis, NATS, ClickHouse, S3', () => {
     await program.restart();
     await load.progress(60);
     await load.stop();
+    expect(load.repeatedAfterFailure).toBeGreaterThan(0);
     await expectEachOnce(site, load);
   }, 400_000);
 

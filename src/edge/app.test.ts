@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { silentTelemetry } from '../telemetry.js';
 import { SITE, startApp, type TestApp, Wire } from './testing.js';
@@ -265,7 +267,26 @@ describe('failures', () => {
   });
 });
 
+/** A port that nobody has, as an ordinary socket sees it. */
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const address = probe.address();
+  probe.close();
+  await once(probe, 'close');
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
+
 describe('listening', () => {
+  it('takes all interfaces by default and writes mapped addresses as IPv4', async () => {
+    const own = await startApp();
+    const port = await own.app.listen(await freePort());
+    const answer: unknown = await (await fetch(`http://127.0.0.1:${port}/open`)).json();
+    expect(answer).toMatchObject({ address: '127.0.0.1' });
+    await own.app.close();
+  });
+
   it('refuses a port that is taken', async () => {
     const other = await startApp();
     await expect(other.app.listen(test.port, '127.0.0.1')).rejects.toThrow(/EADDRINUSE/);
@@ -274,7 +295,7 @@ describe('listening', () => {
 
   it('shares a port when told to', async () => {
     const [one, two] = [await startApp(), await startApp()];
-    const port = one.port === 65_535 ? 40_000 : one.port + 1;
+    const port = await freePort();
     expect(await one.app.listen(port, '127.0.0.1', { shared: true })).toBe(port);
     expect(await two.app.listen(port, '127.0.0.1', { shared: true })).toBe(port);
     await Promise.all([one.app.close(), two.app.close()]);

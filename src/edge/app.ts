@@ -68,7 +68,7 @@ export function createApp(options: AppOptions): App {
 class EdgeApp implements App {
   readonly #server: UwsApp;
   readonly #edge: EdgeContext;
-  #socket: unknown = null;
+  #sockets: unknown[] = [];
 
   constructor(
     private readonly uws: Uws,
@@ -103,7 +103,7 @@ class EdgeApp implements App {
     return new Promise((resolve, reject) => {
       const listening = (socket: unknown): void => {
         if (socket) {
-          this.#socket = socket;
+          this.#sockets.push(socket);
           resolve(this.uws.us_socket_local_port(socket));
         } else reject(new Error(`cannot listen on port ${port}`));
       };
@@ -115,8 +115,7 @@ class EdgeApp implements App {
   async drain(graceMs = 5000): Promise<boolean> {
     const edge = this.#edge;
     edge.draining = true;
-    if (this.#socket !== null) this.uws.us_listen_socket_close(this.#socket);
-    this.#socket = null;
+    for (const socket of this.#sockets.splice(0)) this.uws.us_listen_socket_close(socket);
     if (edge.metrics.inFlight === 0) return true;
     return new Promise((resolve) => {
       const finish = (all: boolean): void => {

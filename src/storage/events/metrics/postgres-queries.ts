@@ -44,7 +44,7 @@ class Query {
   readonly values: unknown[];
   private readonly filters: readonly Filter[];
 
-  constructor(private readonly scope: Scope) {
+  constructor(scope: Scope) {
     this.values = [scope.siteId, scope.from, scope.to];
     this.filters = scope.filters;
   }

@@ -100,6 +100,25 @@ describe('spooled JetStream', () => {
     await rm(directory, { recursive: true });
   });
 
+  it('a NATS that hangs: appends go to the spool after the time-out, then at once; all comes when it goes on', async () => {
+    const directory = await temporary();
+    const { stream, spool } = await open(freshName('frames'), directory);
+    const recorder = new Recorder();
+    await stream.consume(recorder);
+    await until(async () => recorder.owned.size === 4, { what: 'all partitions' });
+    nats.process.child.kill('SIGSTOP');
+    await Promise.all(Array.from({ length: 50 }, (_, i) => stream.append(i % 4, Buffer.from(`m${i}`))));
+    const start = performance.now();
+    for (let i = 50; i < 100; i++) await stream.append(i % 4, Buffer.from(`m${i}`));
+    expect(performance.now() - start).toBeLessThan(3_000);
+    expect((await spool.status()).lagMessages).toBeGreaterThan(90);
+    nats.process.child.kill('SIGCONT');
+    await until(() => new Set(recorder.texts()).size === 100, { what: 'all messages' });
+    await until(async () => (await spool.status()).lagMessages === 0, { what: 'an empty spool' });
+    await stream.close();
+    await rm(directory, { recursive: true });
+  });
+
   it('starts while NATS is away, keeps what comes, and moves it in a later run', async () => {
     const directory = await temporary();
     const name = freshName('frames');

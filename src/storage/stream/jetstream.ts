@@ -62,6 +62,8 @@ export async function openJetStream(options: JetStreamOptions): Promise<JetStrea
 /** See `openJetStream`. */
 export class JetStream implements FrameStream {
   readonly kind = 'jetstream';
+  /** A message costs about 130 µs of processor time, from the publisher through the server to the acknowledging writer. */
+  readonly linger = { leastMs: 3, mostMs: 8 };
   readonly partitions: number;
   readonly ready: Promise<void>;
   private readonly names: Names;
@@ -101,9 +103,9 @@ export class JetStream implements FrameStream {
   }
 
   private async setUp(connection: NatsConnection): Promise<void> {
-    const { replicas = 1, limitBytes, leaseTtlMs = 10_000 } = this.options;
+    const { replicas = 1, partitions, limitBytes, leaseTtlMs = 10_000 } = this.options;
     const manager = await connection.jetstreamManager({ timeout: 5_000 });
-    await setUp(manager, { ...this.names, replicas, limitBytes, leaseTtlMs }, this.log);
+    await setUp(manager, { ...this.names, partitions, replicas, limitBytes, leaseTtlMs }, this.log);
   }
 
   async append(partition: number, message: Uint8Array): Promise<void> {

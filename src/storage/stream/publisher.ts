@@ -3,12 +3,12 @@ import { encodeMessage, frameSize, type SiteFrame } from '../../events/frame.js'
 import { partitionOf } from '../../events/partition.js';
 import type { Telemetry } from '../../telemetry.js';
 import { splitFrame } from './split-frame.js';
-import type { FrameStream } from './stream.js';
+import type { FrameStream, Linger } from './stream.js';
 import { type StreamMetrics, streamMetrics } from './stream-metrics.js';
 
 export interface PublisherOptions {
   readonly stream: FrameStream;
-  /** Least time between two messages of a partition under load, ms; an idle partition's frame goes at once. Default 3. */
+  /** Time between two messages of a partition under load, ms; an idle partition's frame goes at once. Default: the stream's. */
   readonly lingerMs?: number;
   /** Largest message, bytes; NATS takes 1 MiB with its own header. Default 1,000,000. */
   readonly maxBytes?: number;
@@ -33,6 +33,7 @@ export interface Publisher {
 
 /** Magic and version (events/frame.ts). */
 const MESSAGE_HEADER_BYTES = 2;
+const BUSY_WITHIN_MS = 50;
 const IMMEDIATE_RETRY_SECONDS = 1;
 const AWAY_RETRY_SECONDS = 5;
 
@@ -62,7 +63,9 @@ interface Lane {
 
 class CoalescingPublisher implements Publisher {
   private readonly lanes: Lane[];
-  private readonly lingerMs: number;
+  private readonly linger: Linger;
+  private lingerMs: number;
+  private lingerSetAt = Number.NEGATIVE_INFINITY;
   private readonly maxBytes: number;
   private readonly maxInFlightBytes: number;
   private readonly metrics: StreamMetrics;
@@ -73,7 +76,12 @@ class CoalescingPublisher implements Publisher {
   private closed = false;
 
   constructor(private readonly options: PublisherOptions) {
-    this.lingerMs = options.lingerMs ?? 3;
+    const { lingerMs, stream } = options;
+    this.linger =
+      lingerMs === undefined
+        ? (stream.linger ?? { leastMs: 3, mostMs: 3 })
+        : { leastMs: lingerMs, mostMs: lingerMs };
+    this.lingerMs = this.linger.leastMs;
     this.maxBytes = options.maxBytes ?? 1_000_000;
     this.maxInFlightBytes = options.maxInFlightBytes ?? 64 * 1024 * 1024;
     this.metrics = streamMetrics(options.telemetry.registry);
@@ -121,9 +129,19 @@ class CoalescingPublisher implements Publisher {
   private schedule(lane: Lane): void {
     if (lane.isScheduled || lane.inFlight > 0 || lane.batch === undefined) return;
     lane.isScheduled = true;
-    const wait = this.closed ? 0 : lane.lastSend + this.lingerMs - performance.now();
+    const now = performance.now();
+    if (now - this.lingerSetAt > BUSY_WITHIN_MS) this.adaptLinger(now);
+    const wait = this.closed ? 0 : lane.lastSend + this.lingerMs - now;
     if (wait > 0) setTimeout(() => this.sendScheduled(lane), wait);
     else if (this.due.push(lane) === 1) setImmediate(() => this.sendDue());
+  }
+
+  /** One millisecond for each busy partition: the more of them share the traffic, the longer it takes to fill a message. */
+  private adaptLinger(now: number): void {
+    let busy = 0;
+    for (const { lastSend } of this.lanes) if (now - lastSend < BUSY_WITHIN_MS) busy++;
+    this.lingerMs = Math.min(Math.max(busy, this.linger.leastMs), this.linger.mostMs);
+    this.lingerSetAt = now;
   }
 
   private sendDue(): void {

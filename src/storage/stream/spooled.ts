@@ -1,6 +1,7 @@
 import type { Logger, Telemetry } from '../../telemetry.js';
 import {
   type FrameStream,
+  type Linger,
   type PartitionConsumer,
   StreamFullError,
   type StreamMessage,
@@ -9,7 +10,7 @@ import {
   type Subscription,
 } from './stream.js';
 import { type StreamMetrics, streamMetrics } from './stream-metrics.js';
-import { Backoff, pause } from './waiting.js';
+import { Backoff, createStop, pause } from './waiting.js';
 
 export interface SpooledOptions {
   readonly primary: FrameStream;
@@ -36,10 +37,11 @@ export async function spooled(options: SpooledOptions): Promise<SpooledStream> {
 export class SpooledStream implements FrameStream {
   readonly kind = 'spooled';
   readonly partitions: number;
+  readonly linger: Linger;
   private readonly log: Logger;
   private readonly metrics: StreamMetrics;
   private readonly probeMs: number;
-  private readonly stopped = new AbortController();
+  private readonly stopped = createStop();
   /** When the primary may be tried again, by `performance.now()`; undefined while it works. */
   private closedUntil: number | undefined;
   private drainer: Subscription | undefined;
@@ -47,6 +49,7 @@ export class SpooledStream implements FrameStream {
 
   constructor(private readonly options: SpooledOptions) {
     this.partitions = options.primary.partitions;
+    this.linger = options.primary.linger ?? { leastMs: 3, mostMs: 3 };
     this.log = options.telemetry.log.child({ part: 'stream spool' });
     this.metrics = streamMetrics(options.telemetry.registry);
     this.probeMs = options.probeMs ?? 1_000;

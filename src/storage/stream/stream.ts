@@ -2,6 +2,8 @@
 export interface FrameStream {
   readonly kind: 'jetstream' | 'local' | 'spooled';
   readonly partitions: number;
+  /** What a message costs, as the time worth gathering frames for one under load. Undefined: no opinion. */
+  readonly linger?: Linger;
   /**
    * Resolves once the message survives `kill -9` of every process (P1): acknowledged by JetStream or fsynced.
    * @throws StreamUnavailableError the stream is away; the caller may spool or answer 503
@@ -17,12 +19,21 @@ export interface FrameStream {
   close(): Promise<void>;
 }
 
+/** Time between two messages of a partition under load, ms: the least, and the most when many partitions are busy. */
+export interface Linger {
+  readonly leastMs: number;
+  readonly mostMs: number;
+}
+
 export interface PartitionConsumer {
   /** This node has become the owner. Messages follow after it resolves. */
   acquired(ownership: PartitionOwnership): Promise<void>;
   /** One message; the next of the same partition comes after the promise resolves (back-pressure). */
   message(partition: number, message: StreamMessage): Promise<void>;
-  /** Ownership ended (released, lost or closing); unacknowledged messages will come again, here or elsewhere. */
+  /**
+   * Ownership ends (released, lost or closing); unacknowledged messages will come again, here or elsewhere. Comes after `acquired` has
+   * resolved, also while a `message` is pending. When `validUntil` is still ahead, acknowledgements until it resolves count.
+   */
   lost(partition: number): Promise<void>;
 }
 

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** A first-in first-out queue without a cost a step that grows with its length. */
@@ -45,6 +46,13 @@ export class Signal {
     }
     this.isSet = false;
   }
+}
+
+/** An AbortController that any number of pauses may wait on at the same time. */
+export function createStop(): AbortController {
+  const stop = new AbortController();
+  setMaxListeners(0, stop.signal);
+  return stop;
 }
 
 /** Waits, at most until `signal` is aborted. */

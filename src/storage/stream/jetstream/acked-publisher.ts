@@ -44,7 +44,12 @@ export class AckedPublisher {
   publish(connection: NatsConnection, subject: string, data: Uint8Array): Promise<void> {
     return new Promise((resolve, reject) => {
       const token = (++this.count).toString(36);
-      connection.publish(subject, data, { reply: this.prefix + token });
+      try {
+        connection.publish(subject, data, { reply: this.prefix + token });
+      } catch (error) {
+        reject(new StreamUnavailableError('the connection to NATS is closed', { cause: error }));
+        return;
+      }
       this.pending.set(token, { deadline: performance.now() + this.timeoutMs, resolve, reject });
     });
   }

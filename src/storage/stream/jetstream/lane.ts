@@ -1,7 +1,7 @@
 import { createInbox, type JetStreamManager, type Msg, type NatsConnection, nanos } from 'nats';
 import type { Logger } from '../../../telemetry.js';
 import type { PartitionConsumer, StreamMessage } from '../stream.js';
-import { Backoff, Fifo, pause, Signal } from '../waiting.js';
+import { Backoff, createStop, Fifo, pause, Signal } from '../waiting.js';
 import type { Lease } from './leases.js';
 import { consumerName, deleteConsumer, type Names, replaceConsumer } from './setup.js';
 
@@ -46,7 +46,7 @@ export class Lane {
   private readonly queue = new Fifo<Fetched>();
   private readonly signal = new Signal();
   private readonly held = new Map<number, Held>();
-  private readonly stopped = new AbortController();
+  private readonly stopped = createStop();
   private subscription: { unsubscribe(): void } | undefined;
   private pull: { inbox: string; left: number; heardAt: number } | undefined;
   private watchdog: NodeJS.Timeout | undefined;

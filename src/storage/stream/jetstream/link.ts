@@ -1,6 +1,6 @@
-import { type ConnectionOptions, connect, Events, type NatsConnection } from 'nats';
+import { type ConnectionOptions, connect, DebugEvents, Events, type NatsConnection } from 'nats';
 import type { Logger } from '../../../telemetry.js';
-import { pause } from '../waiting.js';
+import { createStop, pause } from '../waiting.js';
 
 const RETRY_MS = 500;
 const SAY_EVERY_MS = 10_000;
@@ -28,7 +28,7 @@ export class Link {
   /** Grows with each change of the connection, so that a late set-up of an earlier one has no effect. */
   private generation = 0;
   private readonly listeners: LinkListener[] = [];
-  private readonly stopped = new AbortController();
+  private readonly stopped = createStop();
   private readonly options: LinkOptions;
   /** Where the server is, without secrets. */
   readonly address: string;
@@ -84,7 +84,7 @@ export class Link {
 
   private async followStatus(connection: NatsConnection): Promise<void> {
     for await (const status of connection.status()) {
-      if (status.type === Events.Disconnect) {
+      if (status.type === Events.Disconnect || status.type === DebugEvents.Reconnecting) {
         this.goDown();
         this.sayWaiting();
       } else if (status.type === Events.Reconnect) {

@@ -40,6 +40,7 @@ export interface Names {
 }
 
 export interface SetupOptions extends Names {
+  readonly partitions: number;
   readonly replicas: number;
   readonly limitBytes: number;
   readonly leaseTtlMs: number;
@@ -68,9 +69,26 @@ export async function setUp(manager: JetStreamManager, options: SetupOptions, lo
     allow_rollup_hdrs: true,
     num_replicas: replicas,
   });
+  await warnOfOrphans(manager, options, log);
 }
 
 type Wanted = Partial<StreamConfig> & { readonly name: string };
+
+/** With fewer partitions than before nobody would ever read the rest: say so. */
+async function warnOfOrphans(
+  manager: JetStreamManager,
+  { stream, subject, partitions }: SetupOptions,
+  log: Logger,
+): Promise<void> {
+  const { state } = await manager.streams.info(stream, { subjects_filter: `${subject}.*` });
+  for (const [name, messages] of Object.entries(state.subjects ?? {})) {
+    if (Number(name.slice(subject.length + 1)) < partitions) continue;
+    log.error(
+      { subject: name, messages },
+      'messages wait in a partition that is not consumed: raise PARTITIONS',
+    );
+  }
+}
 
 async function ensureStream(manager: JetStreamManager, log: Logger, wanted: Wanted): Promise<void> {
   let present: StreamConfig;

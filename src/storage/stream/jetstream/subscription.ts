@@ -1,8 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { NatsConnection } from 'nats';
 import type { Logger } from '../../../telemetry.js';
 import type { PartitionConsumer, Subscription } from '../stream.js';
 import type { StreamMetrics } from '../stream-metrics.js';
-import { Backoff, pause } from '../waiting.js';
+import { Backoff } from '../waiting.js';
 import { Lane } from './lane.js';
 import { type Lease, Leases } from './leases.js';
 import type { Link } from './link.js';
@@ -32,6 +33,8 @@ const LABELS = { stream: 'jetstream' } as const;
 /** One consumer's part of the partitions: leases say which, each has a lane. */
 export class JetStreamSubscription implements Subscription {
   private readonly ownedPartitions = new Map<number, Owned>();
+  /** Partitions whose consumer is still giving up; a new ownership begins after it. */
+  private readonly endings = new Map<number, Promise<void>>();
   private readonly leases: Leases;
   private stopping: Promise<void> | undefined;
 
@@ -87,14 +90,14 @@ export class JetStreamSubscription implements Subscription {
       } catch (error) {
         const { partition } = lease;
         this.options.log.error({ err: error, partition }, 'cannot take over the partition: trying again');
-        await pause(backoff.take(), new AbortController().signal);
+        await sleep(backoff.take());
       }
     }
     return false;
   }
 
   private async end(partition: number, change: 'lost' | 'released'): Promise<void> {
-    const { consumer, log, metrics } = this.options;
+    const { metrics } = this.options;
     const owned = this.ownedPartitions.get(partition);
     if (owned === undefined) return;
     this.ownedPartitions.delete(partition);
@@ -102,11 +105,19 @@ export class JetStreamSubscription implements Subscription {
     metrics.ownedPartitions.set(LABELS, this.ownedPartitions.size);
     owned.isOver = true;
     owned.lane.stop();
+    const ending = this.letGo(partition, owned, change).finally(() => {
+      if (this.endings.get(partition) === ending) this.endings.delete(partition);
+    });
+    this.endings.set(partition, ending);
+    await ending;
+  }
+
+  private async letGo(partition: number, owned: Owned, change: 'lost' | 'released'): Promise<void> {
     try {
-      if (await owned.taking) await consumer.lost(partition);
+      if (await owned.taking) await this.options.consumer.lost(partition);
       if (change === 'released') await owned.lane.remove();
     } catch (error) {
-      log.error({ err: error, partition }, 'consumer failed to give up a partition');
+      this.options.log.error({ err: error, partition }, 'consumer failed to give up a partition');
     }
   }
 

@@ -1,7 +1,7 @@
 import type { Logger } from '../../../telemetry.js';
 import type { PartitionConsumer, StreamMessage, Subscription } from '../stream.js';
 import type { StreamMetrics } from '../stream-metrics.js';
-import { Backoff, Fifo, pause, Signal } from '../waiting.js';
+import { Backoff, createStop, Fifo, pause, Signal } from '../waiting.js';
 import { RecordState, type Segment } from './segment.js';
 import type { SegmentSet } from './segment-set.js';
 
@@ -25,7 +25,7 @@ export interface DeliveryOptions {
 /** Feeds one consumer with the records of all partitions, each partition in order and at its own pace. */
 export class Delivery implements Subscription {
   private readonly lanes: Lane[] = [];
-  private readonly stopped = new AbortController();
+  private readonly stopped = createStop();
   /** Payloads that need not be read back, by sequence number. */
   private readonly hot = new Map<number, Uint8Array>();
   private hotBytes = 0;

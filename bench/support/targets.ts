@@ -2,6 +2,8 @@ import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import Type from 'typebox';
+import { Value } from 'typebox/value';
 import { Api, type Site } from '../../test/support/api.js';
 import { startClickhouse } from '../../test/support/engines/clickhouse.js';
 import { startNats } from '../../test/support/engines/nats.js';
@@ -10,6 +12,7 @@ import { startRedis } from '../../test/support/engines/redis.js';
 import { type Guard, repositoryRoot } from '../../test/support/guard.js';
 import { ensureInstalled, programPath } from '../../test/support/installed.js';
 import { Program } from '../../test/support/program.js';
+import { until } from '../../test/support/wait.js';
 
 /** Something that takes load, with the processes whose CPU counts. */
 export interface Target {
@@ -17,7 +20,9 @@ export interface Target {
   readonly url: string;
   readonly roots: Readonly<Record<string, number>>;
   readonly sites: readonly Site[];
-  /** Page views that the dashboards of all sites show now. */
+  /** Resolves when everything accepted is in the event store. */
+  drained(): Promise<void>;
+  /** Page views that the daily figures of all sites show now. */
   counted(): Promise<number>;
   stop(): Promise<void>;
 }
@@ -43,6 +48,7 @@ export async function bareTarget(guard: Guard): Promise<Target> {
       siteId: `5f5e1000000000000000${String(i).padStart(4, '0')}`,
       host: 'shop.example',
     })),
+    drained: async () => undefined,
     counted: async () => 0,
     stop: () => process_.end(),
   };
@@ -111,13 +117,33 @@ async function programTarget(
     url: program.url,
     roots: { program: program.pid, ...servers },
     sites,
+    drained: () => drained(program.url),
     counted: async () => {
       let views = 0;
-      for (const site of sites) views += (await api.dashboard(site, `&nonce=${Date.now()}`)).page_views;
+      for (const site of sites) {
+        const { daily_stats: days } = await api.get(DailyStats, `analytics/daily-stats/${site.id}?days=2`);
+        views += days.reduce((sum, day) => sum + day.views, 0);
+      }
       return views;
     },
     stop: async () => {
       await program.stop();
     },
   };
+}
+
+const DailyStats = Type.Object({ daily_stats: Type.Array(Type.Object({ views: Type.Number() })) });
+const Ready = Type.Object({
+  parts: Type.Array(Type.Object({ name: Type.String(), backlog: Type.Optional(Type.Number()) })),
+});
+
+/** Waits until the stream has nothing left to write. */
+async function drained(url: string): Promise<void> {
+  await until(
+    async () => {
+      const answer: unknown = await (await fetch(`${url}/ready`)).json();
+      return Value.Check(Ready, answer) && answer.parts.every((part) => (part.backlog ?? 0) === 0);
+    },
+    { what: 'the stream to be drained', timeoutMs: 60_000, everyMs: 200 },
+  );
 }

@@ -97,6 +97,8 @@ function serverArgs(cluster: string, port: number): string[] {
     max_connections: '60',
     shared_buffers: '48MB',
     jit: 'off',
+    io_method: 'sync',
+    max_logical_replication_workers: '0',
     autovacuum_max_workers: '1',
     max_worker_processes: '2',
     max_parallel_workers: '0',

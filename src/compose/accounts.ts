@@ -1,0 +1,83 @@
+import { createAuthService } from '../auth/auth-service.js';
+import { createAuthenticator } from '../auth/authenticator.js';
+import { createGate, type Gate } from '../auth/gate.js';
+import { createPasswords } from '../auth/passwords.js';
+import { createTokens } from '../auth/tokens.js';
+import type { Config } from '../config.js';
+import type { AnyRoute } from '../edge/route.js';
+import { authRoutes } from '../edge/routes/auth.js';
+import { trackerRoutes } from '../edge/routes/tracker-config.js';
+import { websiteRoutes } from '../edge/routes/websites.js';
+import type { Cache } from '../storage/cache/cache.js';
+import type { MetadataStore } from '../storage/metadata/metadata.js';
+import type { Telemetry } from '../telemetry.js';
+import type { SiteDirectory } from '../websites/site.js';
+import { createSiteDirectory } from '../websites/site-directory.js';
+import { createSiteNotices } from '../websites/site-notices.js';
+import { createTrackerConfigs } from '../websites/tracker-config.js';
+import { createWebsiteService, type WebsiteService } from '../websites/website-service.js';
+import { signingSecret } from './secret.js';
+
+export interface AccountParts {
+  readonly authenticate: (
+    header: string,
+  ) => ReturnType<Awaited<ReturnType<typeof createAuthenticator>>['authenticate']>;
+  readonly gate: Gate;
+  readonly sites: SiteDirectory;
+  readonly websites: WebsiteService;
+  readonly needsSetup: () => Promise<boolean>;
+  readonly routes: readonly AnyRoute[];
+}
+
+/**
+ * Accounts and websites: who may do what, and the routes about both.
+ * @param purge removes a deleted site's data from all other stores
+ */
+export async function composeAccounts(
+  config: Config,
+  metadata: MetadataStore,
+  cache: Cache,
+  purge: (siteId: string) => Promise<void>,
+  telemetry: Telemetry,
+): Promise<AccountParts> {
+  const { log, registry } = telemetry;
+  const tokens = createTokens({
+    secret: await signingSecret(config.JWT_SECRET, config.DATA_DIR),
+    accessSeconds: config.JWT_EXPIRE,
+    refreshSeconds: config.JWT_REFRESH_EXPIRE,
+  });
+  const authenticator = await createAuthenticator({ tokens, sessions: metadata.sessions, cache, telemetry });
+  const passwords = await createPasswords({ registry });
+  const auth = createAuthService({
+    metadata,
+    cache,
+    passwords,
+    tokens,
+    authenticator,
+    log,
+    allowRegistration: config.ALLOW_REGISTRATION,
+  });
+  const notices = await createSiteNotices(cache, log);
+  const sites = createSiteDirectory({ websites: metadata.websites, notices, telemetry });
+  const gate = createGate({ websites: metadata.websites, notices, telemetry });
+  const websites = createWebsiteService({ websites: metadata.websites, notices, log, onDeleted: purge });
+  const configs = createTrackerConfigs({
+    goals: metadata.goals,
+    funnels: metadata.funnels,
+    notices,
+    telemetry,
+  });
+  const production = config.ENVIRONMENT === 'production';
+  return {
+    authenticate: (header) => authenticator.authenticate(header),
+    gate,
+    sites,
+    websites,
+    needsSetup: async () => !(await auth.setupStatus()).setupComplete,
+    routes: [
+      ...authRoutes(auth),
+      ...websiteRoutes(websites),
+      ...trackerRoutes({ directory: sites, configs, production }),
+    ],
+  };
+}

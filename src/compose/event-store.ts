@@ -1,0 +1,84 @@
+import type { Config } from '../config.js';
+import type { MetricsStore } from '../metrics/metrics-store.js';
+import type { ClickhouseOptions } from '../storage/clickhouse.js';
+import type { WithLock } from '../storage/clickhouse-migrations.js';
+import { createClickhouseEventStore } from '../storage/events/clickhouse-event-store.js';
+import { createClickhouseMetrics } from '../storage/events/clickhouse-metrics.js';
+import type { EventStore } from '../storage/events/event-store.js';
+import { createPostgresEventStore } from '../storage/events/postgres-event-store.js';
+import { createPostgresMetrics } from '../storage/events/postgres-metrics.js';
+import { openPostgres } from '../storage/postgres.js';
+import type { Telemetry } from '../telemetry.js';
+import type { Engines } from './engines.js';
+import type { Lifecycle } from './lifecycle.js';
+
+/** Both sides of the event store: what the writer needs and what the figures need. */
+export interface EventStores {
+  readonly events: EventStore;
+  readonly metrics: MetricsStore;
+}
+
+const MIGRATION_LOCK = 'seentics_clickhouse_migrations';
+
+/** Opens the event store that the engines decided for and brings its schema up to date. */
+export async function openEventStores(
+  config: Config,
+  engines: Engines,
+  telemetry: Telemetry,
+  lifecycle: Lifecycle,
+): Promise<EventStores> {
+  const stores =
+    engines.clickhouse === null
+      ? inPostgres(config, engines, telemetry)
+      : inClickhouse(config, engines, engines.clickhouse, telemetry);
+  lifecycle.add('event store', stores.events, (it) => it.close());
+  lifecycle.add('figures', stores.metrics, (it) => it.close());
+  await stores.events.migrate();
+  return stores;
+}
+
+function inPostgres(config: Config, engines: Engines, telemetry: Telemetry): EventStores {
+  const options = {
+    url: engines.postgresUrl,
+    maxConnections: config.DB_MAX_CONNS,
+    minConnections: config.DB_MIN_CONNS,
+    telemetry,
+  };
+  return { events: createPostgresEventStore(options), metrics: createPostgresMetrics(options) };
+}
+
+function inClickhouse(
+  config: Config,
+  engines: Engines,
+  clickhouse: ClickhouseOptions,
+  telemetry: Telemetry,
+): EventStores {
+  const withLock = lockIn(engines.postgresUrl, telemetry);
+  return {
+    events: createClickhouseEventStore({ clickhouse, telemetry, withLock }),
+    metrics: createClickhouseMetrics(clickhouse, { maxExecutionMs: config.QUERY_TIMEOUT * 1_000 }),
+  };
+}
+
+/** An advisory lock of Postgres, which every installation has: two nodes must not migrate ClickHouse at the same time. */
+function lockIn(url: string, telemetry: Telemetry): WithLock {
+  return async (work) => {
+    const db = openPostgres({
+      name: 'lock',
+      url,
+      maxConnections: 1,
+      minConnections: 0,
+      telemetry,
+      statementTimeoutMs: 600_000,
+    });
+    try {
+      return await db.transaction(async (tx) => {
+        await tx.query('SET LOCAL idle_in_transaction_session_timeout = 0');
+        await tx.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [MIGRATION_LOCK]);
+        return work();
+      });
+    } finally {
+      await db.close();
+    }
+  };
+}

@@ -1,0 +1,168 @@
+import { mkdir } from 'node:fs/promises';
+import { collectDefaultMetrics } from 'prom-client';
+import type { Config } from '../config.js';
+import { createApp } from '../edge/app.js';
+import { openApiDocument } from '../edge/openapi.js';
+import { createRateLimiter } from '../edge/rate-limit.js';
+import type { AnyRoute } from '../edge/route.js';
+import { analyticsRoutes } from '../edge/routes/analytics.js';
+import { systemRoutes } from '../edge/routes/system.js';
+import { Analytics } from '../metrics/analytics.js';
+import { shareMetrics } from '../metrics/shared-metrics.js';
+import { lockDirectory } from '../storage/stream/local/directory-lock.js';
+import type { Telemetry } from '../telemetry.js';
+import { composeAccounts } from './accounts.js';
+import { type Engines, type PartChoice, startEngines } from './engines.js';
+import { openEventStores } from './event-store.js';
+import { startIntake, startWriter } from './ingest.js';
+import { Lifecycle } from './lifecycle.js';
+import { readiness } from './readiness.js';
+import { openCache, openMetadata, openObjects, openStream } from './storage.js';
+import { version } from './version.js';
+
+/** All of shutdown must fit into five seconds: what is running gets most of it, the engines the rest. */
+const CLOSE_BUDGET_MS = 3_000;
+const PURGE_RETRY_MS = 60_000;
+
+export interface RunningNode {
+  readonly port: number;
+  readonly parts: readonly PartChoice[];
+  needsSetup(): Promise<boolean>;
+  stop(): Promise<void>;
+}
+
+/**
+ * Brings one node up: engines, stores, actors, edge, in this order; nothing listens before everything behind it is there.
+ * @param signal ends the waiting for servers that are away
+ */
+export async function startNode(
+  config: Config,
+  telemetry: Telemetry,
+  signal: AbortSignal,
+): Promise<RunningNode> {
+  collectDefaultMetrics({ register: telemetry.registry });
+  const lifecycle = new Lifecycle(telemetry.log);
+  await mkdir(config.DATA_DIR, { recursive: true });
+  const lock = await lockDirectory(config.DATA_DIR);
+  let engines: Engines | undefined;
+  const stop = async () => {
+    await lifecycle.close(CLOSE_BUDGET_MS);
+    await engines?.stop();
+    await lock.release();
+  };
+  try {
+    engines = await startEngines(config, telemetry);
+    return { ...(await compose(config, telemetry, signal, engines, lifecycle)), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function compose(
+  config: Config,
+  telemetry: Telemetry,
+  signal: AbortSignal,
+  engines: Engines,
+  lifecycle: Lifecycle,
+): Promise<Omit<RunningNode, 'stop'>> {
+  const context = { config, telemetry, lifecycle, signal };
+  const metadata = await openMetadata(context, engines.postgresUrl);
+  const [cache, objects, stores, stream] = await Promise.all([
+    openCache(context),
+    openObjects(context),
+    openEventStores(config, engines, telemetry, lifecycle),
+    openStream(context),
+  ]);
+  const purge = (siteId: string) => stores.events.deleteSite(siteId);
+  const accounts = await composeAccounts(config, metadata, cache.store, purge, telemetry);
+  keepPurging(accounts.websites, telemetry, lifecycle);
+  const routes: AnyRoute[] = [];
+  if (config.ROLES.includes('writer'))
+    await startWriter(config, stream.store, stores.events, telemetry, lifecycle);
+  if (config.ROLES.includes('edge')) {
+    const analytics = new Analytics(shareMetrics(stores.metrics, { telemetry }));
+    const intake = await startIntake(
+      config,
+      stream.store,
+      accounts.sites,
+      stores.events,
+      telemetry,
+      lifecycle,
+    );
+    routes.push(...intake.routes, ...accounts.routes, ...analyticsRoutes({ analytics }));
+  }
+  const parts = [...engines.parts, stream.choice, cache.choice, objects.choice];
+  const probe = (part: string, kind: string, ping: () => Promise<void>, required: boolean) => {
+    const choice = parts.find((it) => it.part === part);
+    return choice === undefined ? [] : [{ kind, choice, ping, required }];
+  };
+  routes.push(
+    ...systemRoutes({
+      version,
+      registry: telemetry.registry,
+      parts: readiness({
+        probes: [
+          ...probe('metadata', 'postgres', () => metadata.ping(), true),
+          // Events are accepted while their store is away: the stream keeps them.
+          ...probe('events', stores.events.kind, () => stores.events.ping(), false),
+          ...probe('cache', cache.store.kind, () => cache.store.ping(), false),
+          ...probe('objects', objects.store.kind, () => objects.store.ping(), false),
+        ],
+        stream: { choice: stream.choice, stream: stream.store },
+      }),
+      document: () => openApiDocument(routes, { version }),
+    }),
+  );
+  const port = await listen(config, routes, accounts, cache.store, telemetry, lifecycle);
+  return {
+    port,
+    parts,
+    needsSetup: accounts.needsSetup,
+  };
+}
+
+async function listen(
+  config: Config,
+  routes: readonly AnyRoute[],
+  accounts: Awaited<ReturnType<typeof composeAccounts>>,
+  cache: Awaited<ReturnType<typeof openCache>>['store'],
+  telemetry: Telemetry,
+  lifecycle: Lifecycle,
+): Promise<number> {
+  const rateLimiter = createRateLimiter({
+    cache,
+    telemetry,
+    limits: { ingest: config.RATE_LIMIT_INGEST, auth: config.RATE_LIMIT_AUTH, api: config.RATE_LIMIT_API },
+  });
+  lifecycle.add('rate limiter', rateLimiter, (it) => it.close());
+  const app = createApp({
+    routes,
+    telemetry,
+    rateLimiter,
+    authenticate: accounts.authenticate,
+    resolveSite: (id) => accounts.sites.resolve(id),
+    authorize: (principal, site, action) => accounts.gate.authorize(principal, site, action),
+    cors: { allowedOrigins: config.CORS_ALLOWED_ORIGINS, production: config.ENVIRONMENT === 'production' },
+    trustedProxies: {
+      trust: config.TRUSTED_PROXIES,
+      ...(config.CLIENT_ADDRESS_HEADER === undefined ? {} : { header: config.CLIENT_ADDRESS_HEADER }),
+    },
+    limits: { apiBodyBytes: config.MAX_BODY_BYTES },
+  });
+  lifecycle.add('edge', app, (it) => it.close(1_500));
+  return app.listen(config.PORT);
+}
+
+/** Deleted sites whose data could not be removed at once are tried again until every store has proved them gone. */
+function keepPurging(
+  websites: Awaited<ReturnType<typeof composeAccounts>>['websites'],
+  { log }: Telemetry,
+  lifecycle: Lifecycle,
+): void {
+  const retry = () =>
+    websites.resumePurges().catch((err: unknown) => log.error({ err }, 'purging deleted sites failed'));
+  const timer = setInterval(retry, PURGE_RETRY_MS);
+  timer.unref();
+  lifecycle.add('purge retry', timer, async (it) => clearInterval(it));
+}

@@ -1,0 +1,68 @@
+import type { PartStatus } from '../edge/routes/system.js';
+import type { FrameStream } from '../storage/stream/stream.js';
+import type { PartChoice } from './engines.js';
+
+const PROBE_TIMEOUT_MS = 2_000;
+
+interface Probe {
+  readonly kind: string;
+  readonly choice: PartChoice;
+  /** Throws when the part does not answer. */
+  ping(): Promise<void>;
+  readonly required: boolean;
+}
+
+export interface ReadinessParts {
+  readonly probes: readonly Probe[];
+  readonly stream: { readonly choice: PartChoice; readonly stream: FrameStream };
+}
+
+/** Asks every part, all at once, each for two seconds at most. */
+export function readiness({ probes, stream }: ReadinessParts): () => Promise<readonly PartStatus[]> {
+  return () => Promise.all([...probes.map(probePart), probeStream(stream.choice, stream.stream)]);
+}
+
+async function probePart(probe: Probe): Promise<PartStatus> {
+  const base = {
+    name: probe.choice.part,
+    adapter: probe.kind,
+    embedded: probe.choice.embedded,
+    required: probe.required,
+  };
+  try {
+    await withTimeout(probe.ping());
+    return { ...base, state: 'up' };
+  } catch (error) {
+    return { ...base, state: 'down', detail: error instanceof Error ? error.name : 'no answer' };
+  }
+}
+
+/** A stream that is away but spooled keeps requests going, so it is degraded, not down; full is down. */
+async function probeStream(choice: PartChoice, stream: FrameStream): Promise<PartStatus> {
+  const base = { name: choice.part, adapter: stream.kind, embedded: choice.embedded, required: true };
+  try {
+    const status = await withTimeout(stream.status());
+    const full = status.bytes >= status.limitBytes;
+    const state = full ? 'down' : status.reachable ? 'up' : stream.kind === 'spooled' ? 'degraded' : 'down';
+    return {
+      ...base,
+      state,
+      backlog: status.lagMessages,
+      ...(status.detail === undefined ? {} : { detail: status.detail }),
+    };
+  } catch (error) {
+    return { ...base, state: 'down', detail: error instanceof Error ? error.name : 'no answer' };
+  }
+}
+
+async function withTimeout<T>(work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('no answer in time')), PROBE_TIMEOUT_MS);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -2,34 +2,36 @@
 const names = new Intl.DisplayNames(['en'], { type: 'region', fallback: 'none' });
 
 /** Names that people and the dashboard use beside those of the Unicode data, lower case. */
-const ALIASES: Readonly<Record<string, string>> = {
-  usa: 'US',
-  'united states of america': 'US',
-  uk: 'GB',
-  'great britain': 'GB',
-  'czech republic': 'CZ',
-  turkey: 'TR',
-  türkiye: 'TR',
-  macedonia: 'MK',
-  swaziland: 'SZ',
-  burma: 'MM',
-  myanmar: 'MM',
-  'ivory coast': 'CI',
-  'cape verde': 'CV',
-  'hong kong': 'HK',
-  macau: 'MO',
-  macao: 'MO',
-  'south korea': 'KR',
-  'north korea': 'KP',
-  'russian federation': 'RU',
-  palestine: 'PS',
-  'democratic republic of the congo': 'CD',
-  'republic of the congo': 'CG',
-  'bosnia and herzegovina': 'BA',
-  'trinidad and tobago': 'TT',
-  'antigua and barbuda': 'AG',
-  'saint lucia': 'LC',
-};
+const ALIASES = new Map<string, string>(
+  Object.entries({
+    usa: 'US',
+    'united states of america': 'US',
+    uk: 'GB',
+    'great britain': 'GB',
+    'czech republic': 'CZ',
+    turkey: 'TR',
+    türkiye: 'TR',
+    macedonia: 'MK',
+    swaziland: 'SZ',
+    burma: 'MM',
+    myanmar: 'MM',
+    'ivory coast': 'CI',
+    'cape verde': 'CV',
+    'hong kong': 'HK',
+    macau: 'MO',
+    macao: 'MO',
+    'south korea': 'KR',
+    'north korea': 'KP',
+    'russian federation': 'RU',
+    palestine: 'PS',
+    'democratic republic of the congo': 'CD',
+    'republic of the congo': 'CG',
+    'bosnia and herzegovina': 'BA',
+    'trinidad and tobago': 'TT',
+    'antigua and barbuda': 'AG',
+    'saint lucia': 'LC',
+  }),
+);
 
 /** Label of a missing value in every list. */
 export const UNKNOWN = 'Unknown';
@@ -47,14 +49,16 @@ const byCode: ReadonlyMap<string, string> = new Map(
     String.fromCharCode(65 + Math.floor(i / 26), 65 + (i % 26)),
   ).flatMap((code): [string, string][] => {
     const name = names.of(code);
-    return name === undefined || code === 'ZZ' ? [] : [[code, name.toLowerCase()]];
+    // Codes of the past (DD) share the name of what replaced them.
+    const current = Intl.getCanonicalLocales(`und-${code}`)[0] === `und-${code}`;
+    return name === undefined || code === 'ZZ' || !current ? [] : [[code, name.toLowerCase()]];
   }),
 );
 
 /** Codes meant by a name or code, any case; '' for `Unknown`. A text that is neither stands for itself, so that it matches nothing else. */
 export function countryCodes(nameOrCode: string): string[] {
   const wanted = nameOrCode.toLowerCase();
-  const alias = ALIASES[wanted];
+  const alias = ALIASES.get(wanted);
   const codes = [...byCode].filter(([code, name]) => name === wanted || code.toLowerCase() === wanted);
   const found = codes.map(([code]) => code);
   if (alias !== undefined && !found.includes(alias)) found.push(alias);

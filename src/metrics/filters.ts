@@ -78,34 +78,38 @@ const MAX_VALUES = 100;
 const MAX_CHARACTERS = 2048;
 
 /** Channels behind the dashboard's short labels (contract 18.3), lower case; '' is a session without page view. */
-const CHANNEL_GROUPS: Readonly<Record<string, readonly string[]>> = {
-  direct: ['direct', ''],
-  search: ['organic search', 'paid search'],
-  social: ['organic social', 'paid social'],
-  video: ['organic video', 'paid video'],
-  shopping: ['organic shopping', 'paid shopping'],
-  paid: [
-    'paid search',
-    'paid social',
-    'paid video',
-    'paid shopping',
-    'paid other',
-    'display',
-    'cross-network',
-  ],
-  organic: ['organic search', 'organic social', 'organic video', 'organic shopping'],
-  affiliate: ['affiliates'],
-  ai: ['ai assistant'],
-};
+const CHANNEL_GROUPS = new Map<string, readonly string[]>(
+  Object.entries({
+    direct: ['direct', ''],
+    search: ['organic search', 'paid search'],
+    social: ['organic social', 'paid social'],
+    video: ['organic video', 'paid video'],
+    shopping: ['organic shopping', 'paid shopping'],
+    paid: [
+      'paid search',
+      'paid social',
+      'paid video',
+      'paid shopping',
+      'paid other',
+      'display',
+      'cross-network',
+    ],
+    organic: ['organic search', 'organic social', 'organic video', 'organic shopping'],
+    affiliate: ['affiliates'],
+    ai: ['ai assistant'],
+  }),
+);
 
 /** Host labels behind the names that the dashboard shows for referrers; other names stand for themselves. */
-const BRANDS: Readonly<Record<string, readonly string[]>> = {
-  twitter: ['twitter', 'x'],
-  x: ['twitter', 'x'],
-  'x (twitter)': ['twitter', 'x'],
-  'stack overflow': ['stackoverflow'],
-  'hacker news': ['ycombinator'],
-};
+const BRANDS = new Map<string, readonly string[]>(
+  Object.entries({
+    twitter: ['twitter', 'x'],
+    x: ['twitter', 'x'],
+    'x (twitter)': ['twitter', 'x'],
+    'stack overflow': ['stackoverflow'],
+    'hacker news': ['ycombinator'],
+  }),
+);
 
 /**
  * Parses the filters among query parameters; absent and empty ones, and `device=all`, filter nothing.
@@ -194,14 +198,16 @@ function containing(field: Exclude<FilterField, 'page_path'>, values: readonly s
 function referrers(values: readonly string[]): Match[] {
   if (values.length === 0) return [];
   const hosts = values.map((value) => (value === 'direct' ? '' : value));
-  const brands = values.flatMap((value) => BRANDS[value] ?? [value]).filter((name) => /^[\w-]+$/.test(name));
+  const brands = values
+    .flatMap((value) => BRANDS.get(value) ?? [value])
+    .filter((name) => /^[\w-]+$/.test(name));
   return [
     match('referrer_host', 'equals', hosts),
     ...(brands.length > 0 ? [match('referrer_host', 'brand', brands)] : []),
   ];
 }
 
-const channels = (value: string): readonly string[] => CHANNEL_GROUPS[value] ?? [value];
+const channels = (value: string): readonly string[] => CHANNEL_GROUPS.get(value) ?? [value];
 
 const orMissing = (value: string): string[] => (value === UNKNOWN.toLowerCase() ? [value, ''] : [value]);
 

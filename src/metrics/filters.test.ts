@@ -1,0 +1,90 @@
+import { describe, expect, it } from 'vitest';
+import { AppError } from '../errors.js';
+import { countryCodes, countryCodesContaining, countryName } from './countries.js';
+import { parseFilters } from './filters.js';
+
+describe('parseFilters', () => {
+  it('takes nothing from absent and empty filters and from device=all', () => {
+    expect(parseFilters({ country: '', browser: ' , ', device: 'all', os: undefined, city: '!' })).toEqual(
+      [],
+    );
+  });
+
+  it('reads lists, negation and contains, for the whole list', () => {
+    expect(parseFilters({ browser: 'Chrome, Safari', os: '!a,!b', city: '!~Ber,~lin' })).toEqual([
+      { on: 'session', negate: true, any: [{ attribute: 'city', how: 'contains', values: ['ber', '~lin'] }] },
+      {
+        on: 'session',
+        negate: false,
+        any: [{ attribute: 'browser', how: 'equals', values: ['chrome', 'safari'] }],
+      },
+      { on: 'session', negate: true, any: [{ attribute: 'os', how: 'equals', values: ['a', 'b'] }] },
+    ]);
+  });
+
+  it('finds the missing value by its label', () => {
+    expect(parseFilters({ os: 'Unknown' })).toEqual([
+      { on: 'session', negate: false, any: [{ attribute: 'os', how: 'equals', values: ['unknown', ''] }] },
+    ]);
+  });
+
+  it.each([
+    ['/Docs/?a=1#b', '/docs'],
+    ['https://Example.com/A/', '/a'],
+    ['/', '/'],
+    ['https://example.com', '/'],
+  ])('normalises the page %s to %s', (given, page) => {
+    expect(parseFilters({ page_path: given })).toEqual([
+      { on: 'page', negate: false, how: 'equals', values: [page] },
+    ]);
+  });
+
+  it('knows channel groups and brands in utm_source', () => {
+    const [filter] = parseFilters({ utm_source: 'Search,Twitter' });
+    expect(filter).toMatchObject({
+      any: [
+        { attribute: 'utm_source', values: ['search', 'twitter'] },
+        { attribute: 'channel', values: ['organic search', 'paid search', 'twitter'] },
+        { attribute: 'referrer_host', how: 'equals', values: ['search', 'twitter'] },
+        { attribute: 'referrer_host', how: 'brand', values: ['search', 'twitter', 'x'] },
+      ],
+    });
+  });
+
+  it.each([{ city: 'x'.repeat(3000) }, { city: 'a,'.repeat(200) }])('refuses too much', (query) => {
+    expect(() => parseFilters(query)).toThrow(AppError);
+  });
+
+  it('has no surprise for names of object properties', () => {
+    expect(() =>
+      parseFilters({ source: 'constructor', country: '__proto__', channel: 'toString' }),
+    ).not.toThrow();
+  });
+});
+
+describe('countries', () => {
+  it.each([
+    ['DE', 'Germany'],
+    ['', 'Unknown'],
+    ['T1', 'T1'],
+    ['QQ', 'QQ'],
+  ])('names %s %s', (code, name) => {
+    expect(countryName(code)).toBe(name);
+  });
+
+  it.each([
+    ['germany', ['DE']],
+    ['gb', ['GB']],
+    ['UK', ['GB']],
+    ['United States', ['US']],
+    ['Czech Republic', ['CZ']],
+    ['unknown', ['']],
+    ['Atlantis', ['ATLANTIS']],
+  ])('finds %s', (text, codes) => {
+    expect(countryCodes(text)).toEqual(codes);
+  });
+
+  it('finds parts of names', () => {
+    expect(countryCodesContaining('germ')).toEqual(['DE']);
+  });
+});

@@ -65,6 +65,14 @@ describe('local log', () => {
     expect(await drain(2)).toEqual(['one', 'two']);
   });
 
+  it('appends again after a torn tail that leaves nothing', async () => {
+    await fill(['one']);
+    const [name = ''] = await segmentFiles();
+    await truncate(join(directory, name), 24 + 1);
+    await fill(['two']);
+    expect(await drain(1)).toEqual(['two']);
+  });
+
   it('skips damage in the middle, at any byte, and keeps what stands around it', async () => {
     const random = seededRandom(7);
     for (let round = 0; round < 40; round++) {

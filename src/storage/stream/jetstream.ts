@@ -104,6 +104,9 @@ export class JetStream implements FrameStream {
 
   private async setUp(connection: NatsConnection): Promise<void> {
     const { replicas = 1, partitions, limitBytes, leaseTtlMs = 10_000 } = this.options;
+    const maxPayload = connection.info?.max_payload ?? MAX_MESSAGE_BYTES;
+    if (maxPayload < MAX_MESSAGE_BYTES)
+      this.log.error({ maxPayload }, 'NATS takes only small messages: set its max_payload to 1 MiB at least');
     const manager = await connection.jetstreamManager({ timeout: 5_000 });
     await setUp(manager, { ...this.names, partitions, replicas, limitBytes, leaseTtlMs }, this.log);
   }

@@ -88,6 +88,7 @@ export class LocalLog implements FrameStream {
   private readonly deliveries: Delivery[] = [];
   private readonly stateTimer: NodeJS.Timeout;
   private writingState: Promise<void> | undefined;
+  private isStateBroken = false;
   private closing: Promise<void> | undefined;
 
   constructor(
@@ -158,14 +159,21 @@ export class LocalLog implements FrameStream {
     metrics.lagMessages.set({ stream: name }, this.segments.live);
     metrics.inFlightBytes.set({ stream: name }, this.committer.inFlightBytes);
     if (!this.segments.isDirty || this.writingState !== undefined) return;
-    this.writingState = this.writeState(false)
-      .catch((error: unknown) => {
-        this.segments.isDirty = true;
+    this.writingState = this.saveAcks().finally(() => {
+      this.writingState = undefined;
+    });
+  }
+
+  private async saveAcks(): Promise<void> {
+    try {
+      await this.writeState(false);
+      this.isStateBroken = false;
+    } catch (error) {
+      this.segments.isDirty = true;
+      if (!this.isStateBroken)
         this.opening.log.error({ err: error }, 'cannot write the acknowledgements of the log: trying again');
-      })
-      .finally(() => {
-        this.writingState = undefined;
-      });
+      this.isStateBroken = true;
+    }
   }
 
   /** Makes epoch and acknowledgements durable. */

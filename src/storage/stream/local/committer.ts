@@ -46,6 +46,7 @@ export class Committer {
   private cancelStart: (() => void) | undefined;
   private lastStart = 0;
   private failedAt = Number.NEGATIVE_INFINITY;
+  private isBroken = false;
   private closed = false;
 
   constructor(
@@ -116,10 +117,11 @@ export class Committer {
     try {
       await this.write(batch, bytes);
       this.settle(batch);
+      this.note(undefined);
     } catch (error) {
       this.failedAt = performance.now();
       await this.abandonActive();
-      this.options.log.error({ err: error, directory: this.options.directory }, 'cannot write to the log');
+      this.note(error);
       const failure = new StreamUnavailableError('the disk of the log fails', { cause: error });
       for (const { reject } of batch) reject(failure);
       this.options.metrics.appendErrors.inc(
@@ -129,6 +131,15 @@ export class Committer {
     } finally {
       this.waitingBytes -= bytes;
     }
+  }
+
+  /** Logs when the disk begins to fail and when it is well again. */
+  private note(error: unknown): void {
+    const { log, directory } = this.options;
+    if (error !== undefined && !this.isBroken)
+      log.error({ err: error, directory }, 'cannot write to the log');
+    if (error === undefined && this.isBroken) log.info({ directory }, 'the log can be written again');
+    this.isBroken = error !== undefined;
   }
 
   private take(): { batch: Waiting[]; bytes: number } {

@@ -36,7 +36,8 @@ export async function recover(options: RecoveryOptions): Promise<Recovered> {
   for (const base of bases.sort((a, b) => a - b)) {
     const segment = new Segment(disk, directory, base);
     await load(segment, options);
-    nextSequence = Math.max(nextSequence, base + segment.count);
+    // Also the name of an empty file, which is about to be deleted, is never used again.
+    nextSequence = Math.max(nextSequence, base + Math.max(segment.count, 1));
     segment.applyAckedBits(acked.get(base) ?? Buffer.alloc(0));
     segments.add(segment);
     segments.seal(segment);

@@ -34,7 +34,7 @@ export interface PartitionWriterOptions {
   readonly refillMs?: number;
   /** Ids read back for a partition at most; with more, the window starts empty. Default 200,000. */
   readonly refillIds?: number;
-  /** When a partition is given up, what was taken is still stored within this time, ms. Default 3,000. */
+  /** When a partition is given up, what was taken is still stored within this time, ms. Default 2,000. */
   readonly leaveMs?: number;
 }
 
@@ -91,7 +91,7 @@ export function createPartitionWriter(options: PartitionWriterOptions): Partitio
     ...{ store, partitions, window, collector, tenures, log },
     refillMs: options.refillMs ?? 600_000,
     refillIds: options.refillIds ?? 200_000,
-    leaveMs: options.leaveMs ?? 3_000,
+    leaveMs: options.leaveMs ?? 2_000,
     oneAtATime: serializer(),
   };
   const actors = new ActorGroup<number, PartitionCommand>({

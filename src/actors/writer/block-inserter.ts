@@ -4,9 +4,10 @@ import type { DedupeWindow } from '../dedupe-window.js';
 import type { Actor } from '../runtime/actor.js';
 import { quarantineId } from './admission.js';
 import { type Block, Piece } from './block.js';
+import type { BlockRow } from './block-row.js';
 import { candidatesOf } from './candidates.js';
 import type { Pause } from './pause.js';
-import { type BlockRow, hexId } from './row.js';
+import { hexId } from './row.js';
 import { bookEntries } from './tally.js';
 import type { WriterMetrics } from './writer-metrics.js';
 

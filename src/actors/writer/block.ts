@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import type { BookEntry, QuarantinedRow, RowTable } from '../../storage/events/event-store.js';
 import type { StreamMessage } from '../../storage/stream/stream.js';
 import { type Fingerprint, FingerprintSet } from '../fingerprint.js';
-import type { BlockRow } from './row.js';
+import type { BlockRow } from './block-row.js';
 import type { Tally } from './tally.js';
 import type { Tenure } from './tenure.js';
 

@@ -1,5 +1,6 @@
 import type { IdCandidates } from '../../storage/events/event-store.js';
-import { type BlockRow, timestampOf } from './row.js';
+import type { BlockRow } from './block-row.js';
+import { timestampOf } from './row.js';
 
 interface Group {
   readonly siteId: string;

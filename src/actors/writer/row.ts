@@ -1,21 +1,10 @@
 import type { FrameRow } from '../../events/frame.js';
-import type { RowTable } from '../../storage/events/event-store.js';
-import type { Tally } from './tally.js';
 
 /** Smallest row in which the fixed-width columns at the start (events/columns.ts) can be read. */
 export const MIN_ROW_BYTES = 32;
 
 const TIMESTAMP_OFFSET = 16;
 const RECEIVED_AT_OFFSET = 24;
-
-/** A row in a block. */
-export interface BlockRow {
-  readonly bytes: Uint8Array;
-  readonly table: RowTable;
-  readonly tally: Tally;
-  /** A copy of it may bear another timestamp (`RowFlag.lookup`). */
-  readonly isTimeless: boolean;
-}
 
 /** When the event happened, ms since epoch. */
 export function timestampOf(row: Uint8Array): number {

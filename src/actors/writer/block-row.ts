@@ -1,0 +1,11 @@
+import type { RowTable } from '../../storage/events/event-store.js';
+import type { Tally } from './tally.js';
+
+/** A row in a block. */
+export interface BlockRow {
+  readonly bytes: Uint8Array;
+  readonly table: RowTable;
+  readonly tally: Tally;
+  /** A copy of it may bear another timestamp (`RowFlag.lookup`). */
+  readonly isTimeless: boolean;
+}

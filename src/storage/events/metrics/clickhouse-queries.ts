@@ -9,14 +9,21 @@ import {
   ScopedRows,
   type Sql,
   STARTED,
+  VIEWS_AND_VISITORS,
 } from './clickhouse-rows.js';
 
 /** views, visitors, sessions, bounces, durationMs, sessionViews */
 export function totalsSql(scope: Scope, source: RowSource): Sql {
   const rows = new ScopedRows(scope, source);
-  const text = `SELECT sum(views), uniqExactArray(visitors), countIf(started), countIf(started AND ${BOUNCED}),
-      sumIf(${DURATION_MS}, started), sumIf(pv, started)
-    FROM (SELECT *, ${STARTED} AS started FROM (${rows.perSession([], [], [])}))`;
+  const ofSessions = `countIf(started) AS sessions, countIf(started AND ${BOUNCED}) AS bounces,
+      sumIf(${DURATION_MS}, started) AS duration, sumIf(pv, started) AS session_views`;
+  const started = (sessions: string) => `(SELECT *, ${STARTED} AS started FROM (${sessions}))`;
+  // Without filters nothing ties page views to their sessions, and counting the two apart is quicker.
+  const text = rows.filtered
+    ? `SELECT sum(views), uniqExactArray(visitors), ${ofSessions} FROM ${started(rows.perSession([], [], VIEWS_AND_VISITORS))}`
+    : `SELECT views, visitors, sessions, bounces, duration, session_views
+       FROM (SELECT sum(v) AS views, uniqExactIf(visitor, v > 0) AS visitors FROM (${rows.rowsInPeriod([])})) AS of_views
+       CROSS JOIN (SELECT ${ofSessions} FROM ${started(rows.perSession([]))}) AS of_sessions`;
   return { text, params: rows.params };
 }
 
@@ -24,7 +31,7 @@ export function totalsSql(scope: Scope, source: RowSource): Sql {
 export function returningSql(scope: Scope, source: RowSource): Sql {
   const rows = new ScopedRows(scope, source);
   const visitors = rows.filtered
-    ? `SELECT arrayJoin(visitors) FROM (${rows.perSession([], [], [])})`
+    ? `SELECT arrayJoin(visitors) FROM (${rows.perSession([], [], VIEWS_AND_VISITORS)})`
     : `SELECT visitor FROM (${rows.rowsInPeriod([])}) WHERE v > 0`;
   const from = `fromUnixTimestamp64Milli({from:Int64}, 'UTC')`;
   const [visitor, table, earlier] =
@@ -46,14 +53,29 @@ export function timelineSql(scope: Scope, starts: readonly number[], source: Row
     'Array(Int64)',
     starts.slice(0, -1).map((at) => Math.floor(at / 1000)),
   );
-  const cells = 'groupArrayIf((toInt64(toUnixTimestamp(slot)), visitor, v), v > 0) AS cells';
-  const text = `SELECT roundDown(cell.1, ${seconds}) AS bucket, sum(cell.3), uniqExactIf(cell.2, cell.3 > 0), sum(cell.4), sum(cell.5)
+  const bucketOf = (at: string) => `roundDown(toInt64(toUnixTimestamp(${at})), ${seconds})`;
+  const text = rows.filtered ? filteredTimeline(rows, bucketOf) : plainTimeline(rows, bucketOf);
+  return { text, params: rows.params };
+}
+
+function plainTimeline(rows: ScopedRows, bucketOf: (at: string) => string): string {
+  return `SELECT bucket, sum(views), sum(visitors), sum(sessions), sum(bounces) FROM (
+      SELECT ${bucketOf('slot')} AS bucket, sum(v) AS views, uniqExactIf(visitor, v > 0) AS visitors, 0 AS sessions, 0 AS bounces
+      FROM (${rows.rowsInPeriod([])}) GROUP BY bucket
+      UNION ALL
+      SELECT ${bucketOf('start')} AS bucket, 0, 0, count(), countIf(${BOUNCED})
+      FROM (${rows.perSession([])}) WHERE ${STARTED} GROUP BY bucket
+    ) GROUP BY bucket ORDER BY bucket`;
+}
+
+function filteredTimeline(rows: ScopedRows, bucketOf: (at: string) => string): string {
+  const cells = `groupArrayIf((${bucketOf('slot')}, visitor, v), v > 0) AS cells`;
+  return `SELECT cell.1 AS bucket, sum(cell.3), uniqExactIf(cell.2, cell.3 > 0), sum(cell.4), sum(cell.5)
     FROM (SELECT arrayJoin(arrayConcat(
         arrayMap(c -> (c.1, c.2, toUInt64(c.3), toUInt8(0), toUInt8(0)), cells),
-        if(${STARTED}, [(intDiv(toUnixTimestamp64Milli(start), 1000), toUInt64(0), toUInt64(0), toUInt8(1), toUInt8(${BOUNCED}))], [])
+        if(${STARTED}, [(${bucketOf('start')}, toUInt64(0), toUInt64(0), toUInt8(1), toUInt8(${BOUNCED}))], [])
       )) AS cell FROM (${rows.perSession([], [], [cells])}))
     GROUP BY bucket ORDER BY bucket`;
-  return { text, params: rows.params };
 }
 
 /** label, views, visitors, sessions, bounces */
@@ -67,7 +89,7 @@ export function breakdownSql(
   const rows = new ScopedRows(scope, source);
   const text = `SELECT if(${attribute} = '', ${rows.bind('String', missing)}, ${attribute}) AS label,
       sum(views) AS label_views, uniqExactArray(visitors) AS label_visitors, countIf(${STARTED}), countIf(${STARTED} AND ${BOUNCED})
-    FROM (${rows.perSession([attribute], [], [])})
+    FROM (${rows.perSession([attribute], [], VIEWS_AND_VISITORS)})
     GROUP BY label HAVING label_views > 0
     ORDER BY label_visitors DESC, label_views DESC, label
     ${limit === undefined ? '' : `LIMIT ${rows.bind('UInt32', limit)}`}`;

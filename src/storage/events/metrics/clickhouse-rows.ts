@@ -127,19 +127,18 @@ export class ScopedRows {
   }
 
   /**
-   * One row a session that the filters let through: session, start, last, views (`v` of its rows), visitors (of these views, with
-   * repetitions), pv, cu, lv, le and the attributes by their names. `extra`: further select items.
+   * One row a session that the filters let through: session, start, last, pv, cu, lv, le, the attributes by their names, and `extra`.
    */
   perSession(
     attributes: readonly SessionAttribute[],
-    columns: readonly RowColumn[],
-    extra: readonly string[],
+    columns: readonly RowColumn[] = [],
+    extra: readonly string[] = [],
   ): string {
     const filtered = this.sessions.flatMap(({ any }) => any.map(({ attribute }) => attribute));
     const wanted = [...new Set([...attributes, ...filtered])];
     const needed = new Set<RowColumn>([...columns, ...wanted.map((name) => PACKED[name][0])]);
     const having = this.having();
-    return `SELECT session, min(first_ts) AS start, max(last_ts) AS last, sum(v) AS views, groupArrayIf(visitor, v > 0) AS visitors,
+    return `SELECT session, min(first_ts) AS start, max(last_ts) AS last,
         sum(page_views) AS pv, sum(customs) AS cu, max(last_view) AS lv, max(last_exit) AS le
         ${[...wanted.map(attributeOfSession), ...extra].map((item) => `, ${item}`).join('')}
         ${this.pages.length > 0 ? ', sum(matching) AS all_matching' : ''}
@@ -205,6 +204,9 @@ export class ScopedRows {
     }
   }
 }
+
+/** For `perSession`: views in the period that the page filter lets through, and their visitors, with repetitions. */
+export const VIEWS_AND_VISITORS = ['sum(v) AS views', 'groupArrayIf(visitor, v > 0) AS visitors'];
 
 /** Instants of a session, as ms since epoch, for conditions above `perSession`. */
 export const STARTED =

@@ -61,7 +61,7 @@ export class BlockInserter {
          FORMAT RowBinary`,
         { structure, latest: Math.floor(now + travelMs + aheadMs) },
         body,
-        AbortSignal.timeout(deadline - now),
+        AbortSignal.timeout(Math.floor(deadline - now)),
         insertSettings(token, timeMs, this.clickhouse.cluster),
       );
     } catch (error) {

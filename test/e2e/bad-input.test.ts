@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import Type from 'typebox';
 import { Value } from 'typebox/value';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
 import { Api, type Site } from '../support/api.js';
 import { Guard } from '../support/guard.js';
 import { Program } from '../support/program.js';
@@ -36,6 +36,8 @@ describe('bad input gets a clear answer and costs no neighbour', () => {
     api = await Api.register(() => program.url);
     site = await api.createSite('shop.example');
   });
+
+  beforeEach(() => onTestFailed(() => program.showLog()));
 
   afterAll(async () => {
     await program?.stop();

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
 import Type, { type Static, type TSchema } from 'typebox';
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, onTestFailed, test } from 'vitest';
 import { Api, type Site } from '../support/api.js';
 import { Guard } from '../support/guard.js';
 import { Program } from '../support/program.js';
@@ -60,6 +60,8 @@ describe('from a page view in a real browser to a number on the dashboard', () =
     });
     browser = context.browser();
   });
+
+  beforeEach(() => onTestFailed(() => program.showLog()));
 
   afterAll(async () => {
     await context?.close();

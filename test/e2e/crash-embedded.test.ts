@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
 import { Api, type Site } from '../support/api.js';
 import { startClickhouse } from '../support/engines/clickhouse.js';
 import { Guard } from '../support/guard.js';
@@ -24,6 +24,8 @@ describe('embedded: everything in one program', () => {
     api = await Api.register(() => program.url);
     site = await api.createSite('shop.example');
   });
+
+  beforeEach(() => onTestFailed(() => program.showLog()));
 
   afterAll(async () => {
     await program?.stop();

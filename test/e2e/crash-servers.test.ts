@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, onTestFailed, test } from 'vitest';
 import { Api, type Site } from '../support/api.js';
 import { type ClickhouseServer, startClickhouse } from '../support/engines/clickhouse.js';
 import { type NatsServer, startNats } from '../support/engines/nats.js';
@@ -48,6 +48,8 @@ describe('on servers: Postgres, Redis, NATS, ClickHouse, S3', () => {
     program = await Program.start(guard, { dataDir: join(guard.directory, 'data'), env: settings });
     api = await Api.register(() => program.url);
   });
+
+  beforeEach(() => onTestFailed(() => program.showLog()));
 
   afterAll(async () => {
     await program?.stop();

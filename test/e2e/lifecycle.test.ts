@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
 import { Api, type Site } from '../support/api.js';
 import { Guard } from '../support/guard.js';
 import { survivors } from '../support/process-tree.js';
@@ -28,6 +28,8 @@ describe('the life of the program with nothing but a folder', () => {
     guard = await Guard.start();
     program = await Program.start(guard, { dataDir: join(guard.directory, 'data') });
   });
+
+  beforeEach(() => onTestFailed(() => program.showLog()));
 
   afterAll(async () => {
     await program?.stop();

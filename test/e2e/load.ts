@@ -161,8 +161,11 @@ export interface Tally {
 /** Compares what the store holds (events per marker) with what was accepted; three empty lists mean: each exactly once. */
 export function tally(accepted: ReadonlySet<string>, stored: ReadonlyMap<string, number>): Tally {
   return {
-    missing: [...accepted].filter((marker) => !stored.has(marker)),
-    twice: [...stored].filter(([, count]) => count > 1).map(([marker]) => marker),
-    unknown: [...stored.keys()].filter((marker) => !accepted.has(marker)),
+    missing: short([...accepted].filter((marker) => !stored.has(marker))),
+    twice: short([...stored].filter(([, count]) => count > 1).map(([marker]) => marker)),
+    unknown: short([...stored.keys()].filter((marker) => !accepted.has(marker))),
   };
 }
+
+const short = (markers: readonly string[]) =>
+  markers.length > 10 ? [...markers.slice(0, 10), `and ${markers.length - 10} more`] : markers;

@@ -61,6 +61,11 @@ export class Program {
     return readFile(this.process.logFile, 'utf8');
   }
 
+  /** The end of the log on standard output, for `onTestFailed`. */
+  async showLog(): Promise<void> {
+    console.log(`log of ${this.url}:\n${(await this.log()).slice(-6_000)}`);
+  }
+
   children(): Promise<ProcessInfo[]> {
     return descendants(this.process.pid);
   }

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type EventStore, RowsRefusedError } from '../../storage/events/event-store.js';
 import type { Logger } from '../../telemetry.js';
 import type { DedupeWindow } from '../dedupe-window.js';
@@ -15,6 +16,8 @@ import type { WriterMetrics } from './writer-metrics.js';
 const LOOKUP_IDS = 10_000;
 /** Parts of one site in one block that may be refused before the rest of a refused part is quarantined as it is. */
 const SITE_REFUSALS = 64;
+/** Rows after whose booking other work gets its turn: about 3 ms. */
+const ROWS_A_TURN = 10_000;
 /** How often to look whether a lapsed ownership was renewed or ended. */
 const LAPSED_POLL_MS = 25;
 /** Attempts to book what is stored when no partition of the block is ours any more. */
@@ -61,7 +64,6 @@ export class BlockInserter implements Actor<Block> {
       pause.succeeded();
       return result;
     } catch (error) {
-      if (error instanceof RowsRefusedError && step === 'insert') throw error;
       metrics.failures.inc({ step });
       log.warn({ step, err: error }, 'event store does not answer: trying again');
       await pause.afterFailure();
@@ -152,27 +154,32 @@ export class BlockInserter implements Actor<Block> {
     const doubtBefore = piece.doubtUntil;
     piece.doubtUntil = Math.max(doubtBefore, deadline);
     const stop = metrics.insertSeconds.startTimer({ table: piece.table });
-    try {
-      const rows = piece.rows.map((row) => row.bytes);
-      const sent = await this.#call('insert', async () => {
+    const rows = piece.rows.map((row) => row.bytes);
+    let refusal: RowsRefusedError | undefined;
+    const isSent = await this.#call('insert', async () => {
+      try {
         await store.insertRows(piece.table, rows, piece.token, deadline);
-        return true;
-      });
-      if (sent === undefined) return;
+      } catch (error) {
+        if (!(error instanceof RowsRefusedError)) throw error;
+        refusal = error;
+      }
+      return true;
+    });
+    if (isSent === undefined) return;
+    if (refusal === undefined) {
       stop();
       pieces.pop();
-      this.#markStored(piece.rows);
-    } catch (error) {
-      // This attempt has stored nothing, but an earlier one of the same rows may have.
-      piece.doubtUntil = doubtBefore;
-      if (doubtBefore > 0) {
-        piece.mustVerify = true;
-        return;
-      }
-      pieces.pop();
-      const reason = error instanceof Error ? error.message : String(error);
-      for (const part of this.#divide(block, piece, reason, refusals)) pieces.push(part);
+      await this.#markStored(piece.rows);
+      return;
     }
+    // This attempt has stored nothing, but an earlier one of the same rows may have.
+    piece.doubtUntil = doubtBefore;
+    if (doubtBefore > 0) {
+      piece.mustVerify = true;
+      return;
+    }
+    pieces.pop();
+    for (const part of this.#divide(block, piece, refusal.message, refusals)) pieces.push(part);
   }
 
   /** An attempt in doubt may have stored some of these rows, with others that are not ours any more. Wait it out, then look. */
@@ -191,15 +198,17 @@ export class BlockInserter implements Actor<Block> {
         missing.push(...answer.missing);
         rest = rest.filter((row) => !answer.asked.has(row));
       }
-      this.#markStored(stored);
+      await this.#markStored(stored);
       piece.reduceTo(missing);
     }
     piece.doubtUntil = 0;
     piece.mustVerify = false;
   }
 
-  #markStored(rows: readonly BlockRow[]): void {
-    for (const { bytes, table, tally } of rows) {
+  /** In slices: while it goes on, the block's own `pending` still answers for rows that the window does not know yet. */
+  async #markStored(rows: readonly BlockRow[]): Promise<void> {
+    for (const [index, { bytes, table, tally }] of rows.entries()) {
+      if (index % ROWS_A_TURN === ROWS_A_TURN - 1) await nextTurn();
       this.options.window.add(bytes, tally.salt);
       if (table === 'events') tally.stored++;
       else tally.bot++;

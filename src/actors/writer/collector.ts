@@ -3,6 +3,10 @@ import type { DedupeWindow } from '../dedupe-window.js';
 import { admit } from './admission.js';
 import { Block } from './block.js';
 import type { Tenure } from './tenure.js';
+import { TimeSlice } from './time-slice.js';
+
+/** How long taking messages may hold the event loop, ms. */
+const SLICE_MS = 3;
 
 export interface CollectorOptions {
   readonly window: DedupeWindow;
@@ -26,6 +30,7 @@ export class Collector {
   #isDue = false;
   #timer: NodeJS.Timeout | undefined;
   #waiters: (() => void)[] = [];
+  readonly #slice = new TimeSlice(SLICE_MS);
 
   constructor(readonly options: CollectorOptions) {}
 
@@ -44,7 +49,8 @@ export class Collector {
 
   /** Takes a message; waits while the block is full. When the tenure is over by then, the message is left for its next owner. */
   async take(tenure: Tenure, message: StreamMessage): Promise<void> {
-    while (this.#isFull && !tenure.leaving) await this.#room();
+    while ((this.#isFull || this.#slice.isOver) && !tenure.leaving)
+      await (this.#isFull ? this.#room() : this.#slice.next());
     if (tenure.leaving) return;
     const { window, flushMs } = this.options;
     admit({ window, block: this.#collecting, earlier: this.#storing }, tenure, message);

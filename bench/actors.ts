@@ -8,6 +8,7 @@ import { ActorGroup } from '../src/actors/runtime/group.js';
 import { createSiteBatcher } from '../src/actors/site-batcher.js';
 import type { SiteFrame } from '../src/events/frame.js';
 import { silentTelemetry } from '../src/telemetry.js';
+import { watchStalls } from './stalls.js';
 
 export interface ActorsBenchResult {
   /** Mean cost of a tell, its handling included. */
@@ -136,18 +137,4 @@ async function memoryMb(): Promise<number> {
   }
   const { rss, heapUsed, external } = process.memoryUsage();
   return (globalThis.gc === undefined ? heapUsed + external : rss) / 1024 / 1024;
-}
-
-function watchStalls(): () => number {
-  let last = performance.now();
-  let longest = 0;
-  const timer = setInterval(() => {
-    const now = performance.now();
-    longest = Math.max(longest, now - last - 1);
-    last = now;
-  }, 1);
-  return () => {
-    clearInterval(timer);
-    return longest;
-  };
 }

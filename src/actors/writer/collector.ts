@@ -12,7 +12,7 @@ export interface CollectorOptions {
   readonly window: DedupeWindow;
   /** A block is stored this long after its first message at the latest (unless one is being stored), ms. */
   readonly flushMs: number;
-  /** ... or with so many rows, or bytes of messages. Beyond either, no message is taken until the block before it is stored. */
+  /** ... or with so many rows or frames, or bytes of messages. Beyond either, no message is taken until the block before it is stored. */
   readonly maxRows: number;
   readonly maxBytes: number;
   /** Stores a block; resolves when it is settled. */
@@ -44,7 +44,8 @@ export class Collector {
 
   get #isFull(): boolean {
     const { maxRows, maxBytes } = this.options;
-    return this.#collecting.rowCount >= maxRows || this.#collecting.bytes >= maxBytes;
+    const { rowCount, tallies, bytes } = this.#collecting;
+    return rowCount >= maxRows || tallies.length >= maxRows || bytes >= maxBytes;
   }
 
   /** Takes a message; waits while the block is full. When the tenure is over by then, the message is left for its next owner. */

@@ -72,7 +72,7 @@ async function compose(
     openCache(context),
     openObjects(context),
     openEventStores(config, engines, telemetry, lifecycle),
-    openStream(context),
+    openStream(context, !engines.parts.every((part) => part.embedded)),
   ]);
   const purge = (siteId: string) => stores.events.deleteSite(siteId);
   const accounts = await composeAccounts(config, metadata, cache.store, purge, telemetry);

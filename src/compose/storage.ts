@@ -19,6 +19,8 @@ import type { Lifecycle } from './lifecycle.js';
 
 const MIB = 1024 * 1024;
 const REDIS_PREFIX = 'seentics:';
+/** Longest time that an insert may take effect after it was sent (actors/partition-writer.ts). */
+const INSERT_MS = 20_000;
 
 export interface Opened<T> {
   readonly store: T;
@@ -99,19 +101,22 @@ export async function openObjects({
   };
 }
 
-/** The event stream: JetStream with a spool on disk in front of it, or the local log. */
-export async function openStream({
-  config,
-  telemetry,
-  lifecycle,
-  signal,
-}: OpenContext): Promise<Opened<FrameStream>> {
+/**
+ * The event stream: JetStream with a spool on disk in front of it, or the local log.
+ * @param storeOutlivesUs the event store is a server, where an insert may still take effect after this process was killed
+ */
+export async function openStream(
+  { config, telemetry, lifecycle, signal }: OpenContext,
+  storeOutlivesUs: boolean,
+): Promise<Opened<FrameStream>> {
   const close = (stream: FrameStream) => stream.close();
   if (config.NATS_URL === undefined) {
     const store = await openLocalLog({
       directory: join(config.DATA_DIR, 'stream'),
-      partitions: config.PARTITIONS,
+      // Its one consumer is in this process, so more partitions would only mean more and smaller messages.
+      partitions: 1,
       limitBytes: config.STREAM_LIMIT_MB * MIB,
+      takeoverMs: storeOutlivesUs ? INSERT_MS : 0,
       telemetry,
     });
     return {

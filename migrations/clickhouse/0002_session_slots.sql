@@ -1,5 +1,5 @@
 -- What the figures are read from: one row for each session, visitor and quarter of an hour (UTC, so that every local midnight and hour
--- is a border), kept by a materialised view. Why this form, and what it costs and saves: docs/decisions/0002-sessions-rollup.md.
+-- is a border), kept by a materialised view. Why this form, and what it costs and saves: docs/decisions/0003-session-rollup.md.
 -- Placeholders as in 0001. The view asks nothing of the order in which events arrive: all columns merge by min, max, sum or append.
 
 CREATE TABLE IF NOT EXISTS {{table:session_slots}} {{on_cluster}}

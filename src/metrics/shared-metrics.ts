@@ -10,7 +10,7 @@ import type { BreakdownRow, BucketCounts, MetricsStore, PageRow, Totals } from '
 
 export interface SharedMetricsOptions {
   readonly telemetry: Telemetry;
-  /** Questions that the store answers at the same time; default 8. */
+  /** Questions that the store answers at the same time; default 4. */
   readonly concurrency?: number;
   /** Questions that may wait for their turn before further ones are refused; default 256. */
   readonly queueLimit?: number;
@@ -68,7 +68,7 @@ class SharedState {
 
   constructor({
     telemetry,
-    concurrency = 8,
+    concurrency = 4,
     queueLimit = 256,
     cacheCharacters = 16_000_000,
   }: SharedMetricsOptions) {

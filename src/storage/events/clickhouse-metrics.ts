@@ -25,7 +25,7 @@ import { fillBuckets, numbers, textAndNumbers } from './metrics/result-rows.js';
 export interface ClickhouseMetricsOptions {
   /** A query that takes longer is ended by the server; default 15,000. */
   readonly maxExecutionMs?: number;
-  /** Memory of one query in bytes; default 2 GiB. */
+  /** Memory of one query in bytes; default 1 GiB. */
   readonly maxMemoryBytes?: number;
   /** Reads raw events even where the rollup has the answer: for tests that compare the two. */
   readonly rawOnly?: boolean;
@@ -47,7 +47,7 @@ export class ClickhouseMetrics implements MetricsStore {
     private readonly clickhouse: Clickhouse,
     private readonly options: ClickhouseMetricsOptions = {},
   ) {
-    const memory = options.maxMemoryBytes ?? 2 * 1024 ** 3;
+    const memory = options.maxMemoryBytes ?? 1024 ** 3;
     this.settings = {
       // Nothing but reading; the limits below cannot be lifted by the query itself.
       readonly: '2',

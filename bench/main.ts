@@ -2,6 +2,8 @@
 import { parseArgs } from 'node:util';
 import { runActorsBench } from './actors.js';
 import { runIngestBench } from './ingest.js';
+import { runIsolationBench } from './isolation.js';
+import { runWriterBench } from './writer.js';
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -22,7 +24,9 @@ const benches: Readonly<Record<string, () => Promise<unknown>>> = {
       eventsPerRequest: numbers(values.events),
       targets: values.targets.split(','),
     }),
+  isolation: () => runIsolationBench(Number(values.seconds)),
   actors: () => runActorsBench(),
+  writer: () => runWriterBench(),
 };
 
 const bench = benches[positionals[0] ?? ''];

@@ -52,9 +52,21 @@ describe('embedded: everything in one program', () => {
       const child = await clickhouseChild();
       process.kill(child.pid, 'SIGKILL');
       await load.progress(20);
-      await until(async () => (await clickhouseChild()).pid !== child.pid, {
-        what: 'a new ClickHouse child',
-      });
+      const next = await until(
+        async () => {
+          const now = await clickhouseChild();
+          return now.pid !== child.pid && now;
+        },
+        { what: 'a new ClickHouse child' },
+      );
+
+      // A block is on its way into a store that hangs, and then everything is gone at once.
+      await load.progress(60);
+      process.kill(next.pid, 'SIGSTOP');
+      await load.progress(100);
+      await program.kill9();
+      process.kill(next.pid, 'SIGKILL');
+      await program.restart();
     }
     await load.progress(60);
     await load.stop();

@@ -25,7 +25,7 @@ const DAY_MS = 86_400_000;
 
 /**
  * Sends single events and batches until it is stopped. A request that got no 2xx, for whatever reason, is sent again until it
- * gets one; every tenth answered request is sent once more, as a tracker does that repeats from local storage.
+ * gets one; now and then a random earlier request is sent once more, as a tracker does that repeats from local storage.
  * Each event is a page view of the page `/m/<number>`, so the store can be asked which events it holds.
  */
 export class Load {
@@ -40,6 +40,7 @@ export class Load {
   readonly #options: LoadOptions;
   readonly #random: () => number;
   readonly #senders: Promise<void>[] = [];
+  readonly #answeredRequests: Request[] = [];
   #serial = 0;
   #running = false;
 
@@ -73,7 +74,9 @@ export class Load {
       const request = this.#next();
       await this.#deliver(request);
       for (const marker of request.markers) this.accepted.add(marker);
-      if (this.answered % 10 === 0) await this.#deliver(request);
+      this.#answeredRequests.push(request);
+      const earlier = this.#answeredRequests[Math.floor(this.#random() * this.#answeredRequests.length)];
+      if (earlier && this.#random() < 0.15) await this.#deliver(earlier);
       await pause(this.#options.pauseMs ?? 60);
     }
   }

@@ -1,5 +1,12 @@
+import { setMaxListeners } from 'node:events';
 import type { RequestInfo } from './route.js';
 import type { UwsRequest } from './uws.js';
+
+/**
+ * Listeners that the signal of one request may have before Node takes them for a leak: a report puts some twenty questions to its
+ * store at once, and each waits for the client's leaving.
+ */
+const MAX_ABORT_LISTENERS = 64;
 
 const NO_HEADERS: ReadonlyMap<string, string> = new Map();
 
@@ -37,6 +44,7 @@ export class EdgeRequest implements RequestInfo {
   get signal(): AbortSignal {
     if (this.#controller === null) {
       this.#controller = new AbortController();
+      setMaxListeners(MAX_ABORT_LISTENERS, this.#controller.signal);
       if (this.#aborted) this.#controller.abort();
     }
     return this.#controller.signal;

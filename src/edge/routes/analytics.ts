@@ -1,5 +1,4 @@
 /** The read endpoints of contract section 7. What the numbers mean: metrics.md and docs/metrics-notes.md. */
-import { setMaxListeners } from 'node:events';
 import Type, { type TProperties } from 'typebox';
 import { AppError } from '../../errors.js';
 import type { Analytics, Asked } from '../../metrics/analytics.js';
@@ -157,9 +156,6 @@ export function analyticsRoutes({ analytics, clock = Date.now }: AnalyticsRoutes
   ];
 }
 
-/** Listeners of one request's signal: a report asks up to some twenty questions. */
-const MAX_QUESTIONS = 64;
-
 /** `now` counts in whole seconds, rounded up: equal questions of the same second are one question, and nothing stored is left out. */
 function ask(
   site: Site,
@@ -168,7 +164,6 @@ function ask(
   clock: number,
   signal: AbortSignal,
 ): Asked {
-  setMaxListeners(MAX_QUESTIONS, signal);
   const now = Math.ceil((clock + 1) / 1000) * 1000 - 1;
   return { ...parseParameters(query, defaultDays, now), siteId: site.siteId, now, signal };
 }

@@ -57,6 +57,7 @@ export async function startIntake(
     threads: config.ENRICH_THREADS || Math.max(1, availableParallelism() - 1),
     geo: config.MAXMIND_DB_PATH === undefined ? 'bundled' : { path: config.MAXMIND_DB_PATH },
     production: config.ENVIRONMENT === 'production',
+    limits: { batchEvents: config.BATCH_SIZE, eventAgeMs: config.MAX_EVENT_AGE * 1000 },
     telemetry,
   });
   lifecycle.add('enrichment pool', pool, (it) => it.close());

@@ -2,8 +2,6 @@
 
 /** A clock this much ahead is taken for skew; more is replaced by the server's time. */
 export const FUTURE_LIMIT_MS = 60_000;
-/** Older events are refused as stale. */
-export const PAST_LIMIT_MS = 30 * 86_400_000;
 
 const RFC3339 =
   /^(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9})\d*)?(?:[Zz]|([+-])(\d{2}):?(\d{2}))$/;
@@ -81,6 +79,11 @@ function utcMs(year: number, month: number, day: number): number {
 
 function isLeap(year: number): boolean {
   return year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0);
+}
+
+/** A length of time for people: whole days where it is that, else seconds. */
+export function lengthText(ms: number): string {
+  return ms % 86_400_000 === 0 ? `${ms / 86_400_000} days` : `${ms / 1000} seconds`;
 }
 
 /** Unix time in a JSON number: seconds or milliseconds, told apart by size. NaN when it is no finite number. */

@@ -6,7 +6,7 @@ import { RowFlag } from '../events/frame.js';
 import type { AgentCache, AgentColumns } from './agent-cache.js';
 import type { AttributionCache } from './attribution.js';
 import type { ExplicitUtm } from './campaign.js';
-import { FUTURE_LIMIT_MS, PAST_LIMIT_MS, parseTimestamp, parseUnixTime, utcDay } from './clock.js';
+import { FUTURE_LIMIT_MS, lengthText, parseTimestamp, parseUnixTime, utcDay } from './clock.js';
 import { asNumber, type EventInput } from './event-schema.js';
 import { normaliseLanguage } from './language.js';
 import { normalisePage } from './page.js';
@@ -27,6 +27,8 @@ export interface RequestContext {
   /** Host the request came from, '' unknown. */
   readonly originHost: string;
   readonly prefetch: boolean;
+  /** Older events are stale, ms. */
+  readonly eventAgeMs: number;
   /** The body had `\u` escapes. */
   readonly escapes: boolean;
   readonly agents: AgentCache;
@@ -38,7 +40,7 @@ export function enrichEvent(input: EventInput, context: RequestContext): Enriche
   const visitorId = cut((input.visitor_id ?? '').trim(), TEXT_LIMITS.id);
   if (visitorId === '') return new Rejection('missing_visitor', 'visitor_id is missing');
   const givenId = givenEventId(context.site.siteId, (input.id ?? '').trim());
-  const clock = readClock(input.timestamp ?? null, context.receivedAt, givenId !== '');
+  const clock = readClock(input.timestamp ?? null, context, givenId !== '');
   if (clock instanceof Rejection) return clock;
   const eventType = cut(input.event_type || 'pageview', TEXT_LIMITS.label);
   const properties = propertiesText(input.properties, eventType, context.escapes);
@@ -100,12 +102,19 @@ interface Clock {
 const THREAD = randomUUID();
 let serial = 0;
 
-function readClock(timestamp: string | number | null, receivedAt: number, hasId: boolean): Clock | Rejection {
+function readClock(
+  timestamp: string | number | null,
+  context: RequestContext,
+  hasId: boolean,
+): Clock | Rejection {
+  const { receivedAt, eventAgeMs } = context;
   if (timestamp === null || timestamp === '')
     return { ms: receivedAt, text: `${receivedAt} ${THREAD} ${serial++}`, lookup: hasId };
   const ms = typeof timestamp === 'string' ? parseTimestamp(timestamp) : parseUnixTime(timestamp);
   if (Number.isNaN(ms)) return new Rejection('invalid_timestamp', 'timestamp must be an RFC 3339 text');
-  if (ms < receivedAt - PAST_LIMIT_MS) return new Rejection('stale', 'the event is older than 30 days');
+  // A time before 1970 is a wrong clock, however old an event may be.
+  if (ms < Math.max(0, receivedAt - eventAgeMs))
+    return new Rejection('stale', `the event is older than ${lengthText(eventAgeMs)}`);
   const text = String(timestamp);
   if (ms > receivedAt + FUTURE_LIMIT_MS) return { ms: receivedAt, text, lookup: true };
   return { ms, text, lookup: false };

@@ -9,7 +9,8 @@ import { enrichEvent, type RequestContext } from './enrich-event.js';
 import { readEvent } from './event-schema.js';
 import { GeoLookup } from './geo.js';
 import {
-  BATCH_LIMIT,
+  DEFAULT_LIMITS,
+  type EnrichLimits,
   type EnrichOutcome,
   type EnrichRequest,
   type EnrichWorkerOptions,
@@ -31,10 +32,12 @@ export class RequestEnricher {
   private readonly agents = new AgentCache(CACHE.agents);
   private readonly attribution = new AttributionCache(CACHE.attribution);
   private readonly production: boolean;
+  private readonly limits: EnrichLimits;
 
-  constructor(options: EnrichWorkerOptions) {
+  constructor(options: Omit<EnrichWorkerOptions, 'limits'> & { readonly limits?: EnrichLimits }) {
     this.geo = new GeoLookup(options.geo, CACHE.addresses);
     this.production = options.production;
+    this.limits = options.limits ?? DEFAULT_LIMITS;
   }
 
   /**
@@ -62,11 +65,14 @@ export class RequestEnricher {
       headerAgent: this.agents.ofHeader(request.userAgent),
       originHost: origin,
       prefetch: request.prefetch,
+      eventAgeMs: this.limits.eventAgeMs,
       escapes: json.includes('\\u'),
       agents: this.agents,
       attribution: this.attribution,
     };
-    return batch ? writeBatch(events, context, out) : writeOne(body.value, context, out);
+    return batch
+      ? writeBatch(events, this.limits.batchEvents, context, out)
+      : writeOne(body.value, context, out);
   }
 }
 
@@ -95,10 +101,15 @@ function writeOne(value: unknown, context: RequestContext, out: ByteWriter): Enr
   };
 }
 
-function writeBatch(events: readonly unknown[], context: RequestContext, out: ByteWriter): EnrichOutcome {
+function writeBatch(
+  events: readonly unknown[],
+  limit: number,
+  context: RequestContext,
+  out: ByteWriter,
+): EnrichOutcome {
   const errors: RejectedEvent[] = [];
   const start = out.at;
-  const taken = Math.min(events.length, BATCH_LIMIT);
+  const taken = Math.min(events.length, limit);
   let rowCount = 0;
   for (let index = 0; index < taken; index++) {
     const input = readEvent(events[index]);
@@ -113,7 +124,7 @@ function writeBatch(events: readonly unknown[], context: RequestContext, out: By
     errors.push({
       index: taken,
       code: 'batch_too_large',
-      message: `only ${BATCH_LIMIT} events a batch are taken`,
+      message: `only ${limit} events a batch are taken`,
     });
   return {
     ...NO_ROWS,

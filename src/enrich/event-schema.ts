@@ -16,7 +16,8 @@ export const EventSchema = Type.Object(
     event_type: text('`pageview` (default) or any other name.'),
     timestamp: Type.Optional(
       Type.Union([Type.String(), Type.Number(), Type.Null()], {
-        description: 'RFC 3339, or Unix time; at most 30 days old. Default: time of receipt.',
+        description:
+          'RFC 3339, or Unix time; at most `MAX_EVENT_AGE` (30 days) old. Default: time of receipt.',
       }),
     ),
     page_view_id: text('Ties the events of one page view together.'),

@@ -71,6 +71,28 @@ describe('the pool of real threads', () => {
     );
   });
 
+  it('hands the limits to its workers', async () => {
+    const limits = { batchEvents: 2, eventAgeMs: 3_600_000 };
+    const strict = await createEnrichPool({
+      ...{ threads: 1, geo: 'bundled', production: true, telemetry: silentTelemetry() },
+      limits,
+    });
+    const [now, old] = [Date.now(), new Date(Date.now() - 7_200_000).toISOString()];
+    const events = [{ visitor_id: 'a', timestamp: old }, { visitor_id: 'b' }, { visitor_id: 'c' }];
+    const body = Buffer.from(JSON.stringify({ siteId: site.siteId, events }));
+    const { outcomes } = await strict.enrich([{ ...request('v', ''), body, receivedAt: now }]);
+    expect(outcomes).toEqual([
+      expect.objectContaining({
+        ...{ received: 3, rejected: 2, rowCount: 1 },
+        errors: [
+          { index: 0, code: 'stale', message: 'the event is older than 3600 seconds' },
+          { index: 2, code: 'batch_too_large', message: 'only 2 events a batch are taken' },
+        ],
+      }),
+    ]);
+    await strict.close();
+  });
+
   it('says overloaded when too many tasks wait', async () => {
     const answers = await Promise.allSettled(
       Array.from({ length: 50 }, () => pool.enrich([request('v', '')])),

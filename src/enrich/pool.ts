@@ -5,7 +5,13 @@ import { Counter, Gauge, Histogram } from 'prom-client';
 import { AppError } from '../errors.js';
 import type { Telemetry } from '../telemetry.js';
 import { type GeoSource, loadGeoImage } from './geo-database.js';
-import type { EnrichRequest, EnrichResult, EnrichWorkerOptions } from './protocol.js';
+import {
+  DEFAULT_LIMITS,
+  type EnrichLimits,
+  type EnrichRequest,
+  type EnrichResult,
+  type EnrichWorkerOptions,
+} from './protocol.js';
 import { decodeResult, encodeTask } from './wire.js';
 
 export interface EnrichPoolOptions {
@@ -15,6 +21,8 @@ export interface EnrichPoolOptions {
   readonly maxQueue?: number;
   readonly geo: GeoSource;
   readonly production: boolean;
+  /** Default: 1,000 events a batch, 30 days. */
+  readonly limits?: Partial<EnrichLimits>;
   readonly telemetry: Telemetry;
 }
 
@@ -38,7 +46,11 @@ export interface EnrichPool {
 export async function createEnrichPool(options: EnrichPoolOptions): Promise<EnrichPool> {
   const { threads, telemetry } = options;
   const geo = await loadGeoImage(options.geo, telemetry.log);
-  const workerData: EnrichWorkerOptions = { geo, production: options.production };
+  const workerData: EnrichWorkerOptions = {
+    geo,
+    production: options.production,
+    limits: { ...DEFAULT_LIMITS, ...options.limits },
+  };
   const pool = new Piscina<ArrayBuffer, ArrayBuffer>({
     filename: workerFile(),
     minThreads: threads,

@@ -83,12 +83,19 @@ export type RejectionCode =
   | 'properties_too_large'
   | 'batch_too_large';
 
-/** Most events of a batch that are taken; the rest is rejected. */
-export const BATCH_LIMIT = 1000;
+export interface EnrichLimits {
+  /** Most events of a batch that are taken; the rest is rejected. */
+  readonly batchEvents: number;
+  /** Events older than this, in ms, are refused as stale. */
+  readonly eventAgeMs: number;
+}
+
+export const DEFAULT_LIMITS: EnrichLimits = { batchEvents: 1000, eventAgeMs: 30 * 86_400_000 };
 
 /** What a worker is started with. */
 export interface EnrichWorkerOptions {
   readonly geo: readonly SharedArrayBuffer[];
   /** Loopback hosts may not send for every site. */
   readonly production: boolean;
+  readonly limits: EnrichLimits;
 }

@@ -70,7 +70,7 @@ const BatchBody = Type.Object({
   domain: Type.Optional(
     Type.String({ description: 'Host of the page; used when the request names no origin' }),
   ),
-  events: Type.Array(EventSchema, { minItems: 1, description: 'The first 1,000 are taken' }),
+  events: Type.Array(EventSchema, { minItems: 1, description: 'The first `BATCH_SIZE` (1,000) are taken' }),
 });
 
 const TEMPORARY = { 429: ErrorBody, 503: ErrorBody };

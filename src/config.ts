@@ -209,6 +209,7 @@ export const VARIABLES = {
     about: 'Cap of the embedded ClickHouse',
   }),
   QUERY_TIMEOUT: duration({ default: '30s', about: 'Longest time a dashboard query may take' }),
+  METRICS_TOKEN: optionalText({ about: 'When set, `/metrics` demands it as bearer token' }),
 } satisfies Record<string, Variable<unknown>>;
 
 /** Value of every variable, by its name. */
@@ -330,5 +331,6 @@ function readAll(read: <T>(name: string, variable: Variable<T>) => T): Config {
       VARIABLES.EMBEDDED_CLICKHOUSE_MEMORY_MB,
     ),
     QUERY_TIMEOUT: read('QUERY_TIMEOUT', VARIABLES.QUERY_TIMEOUT),
+    METRICS_TOKEN: read('METRICS_TOKEN', VARIABLES.METRICS_TOKEN),
   };
 }

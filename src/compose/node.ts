@@ -101,6 +101,7 @@ async function compose(
     ...systemRoutes({
       version,
       registry: telemetry.registry,
+      ...(config.METRICS_TOKEN === undefined ? {} : { metricsToken: config.METRICS_TOKEN }),
       parts: readiness({
         probes: [
           ...probe('metadata', 'postgres', () => metadata.ping(), true),

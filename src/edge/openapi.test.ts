@@ -150,6 +150,27 @@ describe('the system routes', () => {
     }
   });
 
+  it('serve the metrics only to who brings the token, when there is one', async () => {
+    const own = silentTelemetry();
+    const { app, url } = await startApp({
+      telemetry: own,
+      routes: systemRoutes({
+        ...{ version: '1', parts: async () => [], registry: own.registry, document: () => ({}) },
+        metricsToken: 'a token',
+      }),
+    });
+    const ask = async (authorization?: string) => {
+      const headers = authorization === undefined ? {} : { authorization };
+      const response = await fetch(`${url}/metrics`, { headers });
+      return [response.status, (await response.text()).includes('seentics_')];
+    };
+    expect(await ask('Bearer a token')).toEqual([200, true]);
+    for (const wrong of [undefined, '', 'Bearer', 'Bearer a toke', 'Bearer a tokenn', 'Bearer owner']) {
+      expect(await ask(wrong)).toEqual([401, false]);
+    }
+    await app.close();
+  });
+
   it('serve the metrics as text', async () => {
     parts = async () => [part('up')];
     const response = await fetch(`${test.url}/metrics`);

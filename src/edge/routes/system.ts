@@ -1,7 +1,10 @@
 /** Routes for operators and machines: alive, ready, metrics, the API's own description. None of them is rate limited. */
+import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Registry } from 'prom-client';
 import Type, { type TSchema } from 'typebox';
-import { type AnyRoute, type Reply, route, TextBody } from '../route.js';
+import { bearerToken } from '../../auth/authenticator.js';
+import { AppError } from '../../errors.js';
+import { type AnyRoute, type Reply, type RequestInfo, route, TextBody } from '../route.js';
 
 /** How one part of the program is. */
 export interface PartStatus {
@@ -27,6 +30,8 @@ export interface SystemDeps {
   readonly version: string;
   parts(): Promise<readonly PartStatus[]>;
   readonly registry: Registry;
+  /** Whoever asks for the metrics must bring it as bearer token; default: anybody may. */
+  readonly metricsToken?: string;
   /** The OpenAPI document. */
   document(): unknown;
 }
@@ -85,8 +90,8 @@ export function systemRoutes(deps: SystemDeps): AnyRoute[] {
     path: string,
     summary: string,
     responses: Readonly<Record<number, TSchema>>,
-    handle: () => Promise<Reply<unknown>>,
-  ) => route({ ...PUBLIC, path, summary, responses, handle });
+    handle: (request: RequestInfo) => Promise<Reply<unknown>>,
+  ) => route({ ...PUBLIC, path, summary, responses, handle: ({ request }) => handle(request) });
   return [
     declare('/health', 'Whether the process is alive', { 200: Health }, async () =>
       health(deps.version, await parts()),
@@ -98,10 +103,10 @@ export function systemRoutes(deps: SystemDeps): AnyRoute[] {
       '/metrics',
       'Prometheus metrics of this process',
       { 200: Type.String({ contentMediaType: 'text/plain' }) },
-      async () => ({
-        status: 200,
-        body: new TextBody(await deps.registry.metrics(), deps.registry.contentType),
-      }),
+      async (request) => {
+        if (deps.metricsToken !== undefined) demandToken(request, deps.metricsToken);
+        return { status: 200, body: new TextBody(await deps.registry.metrics(), deps.registry.contentType) };
+      },
     ),
     declare('/api/v1/openapi.json', 'This description', { 200: Type.Unknown() }, async () => ({
       status: 200,
@@ -109,6 +114,14 @@ export function systemRoutes(deps: SystemDeps): AnyRoute[] {
       headers: { 'Cache-Control': 'public, max-age=300' },
     })),
   ];
+}
+
+/** @throws AppError `unauthorized`, after a time that tells nothing of the token */
+function demandToken(request: RequestInfo, token: string): void {
+  const hash = (text: string) => createHash('sha256').update(text).digest();
+  if (!timingSafeEqual(hash(bearerToken(request.header('authorization'))), hash(token))) {
+    throw new AppError('unauthorized', 'The metrics token is required');
+  }
 }
 
 /** Keys and words of the original; `partitions` is always true since this program makes its own tables. */

@@ -18,7 +18,7 @@ try {
     for (const problem of error.problems) console.error(`configuration: ${problem}`);
     process.exit(2);
   }
-  console.error(error instanceof Error ? (error.stack ?? error.message) : error);
+  console.error(explain(error));
   process.exit(1);
 }
 
@@ -59,4 +59,11 @@ async function run(): Promise<void> {
       startedInMs: performance.now() - startedAt,
     }),
   );
+}
+
+/** The reason in a line for operators; with `LOG_LEVEL=debug` where it came from, too. */
+function explain(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if (/^(debug|trace)$/i.test(process.env.LOG_LEVEL ?? '')) return error.stack ?? error.message;
+  return `cannot start: ${error.message}`;
 }

@@ -4,10 +4,33 @@
  *
  * Arguments: LIBRARY_PATH, then the arguments of clickhouse-local.
  */
-import { DataType, load, open } from 'ffi-rs';
+import { createRequire } from 'node:module';
 
 const QUERY =
   "SYSTEM START LISTEN HTTP; SELECT count() FROM file('-', 'LineAsString', 'line String') FORMAT Null";
+
+/** What is used of `ffi-rs`: an optional package, so its types may be absent when this is compiled. */
+interface Ffi {
+  open(library: { library: string; path: string }): void;
+  load(call: {
+    library: string;
+    funcName: string;
+    retType: number;
+    paramsType: readonly number[];
+    paramsValue: readonly unknown[];
+  }): unknown;
+  readonly DataType: { readonly External: number; readonly I32: number; readonly StringArray: number };
+}
+
+function isFfi(value: unknown): value is Ffi {
+  return (
+    typeof value === 'object' && value !== null && 'open' in value && 'load' in value && 'DataType' in value
+  );
+}
+
+const ffi: unknown = createRequire(import.meta.url)('ffi-rs');
+if (!isFfi(ffi)) throw new Error('this version of ffi-rs is not known');
+const { open, load, DataType } = ffi;
 
 const [libraryPath, ...engineArgs] = process.argv.slice(2);
 if (libraryPath === undefined) {

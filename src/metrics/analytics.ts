@@ -1,24 +1,16 @@
 /** The reports of the analytics endpoints in the contract's shapes (sections 7 and 20), made from counts of a MetricsStore. */
+import { type Asked, scopeOf } from './asked.js';
+import { Behaviour } from './behaviour.js';
 import { countryName, UNKNOWN } from './countries.js';
 import { change, compareBytes, mean, meanSeconds, percent } from './figures.js';
 import type { SessionAttribute } from './filters.js';
-import type { BreakdownRow, BucketCounts, MetricsStore, PageRow, Scope, Totals } from './metrics-store.js';
-import type { AnalyticsParameters } from './parameters.js';
-import { dayStarts, formatDate, hourStarts, type Period, previousPeriod, wallClockText } from './period.js';
+import type { BreakdownRow, BucketCounts, MetricsStore, PageRow, Totals } from './metrics-store.js';
+import { dayStarts, formatDate, hourStarts, previousPeriod, wallClockText } from './period.js';
 
 /** Label of a session that came from nowhere known. */
 export const DIRECT = 'Direct';
 const LIVE_WINDOW_MS = 5 * 60_000;
 const SHORT_LIST = 10;
-
-/** What every report needs to know of a request. */
-export interface Asked extends AnalyticsParameters {
-  /** Canonical site id. */
-  readonly siteId: string;
-  /** ms since epoch; the same one that the period was made with. */
-  readonly now: number;
-  readonly signal: AbortSignal;
-}
 
 export interface TopItem {
   readonly name: string;
@@ -29,7 +21,12 @@ export interface TopItem {
 }
 
 export class Analytics {
-  constructor(private readonly store: MetricsStore) {}
+  /** The reports that are about time and events. */
+  readonly behaviour: Behaviour;
+
+  constructor(private readonly store: MetricsStore) {
+    this.behaviour = new Behaviour(store);
+  }
 
   async dashboard(asked: Asked) {
     const { siteId, period, now, signal } = asked;
@@ -232,11 +229,6 @@ export class Analytics {
           b.row.visitors - a.row.visitors || b.row.views - a.row.views || compareBytes(a.name, b.name),
       );
   }
-}
-
-function scopeOf(asked: Pick<Asked, 'siteId' | 'filters'> & { readonly period: Period }): Scope {
-  const { siteId, period, filters } = asked;
-  return { siteId, from: period.from, to: period.to, filters };
 }
 
 function dashboardMetrics(totals: Totals) {

@@ -50,6 +50,22 @@ export interface PageRow extends ViewCounts, SessionCounts {
   readonly timed: number;
 }
 
+/** Custom events of one type in the period. */
+export interface EventTypeRow {
+  readonly type: string;
+  readonly count: number;
+  readonly visitors: number;
+  /** Properties of the latest one, JSON text. */
+  readonly properties: string;
+}
+
+/** Visitors first seen in one bucket who had an event in another (the same or a later one); buckets by their index. */
+export interface CohortRow {
+  readonly cohort: number;
+  readonly active: number;
+  readonly visitors: number;
+}
+
 /** By visitors, views and label; by entries and label; by exits and label. */
 export type PageOrder = 'visitors' | 'entries' | 'exits';
 
@@ -77,6 +93,12 @@ export interface MetricsStore {
   ): Promise<BreakdownRow[]>;
   /** Pages with at least one of what they are ordered by. */
   pages(scope: Scope, order: PageOrder, limit: number, signal: AbortSignal): Promise<PageRow[]>;
+  /** Most frequent first, then by the type's bytes. */
+  eventTypes(scope: Scope, limit: number, signal: AbortSignal): Promise<EventTypeRow[]>;
+  /** Custom events, one number a bucket; `starts` as in `timeline`. */
+  eventTimeline(scope: Scope, starts: readonly number[], signal: AbortSignal): Promise<number[]>;
+  /** Pairs of buckets that have visitors, by any event; `starts` as in `timeline`. */
+  cohorts(siteId: string, starts: readonly number[], signal: AbortSignal): Promise<CohortRow[]>;
   /** Distinct visitors with any event received at or after `since` (ms since epoch). */
   live(siteId: string, since: number, signal: AbortSignal): Promise<number>;
   close(): Promise<void>;

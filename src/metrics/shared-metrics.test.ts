@@ -20,6 +20,9 @@ function manualStore() {
     timeline: never,
     breakdown: never,
     pages: never,
+    eventTypes: never,
+    eventTimeline: never,
+    cohorts: never,
     live: never,
     close: () => Promise.resolve(),
   };

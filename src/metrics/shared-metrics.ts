@@ -6,7 +6,15 @@ import { LRUCache } from 'lru-cache';
 import { Counter, Gauge, Histogram } from 'prom-client';
 import { AppError } from '../errors.js';
 import type { Telemetry } from '../telemetry.js';
-import type { BreakdownRow, BucketCounts, MetricsStore, PageRow, Totals } from './metrics-store.js';
+import type {
+  BreakdownRow,
+  BucketCounts,
+  CohortRow,
+  EventTypeRow,
+  MetricsStore,
+  PageRow,
+  Totals,
+} from './metrics-store.js';
 
 export interface SharedMetricsOptions {
   readonly telemetry: Telemetry;
@@ -40,6 +48,9 @@ export function shareMetrics(store: MetricsStore, options: SharedMetricsOptions)
   const timeline = new Question<BucketCounts[]>('timeline', shared, ttlMs);
   const breakdown = new Question<BreakdownRow[]>('breakdown', shared, ttlMs);
   const pages = new Question<PageRow[]>('pages', shared, ttlMs);
+  const eventTypes = new Question<EventTypeRow[]>('event_types', shared, ttlMs);
+  const eventTimeline = new Question<number[]>('event_timeline', shared, ttlMs);
+  const cohorts = new Question<CohortRow[]>('cohorts', shared, ttlMs);
   const live = new Question<number>('live', shared, liveTtlMs);
   return {
     totals: (scope, signal) => totals.ask([scope], signal, (own) => store.totals(scope, own)),
@@ -53,6 +64,12 @@ export function shareMetrics(store: MetricsStore, options: SharedMetricsOptions)
       ),
     pages: (scope, order, limit, signal) =>
       pages.ask([scope, order, limit], signal, (own) => store.pages(scope, order, limit, own)),
+    eventTypes: (scope, limit, signal) =>
+      eventTypes.ask([scope, limit], signal, (own) => store.eventTypes(scope, limit, own)),
+    eventTimeline: (scope, starts, signal) =>
+      eventTimeline.ask([scope, starts], signal, (own) => store.eventTimeline(scope, starts, own)),
+    cohorts: (siteId, starts, signal) =>
+      cohorts.ask([siteId, starts], signal, (own) => store.cohorts(siteId, starts, own)),
     live: (siteId, since, signal) => live.ask([siteId], signal, (own) => store.live(siteId, since, own)),
     close: () => store.close(),
   };
@@ -63,7 +80,7 @@ class SharedState {
   readonly turns: Turns;
   readonly asked: Counter<'question' | 'outcome'>;
   readonly seconds: Histogram<'question'>;
-  /** Of each of the six questions. */
+  /** Of each of the nine questions. */
   readonly cacheCharacters: number;
 
   constructor({
@@ -73,7 +90,7 @@ class SharedState {
     cacheCharacters = 16_000_000,
   }: SharedMetricsOptions) {
     const registers = [telemetry.registry];
-    this.cacheCharacters = Math.ceil(cacheCharacters / 6);
+    this.cacheCharacters = Math.ceil(cacheCharacters / 9);
     this.turns = new Turns(concurrency, queueLimit);
     this.asked = new Counter({
       name: 'seentics_metrics_questions_total',

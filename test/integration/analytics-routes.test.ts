@@ -118,6 +118,10 @@ describe.each(['clickhouse', 'postgres'] as const)('analytics routes on %s', (ki
     'top-resolutions',
     'geolocation-breakdown',
     'visitor-insights',
+    'traffic-summary',
+    'activity-trends',
+    'custom-events',
+    'user-retention',
     'live-visitors',
   ];
 
@@ -179,6 +183,7 @@ describe.each(['clickhouse', 'postgres'] as const)('analytics routes on %s', (ki
     'daily-stats/{site}?timezone=Nowhere/Land',
     'live-visitors/{site}?timezone=Nowhere/Land',
     'dashboard/{site}?from=2026-01-01',
+    'page-utm-breakdown/{site}',
     'hourly-stats/{site}?from=2026-01-01&to=2026-03-01',
   ])('refuses %s', async (path) => {
     const { status, body } = await get(path.replace('{site}', SITE));

@@ -1,7 +1,8 @@
 import { setMaxListeners } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EventRow } from '../../src/events/row-decoder.js';
-import { Analytics, type Asked } from '../../src/metrics/analytics.js';
+import { Analytics } from '../../src/metrics/analytics.js';
+import type { Asked } from '../../src/metrics/asked.js';
 import { countryName } from '../../src/metrics/countries.js';
 import type { MetricsStore } from '../../src/metrics/metrics-store.js';
 import { type AnalyticsQuery, parseParameters } from '../../src/metrics/parameters.js';
@@ -167,7 +168,12 @@ const or = (missing: string, label: (one: ReferenceSession) => string) => (one: 
   label(one) || missing;
 
 /** Every report of one store beside the reference's. */
-async function compare(store: MetricsStore, query: AnalyticsQuery, filter: Case): Promise<void> {
+async function compare(
+  store: MetricsStore,
+  query: AnalyticsQuery,
+  filter: Case,
+  skip: readonly string[] = [],
+): Promise<void> {
   // Reports share questions; asking each once keeps the suite short.
   const analytics = new Analytics(shareMetrics(store, { telemetry: silentTelemetry(), ttlMs: 60_000 }));
   const asked = ask({ ...query, ...filter.query });
@@ -255,6 +261,7 @@ async function compare(store: MetricsStore, query: AnalyticsQuery, filter: Case)
         ),
       },
     ],
+    events: (q) => [analytics.behaviour.customEvents(asked), reference.customEvents(q)],
     insights: (q) => [analytics.visitorInsights(asked), reference.visitorInsights(q)],
     ...(asked.period.days <= 2
       ? {
@@ -264,6 +271,7 @@ async function compare(store: MetricsStore, query: AnalyticsQuery, filter: Case)
   };
   const wanted = question(asked, query, filter);
   for (const [name, report] of Object.entries(reports)) {
+    if (skip.includes(name)) continue;
     const [actual, expected] = report(wanted);
     expect(await actual, name).toEqual(expected);
   }
@@ -289,6 +297,32 @@ describe.each(['clickhouse', 'clickhouse, raw events only', 'postgres'])('figure
     await compare(store(), range, { query: {} });
   });
 
+  it.each(['UTC', 'America/New_York', 'Asia/Kathmandu'])('tell retention in %s', async (timezone) => {
+    const { behaviour } = new Analytics(store());
+    const asked = ask({ timezone });
+    expect(await behaviour.retention(asked)).toEqual(reference.retention(question(asked, {}, { query: {} })));
+  });
+
+  it.each(['UTC', 'Australia/Lord_Howe', 'Asia/Kathmandu'])(
+    'tell the last 24 hours in %s',
+    async (timezone) => {
+      const { behaviour } = new Analytics(store());
+      const trends = await behaviour.activityTrends(ask({ timezone }));
+      const hours = reference
+        .hourlyStats(question(ask({ timezone, days: '2' }), {}, { query: {} }))
+        .filter(({ timestamp }) => Date.parse(timestamp) > NOW - 86_400_000 && Date.parse(timestamp) <= NOW);
+      expect(
+        trends.map(({ timestamp, page_views, visitors, sessions }) => [
+          timestamp,
+          page_views,
+          visitors,
+          sessions,
+        ]),
+      ).toEqual(hours.map(({ timestamp, views, unique, sessions }) => [timestamp, views, unique, sessions]));
+      expect(trends).toHaveLength(24);
+    },
+  );
+
   it('keep to the limit', async () => {
     for (const limit of ['2', '1000'])
       await compare(store(), { days: '9', timezone: 'Europe/Berlin', limit }, { query: {} });
@@ -297,7 +331,9 @@ describe.each(['clickhouse', 'clickhouse, raw events only', 'postgres'])('figure
   it.each(name.includes('raw') ? FILTERS.filter((_, i) => i % 6 === 0) : FILTERS)(
     'equal the naive reference with $query',
     async (filter) => {
-      await compare(store(), { days: '14', timezone: 'America/New_York' }, filter);
+      // What differs from other reports by the name of an attribute only.
+      const skip = ['devices', 'os', ...(FILTERS.indexOf(filter) % 4 === 0 ? [] : ['events'])];
+      await compare(store(), { days: '14', timezone: 'America/New_York' }, filter, skip);
     },
   );
 });

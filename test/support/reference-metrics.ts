@@ -225,6 +225,122 @@ export class ReferenceMetrics {
     };
   }
 
+  customEvents(question: ReferenceQuestion) {
+    const period = this.period(question);
+    const { session: lets = () => true, page } = question;
+    const custom = this.events.filter(
+      (event) =>
+        event.kind === 2 &&
+        inside(period, event.timestamp) &&
+        lets(this.session(event)) &&
+        (!page || this.session(event).views.some((view) => page(view.page))),
+    );
+    const day = (event: EventRow) =>
+      DateTime.fromMillis(event.timestamp, { zone: question.zone }).toISODate();
+    const types = [...groupBy(custom, (event) => event.event_type)]
+      .map(([event_type, events]) => {
+        const latest = [...events].sort(
+          (a, b) => b.timestamp - a.timestamp || byBytes(b.properties, a.properties),
+        )[0];
+        const sample: unknown = JSON.parse(latest?.properties ?? '{}');
+        return {
+          event_type,
+          count: events.length,
+          unique_visitors: visitorsOf(events),
+          sample_properties: sample,
+          sample_event: { event_type, properties: sample },
+          common_properties: sample,
+        };
+      })
+      .sort((a, b) => b.count - a.count || byBytes(a.event_type, b.event_type));
+    return {
+      top_events: types,
+      timeseries: this.days(question).map((date) => ({
+        date,
+        count: custom.filter((event) => day(event) === date).length,
+      })),
+      total_events: custom.length,
+      unique_events: types.length,
+      utm_performance: {
+        sources: this.tagged(question, 'source'),
+        mediums: this.tagged(question, 'medium'),
+        campaigns: this.tagged(question, 'campaign'),
+        terms: this.tagged(question, 'term'),
+        content: this.tagged(question, 'content'),
+      },
+    };
+  }
+
+  retention({ zone, now }: ReferenceQuestion) {
+    const today = DateTime.fromMillis(now, { zone }).startOf('day');
+    const dayOf = (at: number) => DateTime.fromMillis(at, { zone }).toISODate() ?? '';
+    const active = new Map(
+      [...groupBy(this.events, (event) => event.visitor_id)].map(([visitor, events]) => [
+        visitor,
+        {
+          first: dayOf(this.firstSeen.get(visitor) ?? 0),
+          days: new Set(events.map((event) => dayOf(event.timestamp))),
+        },
+      ]),
+    );
+    const visitors = [...active.values()];
+    const dayN = (n: number) => {
+      const oldest = today.minus({ days: 30 + n - 1 }).toISODate() ?? '';
+      const youngest = today.minus({ days: n }).toISODate() ?? '';
+      const cohort = visitors.filter(({ first }) => first >= oldest && first <= youngest);
+      const back = cohort.filter(({ first, days }) =>
+        days.has(DateTime.fromISO(first, { zone: 'utc' }).plus({ days: n }).toISODate() ?? ''),
+      );
+      return percent(back.length, cohort.length);
+    };
+    const weekOf = (date: string) =>
+      DateTime.fromISO(date, { zone: 'utc' }).startOf('week').toISODate() ?? '';
+    const thisWeek = DateTime.fromISO(weekOf(today.toISODate() ?? ''), { zone: 'utc' });
+    const weeks = Array.from({ length: 8 }, (_, i) => thisWeek.minus({ weeks: 7 - i }).toISODate() ?? '');
+    return {
+      date_range: 30,
+      total_visitors: visitorsOf(
+        this.views(
+          { zone, now, range: { days: 30 }, limit: 0 },
+          this.period({ zone, now, range: { days: 30 }, limit: 0 }),
+        ),
+      ),
+      day_1: dayN(1),
+      day_7: dayN(7),
+      day_30: dayN(30),
+      cohorts: weeks.map((week, i) => {
+        const cohort = visitors.filter(({ first }) => weekOf(first) === week);
+        return {
+          week,
+          size: cohort.length,
+          retention: weeks
+            .slice(i + 1)
+            .map((later) =>
+              percent(
+                cohort.filter(({ days }) => [...days].some((day) => weekOf(day) === later)).length,
+                cohort.length,
+              ),
+            ),
+        };
+      }),
+    };
+  }
+
+  private tagged(question: ReferenceQuestion, key: keyof ReferenceSession['utm']) {
+    const period = this.period(question);
+    const started = this.started(question, period);
+    return this.breakdown({ ...question, limit: 1_000 }, 'value', (one) => one.utm[key])
+      .filter(({ value }) => value !== '')
+      .slice(0, 10)
+      .map(({ value, views, visitors }) => ({
+        [key]: value,
+        visits: views,
+        unique_visitors: visitors,
+        pageviews: views,
+        sessions: started.filter((one) => one.utm[key] === value).length,
+      }));
+  }
+
   live(now: number): number {
     return visitorsOf(this.events.filter((event) => event.received_at >= now - 5 * 60_000));
   }

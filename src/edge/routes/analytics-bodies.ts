@@ -126,3 +126,97 @@ export const VisitorInsights = Type.Object({
   }),
 });
 export const LiveVisitors = Type.Object({ website_id: string, live_visitors: integer });
+
+export const TrafficSummary = Type.Object({
+  total_page_views: integer,
+  total_visitors: integer,
+  unique_visitors: integer,
+  total_sessions: integer,
+  bounce_rate: percentage,
+  avg_session_time: number,
+  pages_per_session: number,
+  growth_rate: percentage,
+  visitors_growth_rate: percentage,
+  sessions_growth_rate: percentage,
+  new_visitors: integer,
+  returning_visitors: integer,
+  engagement_score: Type.Number({ description: 'Percent of sessions that did not bounce' }),
+  retention_rate: Type.Number({ description: 'Percent of visitors who had been there before' }),
+});
+export const ActivityTrends = Type.Object({
+  website_id: string,
+  trends: list(
+    Type.Object({
+      timestamp: Type.String({ format: 'date-time' }),
+      visitors: integer,
+      page_views: integer,
+      events: Type.Integer({ description: 'Custom events' }),
+      sessions: integer,
+      engagement: Type.Number({ description: 'Page views a session' }),
+      label: string,
+      hour: string,
+      time: Type.String({ format: 'date-time' }),
+      users: integer,
+      pageViews: integer,
+    }),
+  ),
+});
+
+const sample = Type.Record(Type.String(), Type.Unknown());
+const campaigns = <K extends string>(key: K) =>
+  list(
+    Type.Object({
+      ...named(key),
+      visits: integer,
+      unique_visitors: integer,
+      pageviews: Type.Optional(integer),
+      sessions: Type.Optional(integer),
+    }),
+  );
+function named(key: string): Record<string, typeof string> {
+  return { [key]: string };
+}
+
+export const CustomEvents = Type.Object({
+  website_id: string,
+  top_events: list(
+    Type.Object({
+      event_type: string,
+      count: integer,
+      unique_visitors: integer,
+      sample_properties: sample,
+      sample_event: sample,
+      common_properties: sample,
+    }),
+  ),
+  timeseries: list(Type.Object({ date: string, count: integer })),
+  total_events: integer,
+  unique_events: integer,
+  utm_performance: Type.Object({
+    sources: campaigns('source'),
+    mediums: campaigns('medium'),
+    campaigns: campaigns('campaign'),
+    terms: campaigns('term'),
+    content: campaigns('content'),
+  }),
+});
+export const PageUtm = Type.Object({
+  sources: campaigns('source'),
+  mediums: campaigns('medium'),
+  campaigns: campaigns('campaign'),
+});
+export const Retention = Type.Object({
+  website_id: string,
+  date_range: integer,
+  total_visitors: integer,
+  day_1: percentage,
+  day_7: percentage,
+  day_30: percentage,
+  cohorts: list(
+    Type.Object({
+      week: Type.String({ description: 'Monday, YYYY-MM-DD' }),
+      size: integer,
+      retention: Type.Array(percentage, { description: 'Percent active in each later week' }),
+    }),
+  ),
+});

@@ -1,7 +1,8 @@
 /** The read endpoints of contract section 7. What the numbers mean: metrics.md and docs/metrics-notes.md. */
 import Type, { type TProperties } from 'typebox';
 import { AppError } from '../../errors.js';
-import type { Analytics, Asked } from '../../metrics/analytics.js';
+import type { Analytics } from '../../metrics/analytics.js';
+import type { Asked } from '../../metrics/asked.js';
 import { FILTER_FIELDS } from '../../metrics/filters.js';
 import { type AnalyticsQuery, hasDates, parseParameters } from '../../metrics/parameters.js';
 import type { Site } from '../../websites/site.js';
@@ -33,6 +34,7 @@ const LONGEST_HOURLY_DAYS = 31;
 
 /** All reads of a site's figures, for whoever may read the site. */
 export function analyticsRoutes({ analytics, clock = Date.now }: AnalyticsRoutesOptions): AnyRoute[] {
+  const { behaviour } = analytics;
   const report = <T extends TProperties>(
     name: string,
     summary: string,
@@ -145,6 +147,44 @@ export function analyticsRoutes({ analytics, clock = Date.now }: AnalyticsRoutes
       body.VisitorInsights,
       7,
       async (asked, website_id) => ({ website_id, visitor_insights: await analytics.visitorInsights(asked) }),
+    ),
+    report('traffic-summary', 'Totals of a period and their growth', body.TrafficSummary, 7, (asked) =>
+      behaviour.trafficSummary(asked),
+    ),
+    report('activity-trends', 'The last 24 hours', body.ActivityTrends, 1, async (asked) => ({
+      website_id: asked.siteId,
+      trends: await behaviour.activityTrends(asked),
+    })),
+    report(
+      'custom-events',
+      'Custom events and tagged campaigns',
+      body.CustomEvents,
+      7,
+      async (asked, website_id) => ({
+        website_id,
+        ...(await behaviour.customEvents(asked)),
+      }),
+    ),
+    report(
+      'page-utm-breakdown',
+      'Campaigns of the sessions that viewed a page',
+      body.PageUtm,
+      7,
+      (asked, _, query) => {
+        if (!query.page_path?.trim())
+          throw new AppError('invalid_parameter', 'page_path query parameter is required');
+        return behaviour.pageUtm(asked);
+      },
+    ),
+    report(
+      'user-retention',
+      'Who came back: after days and by week of first visit',
+      body.Retention,
+      30,
+      async (asked) => ({
+        website_id: asked.siteId,
+        ...(await behaviour.retention(asked)),
+      }),
     ),
     report(
       'live-visitors',

@@ -4,6 +4,8 @@ import type { SessionAttribute } from '../../metrics/filters.js';
 import type {
   BreakdownRow,
   BucketCounts,
+  CohortRow,
+  EventTypeRow,
   MetricsStore,
   PageOrder,
   PageRow,
@@ -13,6 +15,9 @@ import type {
 import { type Clickhouse, type ClickhouseOptions, openClickhouse, reasonOf } from '../clickhouse.js';
 import {
   breakdownSql,
+  cohortsSql,
+  eventTimelineSql,
+  eventTypesSql,
   liveSql,
   pagesSql,
   returningSql,
@@ -20,7 +25,14 @@ import {
   totalsSql,
 } from './metrics/clickhouse-queries.js';
 import { onSlots, type RowSource, type Sql } from './metrics/clickhouse-rows.js';
-import { fillBuckets, numbers, textAndNumbers } from './metrics/result-rows.js';
+import {
+  cohortRows,
+  eventTypeRow,
+  fillBuckets,
+  fillNumbers,
+  numbers,
+  textAndNumbers,
+} from './metrics/result-rows.js';
 
 export interface ClickhouseMetricsOptions {
   /** A query that takes longer is ended by the server; default 15,000. */
@@ -82,7 +94,7 @@ export class ClickhouseMetrics implements MetricsStore {
   async timeline(scope: Scope, starts: readonly number[], signal: AbortSignal): Promise<BucketCounts[]> {
     const rows = await this.rows(timelineSql(scope, starts, this.source([scope.from, ...starts])), signal);
     return fillBuckets(
-      starts.map((at) => Math.floor(at / 1000)),
+      inSeconds(starts),
       rows.map((row) => numbers(row, 5)),
     );
   }
@@ -109,6 +121,27 @@ export class ClickhouseMetrics implements MetricsStore {
       const [views, visitors, sessions, bounces, entries, exits, entryBounces, timeMs, timed] = counts;
       return { page: text, views, visitors, sessions, bounces, entries, exits, entryBounces, timeMs, timed };
     });
+  }
+
+  async eventTypes(scope: Scope, limit: number, signal: AbortSignal): Promise<EventTypeRow[]> {
+    const rows = await this.rows(eventTypesSql(scope, limit, this.source([scope.from])), signal);
+    return rows.map(eventTypeRow);
+  }
+
+  async eventTimeline(scope: Scope, starts: readonly number[], signal: AbortSignal): Promise<number[]> {
+    const rows = await this.rows(eventTimelineSql(scope, starts, this.source([scope.from])), signal);
+    return fillNumbers(
+      inSeconds(starts),
+      rows.map((row) => numbers(row, 2)),
+    );
+  }
+
+  async cohorts(siteId: string, starts: readonly number[], signal: AbortSignal): Promise<CohortRow[]> {
+    const rows = await this.rows(cohortsSql(siteId, starts, this.source(starts)), signal);
+    return cohortRows(
+      inSeconds(starts),
+      rows.map((row) => numbers(row, 3)),
+    );
   }
 
   async live(siteId: string, since: number, signal: AbortSignal): Promise<number> {
@@ -140,6 +173,8 @@ export class ClickhouseMetrics implements MetricsStore {
     }
   }
 }
+
+const inSeconds = (instants: readonly number[]): number[] => instants.map((at) => Math.floor(at / 1000));
 
 /** MEMORY_LIMIT_EXCEEDED, TOO_MANY_BYTES, TOO_MANY_ROWS, TOO_SLOW, QUERY_WAS_CANCELLED by an administrator. */
 const TOO_EXPENSIVE = new Set(['241', '307', '158', '160', '394']);

@@ -5,6 +5,9 @@ import type { Telemetry } from '../../telemetry.js';
 import { type Database, isUnavailable, openPostgres, sqlState } from '../postgres.js';
 import {
   breakdownSql,
+  cohortsSql,
+  eventTimelineSql,
+  eventTypesSql,
   liveSql,
   type PgSql,
   pagesSql,
@@ -12,7 +15,14 @@ import {
   timelineSql,
   totalsSql,
 } from './metrics/postgres-queries.js';
-import { fillBuckets, numbers, textAndNumbers } from './metrics/result-rows.js';
+import {
+  cohortRows,
+  eventTypeRow,
+  fillBuckets,
+  fillNumbers,
+  numbers,
+  textAndNumbers,
+} from './metrics/result-rows.js';
 
 export interface PostgresMetricsOptions {
   readonly url: string;
@@ -72,6 +82,23 @@ export function createPostgresMetrics(options: PostgresMetricsOptions): MetricsS
           timed,
         };
       });
+    },
+    async eventTypes(scope, limit, signal) {
+      return (await reader.rows(eventTypesSql(scope, limit), signal)).map(eventTypeRow);
+    },
+    async eventTimeline(scope, starts, signal) {
+      const rows = await reader.rows(eventTimelineSql(scope, starts), signal);
+      return fillNumbers(
+        starts,
+        rows.map((row) => numbers(row, 2)),
+      );
+    },
+    async cohorts(siteId, starts, signal) {
+      const rows = await reader.rows(cohortsSql(siteId, starts), signal);
+      return cohortRows(
+        starts,
+        rows.map((row) => numbers(row, 3)),
+      );
     },
     async live(siteId, since, signal) {
       return numbers((await reader.rows(liveSql(siteId, since), signal))[0], 1)[0];

@@ -49,11 +49,8 @@ export function returningSql(scope: Scope, source: RowSource): Sql {
  */
 export function timelineSql(scope: Scope, starts: readonly number[], source: RowSource): Sql {
   const rows = new ScopedRows(scope, source);
-  const seconds = rows.bind(
-    'Array(Int64)',
-    starts.slice(0, -1).map((at) => Math.floor(at / 1000)),
-  );
-  const bucketOf = (at: string) => `roundDown(toInt64(toUnixTimestamp(${at})), ${seconds})`;
+  const bound = rows.bind('Array(Int64)', seconds(starts));
+  const bucketOf = (at: string) => `roundDown(toInt64(toUnixTimestamp(${at})), ${bound})`;
   const text = rows.filtered ? filteredTimeline(rows, bucketOf) : plainTimeline(rows, bucketOf);
   return { text, params: rows.params };
 }
@@ -127,6 +124,52 @@ export function pagesSql(scope: Scope, order: PageOrder, limit: number, source: 
     GROUP BY page ${PAGE_ORDERS[order]} LIMIT ${rows.bind('UInt32', limit)}`;
   return { text, params: rows.params };
 }
+
+/** Raw custom events of the period, of the sessions that the filters let through. */
+function customEvents(rows: ScopedRows): string {
+  const lets = rows.filtered
+    ? `AND cityHash64(session_id) IN (SELECT session FROM (${rows.perSession([])}))`
+    : '';
+  return `FROM events WHERE site_id = {site:String} AND kind = 2 AND timestamp >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')
+      AND timestamp < fromUnixTimestamp64Milli({to:Int64}, 'UTC') ${lets}`;
+}
+
+/** type, properties of the latest, count, visitors */
+export function eventTypesSql(scope: Scope, limit: number, source: RowSource): Sql {
+  const rows = new ScopedRows(scope, source);
+  const text = `SELECT toString(event_type) AS type, argMax(properties, (timestamp, properties)), count() AS events, uniqExact(visitor_id)
+    ${customEvents(rows)} GROUP BY type ORDER BY events DESC, type LIMIT ${rows.bind('UInt32', limit)}`;
+  return { text, params: rows.params };
+}
+
+/** start of the bucket (seconds), custom events */
+export function eventTimelineSql(scope: Scope, starts: readonly number[], source: RowSource): Sql {
+  const rows = new ScopedRows(scope, source);
+  const text = `SELECT roundDown(toInt64(toUnixTimestamp(timestamp)), ${rows.bind('Array(Int64)', seconds(starts))}) AS bucket, count()
+    ${customEvents(rows)} GROUP BY bucket ORDER BY bucket`;
+  return { text, params: rows.params };
+}
+
+/** start of the cohort's bucket (seconds), start of the active bucket (seconds), visitors */
+export function cohortsSql(siteId: string, starts: readonly number[], source: RowSource): Sql {
+  const [visitor, time, table] =
+    source === 'rollup'
+      ? ['visitor', 'slot', 'session_slots']
+      : ['cityHash64(visitor_id)', 'timestamp', 'events'];
+  const at = `toInt64(toUnixTimestamp(${time}))`;
+  const text = `SELECT roundDown(first, {starts:Array(Int64)}) AS cohort, active, count() FROM (
+      SELECT ${visitor} AS who, min(${at}) AS first, groupUniqArrayIf(roundDown(${at}, {starts:Array(Int64)}), ${at} >= {begin:Int64}) AS buckets
+      FROM ${table} WHERE site_id = {site:String} AND ${at} < {end:Int64} GROUP BY who HAVING first >= {begin:Int64}
+    ) ARRAY JOIN buckets AS active GROUP BY cohort, active ORDER BY cohort, active`;
+  const bounds = starts.map((start) => Math.floor(start / 1000));
+  return {
+    text,
+    params: { site: siteId, starts: bounds.slice(0, -1), begin: bounds[0] ?? 0, end: bounds.at(-1) ?? 0 },
+  };
+}
+
+const seconds = (starts: readonly number[]): number[] =>
+  starts.slice(0, -1).map((at) => Math.floor(at / 1000));
 
 /** visitors */
 export function liveSql(siteId: string, since: number): Sql {

@@ -236,6 +236,49 @@ export function pagesSql(scope: Scope, order: PageOrder, limit: number): PgSql {
   return { text, values: query.values };
 }
 
+/** Custom events of the period, of the sessions that the filters let through: event_type, visitor_id, properties, ts. */
+function customEvents(query: Query): string {
+  return `${query.base([])}, custom AS (
+      SELECT event_type, visitor_id, properties, (extract(epoch FROM timestamp) * 1000)::bigint AS ts
+      FROM events JOIN f USING (session_id)
+      WHERE site_id = $1 AND kind = 2 AND timestamp >= ${instant('$2')} AND timestamp < ${instant('$3')}
+    )`;
+}
+
+/** type, properties of the latest, count, visitors */
+export function eventTypesSql(scope: Scope, limit: number): PgSql {
+  const query = new Query(scope);
+  const text = `${customEvents(query)}
+    SELECT event_type, (array_agg(properties ORDER BY ts DESC, properties COLLATE "C" DESC))[1], count(*), count(DISTINCT visitor_id)
+    FROM custom GROUP BY event_type ORDER BY count(*) DESC, event_type COLLATE "C" LIMIT ${query.bind(limit, 'bigint')}`;
+  return { text, values: query.values };
+}
+
+/** start of the bucket (ms), custom events */
+export function eventTimelineSql(scope: Scope, starts: readonly number[]): PgSql {
+  const query = new Query(scope);
+  const bound = query.bind(starts.slice(0, -1), 'bigint[]');
+  const text = `${customEvents(query)}
+    SELECT (${bound})[width_bucket(ts, ${bound})] AS bucket, count(*) FROM custom GROUP BY 1 ORDER BY 1`;
+  return { text, values: query.values };
+}
+
+/** start of the cohort's bucket (ms), start of the active bucket (ms), visitors */
+export function cohortsSql(siteId: string, starts: readonly number[]): PgSql {
+  const text = `WITH seen AS (
+      SELECT visitor_id, (extract(epoch FROM timestamp) * 1000)::bigint AS ts FROM events
+      WHERE site_id = $1 AND timestamp < ${instant('$4')}
+    ), first_seen AS (
+      SELECT visitor_id, min(ts) AS first FROM seen GROUP BY visitor_id HAVING min(ts) >= $3
+    ), pairs AS (
+      SELECT DISTINCT visitor_id, ($2::bigint[])[width_bucket(first, $2::bigint[])] AS cohort,
+        ($2::bigint[])[width_bucket(ts, $2::bigint[])] AS active
+      FROM first_seen JOIN seen USING (visitor_id)
+    )
+    SELECT cohort, active, count(*) FROM pairs GROUP BY cohort, active ORDER BY cohort, active`;
+  return { text, values: [siteId, starts.slice(0, -1), starts[0] ?? 0, starts.at(-1) ?? 0] };
+}
+
 /** visitors */
 export function liveSql(siteId: string, since: number): PgSql {
   return {

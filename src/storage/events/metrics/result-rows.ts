@@ -1,5 +1,5 @@
 /** Readers of result rows (arrays of values), which prove what they hand on. */
-import type { BucketCounts } from '../../../metrics/metrics-store.js';
+import type { BucketCounts, CohortRow, EventTypeRow } from '../../../metrics/metrics-store.js';
 
 /** A tuple of N numbers. */
 export type Numbers<N extends number, T extends number[] = []> = T['length'] extends N
@@ -36,6 +36,30 @@ export function fillBuckets(starts: readonly number[], rows: readonly Numbers<5>
       ? { views: row[1], visitors: row[2], sessions: row[3], bounces: row[4] }
       : { views: 0, visitors: 0, sessions: 0, bounces: 0 };
   });
+}
+
+/** One number a bucket, as `fillBuckets`. @param rows start, number */
+export function fillNumbers(starts: readonly number[], rows: readonly Numbers<2>[]): number[] {
+  const found = new Map(rows);
+  return starts.slice(0, -1).map((start, i) => (starts[i + 1] === start ? 0 : (found.get(start) ?? 0)));
+}
+
+/** @param rows start of the cohort, start of the active bucket, visitors */
+export function cohortRows(starts: readonly number[], rows: readonly Numbers<3>[]): CohortRow[] {
+  return rows.map(([cohort, active, visitors]) => ({
+    cohort: starts.lastIndexOf(cohort, starts.length - 2),
+    active: starts.lastIndexOf(active, starts.length - 2),
+    visitors,
+  }));
+}
+
+/** @param row type, properties, count, visitors */
+export function eventTypeRow(row: readonly unknown[]): EventTypeRow {
+  const [type, properties, ...rest] = row;
+  if (typeof type !== 'string' || typeof properties !== 'string')
+    throw new TypeError('expected a type and properties');
+  const [count, visitors] = numbers(rest, 2);
+  return { type, properties, count, visitors };
 }
 
 /** Drivers give 64-bit integers as text. */

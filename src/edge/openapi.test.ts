@@ -54,6 +54,9 @@ describe('the OpenAPI document', () => {
       ids.push(operation.operationId);
       expect(Object.keys(record(operation.responses))).toContain('default');
       expect(operation.security).toEqual(route.access === 'public' ? [] : [{ bearer: [] }]);
+      expect(operation['x-access']).toBe(
+        typeof route.access === 'string' ? route.access : `site:${route.access.site}`,
+      );
       const named = (Array.isArray(operation.parameters) ? operation.parameters : []).map(record);
       const inPath = named.filter((parameter) => parameter.in === 'path').map((parameter) => parameter.name);
       expect(inPath).toEqual([...path.matchAll(/\{(\w+)\}/g)].map((match) => match[1]));

@@ -54,7 +54,7 @@ function operation(route: AnyRoute, path: string): Operation {
     ...(route.body === undefined ? {} : { requestBody: requestBody(route.body) }),
     responses: { ...responses(route), default: { $ref: '#/components/responses/Error' } },
     security: route.access === 'public' ? [] : [{ bearer: [] }],
-    ...(typeof route.access === 'string' ? {} : { 'x-site-action': route.access.site }),
+    'x-access': typeof route.access === 'string' ? route.access : `site:${route.access.site}`,
     'x-rate-limit-bucket': route.bucket,
   };
 }

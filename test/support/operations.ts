@@ -1,0 +1,113 @@
+/** Every operation of the running program, as its OpenAPI document tells, and a request that fits it. */
+import Type, { type Static, type TSchema } from 'typebox';
+import { Value } from 'typebox/value';
+
+const ACCESS = ['public', 'account', 'admin', 'site:read', 'site:write', 'site:manage'] as const;
+/** Who may call: `src/edge/route.ts`. */
+export type Access = (typeof ACCESS)[number];
+
+const Parameter = Type.Object({
+  name: Type.String(),
+  in: Type.Union([Type.Literal('path'), Type.Literal('query')]),
+  required: Type.Boolean(),
+  schema: Type.Unknown(),
+});
+const Described = Type.Object({
+  'x-access': Type.Union(ACCESS.map((access) => Type.Literal(access))),
+  parameters: Type.Optional(Type.Array(Parameter)),
+  requestBody: Type.Optional(
+    Type.Object({ content: Type.Object({ 'application/json': Type.Object({ schema: Type.Unknown() }) }) }),
+  ),
+});
+const Document = Type.Object({
+  paths: Type.Record(Type.String(), Type.Record(Type.String(), Described)),
+});
+
+export interface Operation {
+  /** Upper case. */
+  readonly method: string;
+  /** With `{name}` parameters. */
+  readonly path: string;
+  readonly access: Access;
+  /** A request that the schemas take. What is named like a site is the site; nothing optional is sent. */
+  request(siteId: string): { readonly path: string; readonly body?: string };
+}
+
+/** @throws Error when the document does not say of every operation who may call it */
+export async function operationsOf(url: string): Promise<readonly Operation[]> {
+  const document: unknown = await (await fetch(`${url}/api/v1/openapi.json`)).json();
+  if (!Value.Check(Document, document)) {
+    throw new Error(`OpenAPI document: ${JSON.stringify(Value.Errors(Document, document).slice(0, 3))}`);
+  }
+  return Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, described]) => ({
+      method: method.toUpperCase(),
+      path,
+      access: described['x-access'],
+      request: (siteId: string) => request(path, described, siteId),
+    })),
+  );
+}
+
+function request(path: string, described: Static<typeof Described>, siteId: string) {
+  const query = new URLSearchParams();
+  let filled = path;
+  for (const { name, in: where, required, schema } of described.parameters ?? []) {
+    const isSite = where === 'path' || /site/i.test(name);
+    if (!required && !isSite) continue;
+    const value = String(isSite && takes(schema, siteId) ? siteId : sample(schema, name, siteId));
+    if (where === 'path') filled = filled.replace(`{${name}}`, encodeURIComponent(value));
+    else query.set(name, value);
+  }
+  const target = query.size === 0 ? filled : `${filled}?${query}`;
+  const schema = described.requestBody?.content['application/json'].schema;
+  return schema === undefined
+    ? { path: target }
+    : { path: target, body: JSON.stringify(sample(schema, '', siteId)) };
+}
+
+const Sampled = Type.Object({
+  type: Type.Optional(Type.String()),
+  const: Type.Optional(Type.Unknown()),
+  anyOf: Type.Optional(Type.Array(Type.Unknown())),
+  pattern: Type.Optional(Type.String()),
+  minLength: Type.Optional(Type.Integer()),
+  minimum: Type.Optional(Type.Number()),
+  minItems: Type.Optional(Type.Integer()),
+  items: Type.Optional(Type.Unknown()),
+  properties: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  required: Type.Optional(Type.Array(Type.String())),
+});
+
+const TEXTS = ['gate', '0'.repeat(24), '0'.repeat(32), '00000000-0000-4000-8000-000000000000', '2026-01-01'];
+
+/** The least value that a schema takes. */
+function sample(schema: unknown, name: string, siteId: string): unknown {
+  const it = checked(Sampled, schema);
+  if (it.const !== undefined) return it.const;
+  if (it.anyOf !== undefined) return sample(it.anyOf[0], name, siteId);
+  if (it.type === 'object') {
+    const fields = (it.required ?? []).map((field) => [
+      field,
+      sample(it.properties?.[field] ?? {}, field, siteId),
+    ]);
+    return Object.fromEntries(fields);
+  }
+  if (it.type === 'array')
+    return Array.from({ length: it.minItems ?? 0 }, () => sample(it.items, '', siteId));
+  if (it.type === 'integer' || it.type === 'number') return it.minimum ?? 1;
+  if (it.type === 'boolean') return true;
+  if (it.type !== 'string') return {};
+  const texts = /site/i.test(name) ? [siteId, ...TEXTS] : TEXTS;
+  return texts.find((text) => takes(schema, text))?.padEnd(it.minLength ?? 0, 'x') ?? 'gate';
+}
+
+function takes(schema: unknown, text: string): boolean {
+  const { type, pattern } = checked(Sampled, schema);
+  return type === 'string' && (pattern === undefined || new RegExp(pattern).test(text));
+}
+
+function checked<Schema extends TSchema>(schema: Schema, value: unknown): Static<Schema> {
+  if (!Value.Check(schema, value)) throw new Error(`not understood: ${JSON.stringify(value)}`);
+  return value;
+}

@@ -114,9 +114,9 @@ describe('spooled JetStream', () => {
       what: 'the first one in the spool',
       everyMs: 1,
     });
-    const [before, start] = [await inSpool(), performance.now()];
+    const before = await inSpool();
+    // Did each wait for the time-out of 2 s, the test's own limit would end it.
     for (let i = 0; i < 50; i++) await appendNext();
-    expect(performance.now() - start).toBeLessThan(3_000);
     expect((await inSpool()) - before).toBe(50);
     nats.process.child.kill('SIGCONT');
     await until(() => new Set(recorder.texts()).size === count, { what: 'all messages' });

@@ -4,26 +4,9 @@
  */
 import { DateTime } from 'luxon';
 import type { EventRow } from '../../src/events/row-decoder.js';
+import { byBytes, CAP, groupBy, lastExit, type ReferenceSession, session } from './reference-sessions.js';
 
-export interface ReferenceSession {
-  readonly id: string;
-  readonly events: readonly EventRow[];
-  readonly views: readonly EventRow[];
-  readonly start: number;
-  readonly country: string;
-  readonly region: string;
-  readonly city: string;
-  readonly continent: string;
-  readonly browser: string;
-  readonly os: string;
-  readonly device: string;
-  readonly resolution: string;
-  readonly referrer: string;
-  readonly channel: string;
-  readonly utm: Readonly<Record<'source' | 'medium' | 'campaign' | 'term' | 'content', string>>;
-  readonly durationMs: number;
-  readonly bounced: boolean;
-}
+export type { ReferenceSession } from './reference-sessions.js';
 
 export interface ReferenceQuestion {
   readonly zone: string;
@@ -42,9 +25,6 @@ interface Interval {
   readonly to: number;
 }
 
-const CAP = 1_800_000;
-
-const byBytes = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b));
 const round = (value: number): number => Math.round(value * 100) / 100;
 const percent = (part: number, whole: number): number => (whole === 0 ? 0 : round((part * 100) / whole));
 const distinct = <T>(values: Iterable<T>): number => new Set(values).size;
@@ -454,80 +434,7 @@ function cut({ zone }: ReferenceQuestion, first: string, days: number, end: numb
 
 const inside = ({ from, to }: Interval, at: number): boolean => at >= from && at < to;
 
-function session(id: string, events: readonly EventRow[]): ReferenceSession {
-  const ordered = [...events].sort((a, b) => a.timestamp - b.timestamp || byBytes(a.page, b.page));
-  const views = ordered.filter((event) => event.kind === 1);
-  const start = ordered[0]?.timestamp ?? 0;
-  const lastEvent = ordered.at(-1)?.timestamp ?? 0;
-  const lastView = views.at(-1);
-  const exit = lastView && lastExit(ordered, lastView.timestamp);
-  const exitEnd = lastView && exit ? lastView.timestamp + Math.min(1800, exit.time_on_page) * 1000 : 0;
-  const first = [...views].sort(
-    (a, b) => a.timestamp - b.timestamp || byBytes(sourceKey(a), sourceKey(b)),
-  )[0];
-  const known = (value: (event: EventRow) => string): string =>
-    ordered
-      .filter((event) => value(event) !== '')
-      .sort((a, b) => a.timestamp - b.timestamp || byBytes(value(a), value(b)))
-      .map(value)[0] ?? '';
-  return {
-    id,
-    events: ordered,
-    views,
-    start,
-    country: known((event) => event.country_code),
-    region: known((event) => event.region),
-    city: known((event) => event.city),
-    continent: known((event) => event.continent),
-    browser: known((event) => event.browser),
-    os: known((event) => event.os),
-    device: known((event) => event.device),
-    resolution: known((event) =>
-      event.screen_width > 0 && event.screen_height > 0 ? `${event.screen_width}x${event.screen_height}` : '',
-    ),
-    referrer: first?.referrer_host ?? '',
-    channel: first?.channel ?? '',
-    utm: {
-      source: first?.utm_source ?? '',
-      medium: first?.utm_medium ?? '',
-      campaign: first?.utm_campaign ?? '',
-      term: first?.utm_term ?? '',
-      content: first?.utm_content ?? '',
-    },
-    durationMs: Math.min(CAP, Math.max(lastEvent, exitEnd) - start),
-    bounced: views.length === 1 && !events.some((event) => event.kind === 2),
-  };
-}
-
-/** The latest page_exit of the session, if it is at or after this instant; of several at once the longest. */
-function lastExit(events: readonly EventRow[], since: number): EventRow | undefined {
-  const exits = events.filter((event) => event.event_type === 'page_exit');
-  const last = exits.sort((a, b) => b.timestamp - a.timestamp || b.time_on_page - a.time_on_page)[0];
-  return last && last.timestamp >= since ? last : undefined;
-}
-
-const sourceKey = (event: EventRow): string =>
-  [
-    event.referrer_host,
-    event.channel,
-    event.utm_source,
-    event.utm_medium,
-    event.utm_campaign,
-    event.utm_term,
-    event.utm_content,
-  ].join('\0');
-
 function change(current: number, previous: number): number | null {
   if (previous <= 0) return null;
   return Math.max(-100, Math.min(1000, round(((current - previous) * 100) / previous)));
-}
-
-function groupBy<T>(values: readonly T[], key: (value: T) => string): Map<string, T[]> {
-  const groups = new Map<string, T[]>();
-  for (const value of values) {
-    const group = groups.get(key(value));
-    if (group) group.push(value);
-    else groups.set(key(value), [value]);
-  }
-  return groups;
 }

@@ -116,9 +116,9 @@ describe('ClickHouse that fails in the middle of the work', () => {
   it('keeps a block that it has confirmed, and takes an unconfirmed one once, when it is killed', async () => {
     await store.insertRows('events', rows(100), 'confirmed', soon());
     const block = rows(20_000, 1_000);
-    const inserting = store.insertRows('events', block, 'unconfirmed', soon());
+    const inserting = Promise.allSettled([store.insertRows('events', block, 'unconfirmed', soon())]);
     await server.process.end('SIGKILL');
-    const [first] = await Promise.allSettled([inserting]);
+    const [first] = await inserting;
     if (first.status === 'rejected') expect(first.reason).toBeInstanceOf(StoreUnavailableError);
     await expect(store.insertRows('events', block, 'unconfirmed', soon())).rejects.toThrow(
       StoreUnavailableError,

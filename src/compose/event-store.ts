@@ -44,7 +44,10 @@ function inPostgres(config: Config, engines: Engines, telemetry: Telemetry): Eve
     minConnections: config.DB_MIN_CONNS,
     telemetry,
   };
-  return { events: createPostgresEventStore(options), metrics: createPostgresMetrics(options) };
+  return {
+    events: createPostgresEventStore(options),
+    metrics: createPostgresMetrics({ ...options, maxExecutionMs: config.QUERY_TIMEOUT * 1_000 }),
+  };
 }
 
 function inClickhouse(

@@ -94,7 +94,7 @@ function serverArgs(cluster: string, port: number): string[] {
     port: String(port),
     listen_addresses: '127.0.0.1',
     unix_socket_directories: '',
-    max_connections: '60',
+    max_connections: '100',
     shared_buffers: '48MB',
     jit: 'off',
     io_method: 'sync',

@@ -152,33 +152,38 @@ class Cluster {
 it('P3: every event is stored exactly once, whatever fails in between', { timeout: 120_000 }, async () => {
   let crossed = 0;
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), async (steps) => {
-      const cluster = new Cluster();
-      await cluster.start();
-      const sent: number[] = [];
-      for (const each of steps) {
-        await cluster.run(each);
-        if (each.do === 'send') sent.push(...each.numbers);
-        if (each.do === 'crash') crossed++;
-      }
-      await cluster.settle();
-      const events = sent.map(eventOf);
-      const key = (event: TestEvent) => `${event.site} ${idOf(event.number)}`;
-      const good = new Set(events.filter(({ bad }) => !bad).map(key));
-      const bad = new Set(events.filter((event) => event.bad).map(key));
-      const counts = cluster.store.counts();
-      expect(new Set(counts.keys())).toEqual(good);
-      expect(Math.max(0, ...counts.values())).toBeLessThanOrEqual(1);
-      expect(new Set(cluster.store.kept.keys())).toEqual(bad);
-      for (const { table, site, id } of cluster.store.rows) {
-        const event = events.find((other) => key(other) === `${site} ${id}`);
-        expect(table).toBe(event?.bot ? 'bot_events' : 'events');
-      }
-      const { received, stored, duplicate, bot, rejected, quarantined } = cluster.store.totals();
-      expect(received).toBe(stored + duplicate + bot + rejected + quarantined);
-      expect(received).toBeGreaterThanOrEqual(sent.length);
-      expect(stored + bot).toBeLessThanOrEqual(good.size);
-    }),
+    fc.asyncProperty(
+      fc.array(step, { minLength: 5, maxLength: 40 }),
+      fc.boolean(),
+      async (steps, isNaming) => {
+        const cluster = new Cluster();
+        cluster.store.namesBadRows = isNaming;
+        await cluster.start();
+        const sent: number[] = [];
+        for (const each of steps) {
+          await cluster.run(each);
+          if (each.do === 'send') sent.push(...each.numbers);
+          if (each.do === 'crash') crossed++;
+        }
+        await cluster.settle();
+        const events = sent.map(eventOf);
+        const key = (event: TestEvent) => `${event.site} ${idOf(event.number)}`;
+        const good = new Set(events.filter(({ bad }) => !bad).map(key));
+        const bad = new Set(events.filter((event) => event.bad).map(key));
+        const counts = cluster.store.counts();
+        expect(new Set(counts.keys())).toEqual(good);
+        expect(Math.max(0, ...counts.values())).toBeLessThanOrEqual(1);
+        expect(new Set(cluster.store.kept.keys())).toEqual(bad);
+        for (const { table, site, id } of cluster.store.rows) {
+          const event = events.find((other) => key(other) === `${site} ${id}`);
+          expect(table).toBe(event?.bot ? 'bot_events' : 'events');
+        }
+        const { received, stored, duplicate, bot, rejected, quarantined } = cluster.store.totals();
+        expect(received).toBe(stored + duplicate + bot + rejected + quarantined);
+        expect(received).toBeGreaterThanOrEqual(sent.length);
+        expect(stored + bot).toBeLessThanOrEqual(good.size);
+      },
+    ),
     { seed: 20, numRuns: 80, endOnFailure: true },
   );
   expect(crossed).toBeGreaterThan(20);

@@ -42,6 +42,8 @@ export class FakeStore {
   fault: (step: string) => Fault = () => 'none';
   /** Rows that are never taken. */
   refuses: (row: Uint8Array) => boolean = (row) => row.at(-1) === 1;
+  /** Whether a refusal tells which rows are bad. */
+  namesBadRows = false;
 
   /** The store as one node sees it, until the node dies: then nothing it calls comes back or takes effect. */
   connect(): { store: WriterStore; die(): void } {
@@ -125,8 +127,12 @@ export class FakeStore {
   }
 
   #insert(table: RowTable, rows: readonly Uint8Array[], token: string): void {
-    const bad = rows.findIndex(this.refuses);
-    if (bad >= 0) throw new RowsRefusedError(`row ${bad} of ${rows.length}: cannot be parsed`);
+    const bad = [...rows.keys()].filter((index) => this.refuses(rows[index] ?? new Uint8Array()));
+    if (bad.length > 0)
+      throw new RowsRefusedError(
+        `row ${bad[0]} of ${rows.length}: cannot be parsed`,
+        this.namesBadRows ? bad : undefined,
+      );
     this.#once(token, () => {
       this.inserts.push({ table, rows: rows.length, token });
       for (const row of rows) this.rows.push(parse(table, row));

@@ -204,6 +204,36 @@ describe('what the store refuses', () => {
     expect(store.totals()).toMatchObject({ received: 100, stored: 98, quarantined: 2 });
   });
 
+  it('is taken out in one step when the store names it, and the others are stored at once', async () => {
+    const { writer, store, take, acked } = await owner();
+    store.namesBadRows = true;
+    let inserts = 0;
+    store.fault = (step) => {
+      if (step === 'insert') inserts++;
+      return 'none';
+    };
+    const events = Array.from({ length: 100 }, (_, i) =>
+      event(i, { site: i % 3 === 0 ? A : B, bad: i % 10 === 3 }),
+    );
+    await take(messageOf(events.filter(({ site }) => site === A)));
+    await take(messageOf(events.filter(({ site }) => site === B)));
+    await take(messageOf([event(200, { bad: true, bot: true })]));
+    await writer.flush();
+    // The bots' table: refused, nothing left. The events: refused, then stored.
+    expect(inserts).toBe(3);
+    expect(store.inserts.map(({ rows }) => rows)).toEqual([90]);
+    expect(store.counts().size).toBe(90);
+    expect([...store.kept.values()].map(({ id }) => id).sort()).toEqual(
+      events.flatMap(({ number, bad }) => (bad ? [idOf(number)] : [])).concat(idOf(200)),
+    );
+    for (const { reason, siteId, bytes } of store.kept.values()) {
+      expect(reason).toContain('cannot be parsed');
+      expect(Buffer.from(bytes).includes(siteId)).toBe(true);
+    }
+    expect(acked).toEqual([0, 1, 2]);
+    expect(store.totals()).toMatchObject({ received: 101, stored: 90, quarantined: 11 });
+  });
+
   it('costs a site with nothing but bad rows a bounded number of inserts, and other sites nothing', async () => {
     const { writer, store, take } = await owner();
     let inserts = 0;
@@ -342,7 +372,7 @@ describe('when the partition is lost', () => {
         },
       },
     });
-    const end = Date.now() + 80;
+    const end = Date.now() + 300;
     fake.fault = (step) => (step === 'insert' ? 'very late' : 'none');
     await writer.acquired({ partition: 0, epoch: 1, validUntil: () => end });
     await writer.message(0, { data: messageOf([event(1)]), ack: async () => {} });
@@ -355,7 +385,7 @@ describe('when the partition is lost', () => {
 
   it('waits for an attempt in doubt before it stores the rest of a block under another token', async () => {
     const store = new FakeStore();
-    const { writer, take } = await owner({ insertMs: 50, leaveMs: 1 }, store);
+    const { writer, take } = await owner({ insertMs: 150, leaveMs: 1 }, store);
     await writer.acquired({ partition: 1, epoch: 1, validUntil: () => Date.now() + 10_000 });
     store.fault = faults(['insert', 'very late']);
     await take(messageOf([event(1)]));
@@ -369,15 +399,19 @@ describe('when the partition is lost', () => {
     expect(store.totals()).toMatchObject({ received: 1, stored: 1, duplicate: 0 });
   });
 
-  it('does not quarantine rows that an attempt in doubt has stored, when the store refuses them later', async () => {
-    const store = new FakeStore();
-    const { writer, take } = await owner({ insertMs: 30 }, store);
-    store.refuses = () => store.rows.length > 0;
-    store.fault = faults(['insert', 'answer lost']);
-    await take(messageOf([event(1), event(2)]));
-    await writer.flush();
-    expect([...store.counts().values()]).toEqual([1, 1]);
-    expect(store.kept.size).toBe(0);
-    expect(store.totals()).toMatchObject({ stored: 2, quarantined: 0 });
-  });
+  it.each([[false], [true]])(
+    'does not quarantine rows that an attempt in doubt has stored, when the store refuses them later (named: %s)',
+    async (isNaming) => {
+      const store = new FakeStore();
+      const { writer, take } = await owner({ insertMs: 30 }, store);
+      store.namesBadRows = isNaming;
+      store.refuses = () => store.rows.length > 0;
+      store.fault = faults(['insert', 'answer lost']);
+      await take(messageOf([event(1), event(2)]));
+      await writer.flush();
+      expect([...store.counts().values()]).toEqual([1, 1]);
+      expect(store.kept.size).toBe(0);
+      expect(store.totals()).toMatchObject({ stored: 2, quarantined: 0 });
+    },
+  );
 });

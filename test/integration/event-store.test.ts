@@ -131,7 +131,7 @@ describe.each(Object.entries(openers))('event store contract: %s', (kind, open) 
     expect(await stored('events', site)).toHaveLength(2);
   });
 
-  it('refuses a block with a corrupt row as a whole; halving finds the row', async () => {
+  it('refuses a block with a corrupt row as a whole and names the row; halving finds it, too', async () => {
     const site = siteId('corrupt');
     const good = Array.from({ length: 64 }, (_, n) => row(`good ${n}`, { site_id: site }));
     const rows = [...good.slice(0, 41), row('bad').subarray(0, 90), ...good.slice(41)];
@@ -149,9 +149,8 @@ describe.each(Object.entries(openers))('event store contract: %s', (kind, open) 
         }
       }
     };
-    await expect(opened.store.insertRows('events', rows, freshName('token'), soon())).rejects.toThrow(
-      RowsRefusedError,
-    );
+    const whole = opened.store.insertRows('events', rows, freshName('token'), soon());
+    await expect(whole).rejects.toMatchObject({ name: 'RowsRefusedError', badRows: [41] });
     expect(await stored('events', site)).toHaveLength(0);
     await insert(rows);
     expect(refused).toEqual([rows[41]]);

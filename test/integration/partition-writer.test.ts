@@ -228,6 +228,12 @@ describe.each(['clickhouse', 'postgres'] as const)('the partition writer on a lo
     await drained();
     expect((await storedIds(store, ROWS)).size).toBe(good);
     const quarantined = (await Promise.all(SITES.map((siteId) => store.listQuarantine(siteId, 100)))).flat();
+    for (const { id, reason, bytes } of quarantined) {
+      const { isBad, bytes: original } = rowOf(Number.parseInt(id, 16));
+      expect(isBad).toBe(true);
+      expect(reason).toContain('layout');
+      expect(bytes.length).toBe(original.length);
+    }
     expect(new Set(quarantined.map(({ id }) => id)).size).toBe(expected.bad);
     const badAgain = numbers(0, 300).filter((n) => rowOf(n).isBad).length;
     expect(await booksOf(store)).toEqual({

@@ -4,7 +4,7 @@ import type { Logger } from '../../telemetry.js';
 import type { DedupeWindow } from '../dedupe-window.js';
 import type { Actor } from '../runtime/actor.js';
 import { quarantineId } from './admission.js';
-import { type Block, Piece } from './block.js';
+import { type Block, Piece, type RefusedRow } from './block.js';
 import type { BlockRow } from './block-row.js';
 import { candidatesOf } from './candidates.js';
 import type { Pause } from './pause.js';
@@ -37,7 +37,7 @@ export interface BlockInserterOptions {
  * Stores one block after the other. Each step leaves its result in the block and can be repeated, so whatever happens in between, the
  * block goes on where it stood:
  *
- *     look up -> insert (halving what is refused) -> quarantine -> book -> acknowledge
+ *     look up -> insert (parting what is refused) -> quarantine -> book -> acknowledge
  *
  * A step that the store does not answer is repeated with growing pauses, for as long as a partition of the block is owned.
  */
@@ -178,8 +178,28 @@ export class BlockInserter implements Actor<Block> {
       piece.mustVerify = true;
       return;
     }
-    pieces.pop();
-    for (const part of this.#divide(block, piece, refusal.message, refusals)) pieces.push(part);
+    metrics.splits.inc();
+    const parts =
+      (await this.#takeOut(block, piece, refusal)) ?? this.#divide(block, piece, refusal.message, refusals);
+    pieces.splice(pieces.indexOf(piece), 1, ...parts);
+  }
+
+  /**
+   * Sends the rows that the store knows to be bad to the quarantine, in slices.
+   * @returns the others, or undefined when the store named none
+   */
+  async #takeOut(block: Block, piece: Piece, refusal: RowsRefusedError): Promise<Piece[] | undefined> {
+    const bad = new Set(refusal.badRows?.map((index) => piece.rows[index]));
+    const good: BlockRow[] = [];
+    const refused: RefusedRow[] = [];
+    for (const [index, row] of piece.rows.entries()) {
+      if (index % ROWS_A_TURN === ROWS_A_TURN - 1) await nextTurn();
+      if (bad.has(row)) refused.push(refusedRow(row, refusal.message));
+      else good.push(row);
+    }
+    if (refused.length === 0) return undefined;
+    block.refused = block.refused.concat(refused);
+    return good.length === 0 ? [] : [new Piece(piece.table, good)];
   }
 
   /** An attempt in doubt may have stored some of these rows, with others that are not ours any more. Wait it out, then look. */
@@ -216,11 +236,10 @@ export class BlockInserter implements Actor<Block> {
   }
 
   /**
-   * What to do with a refused piece: halves, by site, so that the bad rows of one site stand alone soon and cost the others little. A row
+   * What to do with a refused piece of which no bad row is known: halves, by site, so that the bad rows of one site stand alone soon and cost the others little. A row
    * that stands alone goes to the quarantine, and so does the rest of a site that has too many bad rows to look for each.
    */
   #divide(block: Block, piece: Piece, reason: string, refusals: Map<string, number>): Piece[] {
-    this.options.metrics.splits.inc();
     const rows = piece.rows.toSorted((a, b) => compare(a.tally.siteId, b.tally.siteId));
     const first = rows[0]?.tally.siteId ?? '';
     let isHopeless = rows.length === 1;
@@ -233,13 +252,7 @@ export class BlockInserter implements Actor<Block> {
       const middle = rows.length >> 1;
       return [new Piece(piece.table, rows.slice(middle)), new Piece(piece.table, rows.slice(0, middle))];
     }
-    for (const { bytes, table, tally } of rows) {
-      const { siteId, source } = tally;
-      const quarantinedAt = Date.now();
-      const id = quarantineId(siteId, source, bytes, quarantinedAt);
-      const entry = { id, siteId, source, table, quarantinedAt, reason: reason.slice(0, 500), bytes };
-      block.refused.push({ tally, entry });
-    }
+    for (const row of rows) block.refused.push(refusedRow(row, reason));
     return [];
   }
 
@@ -301,6 +314,14 @@ function validUntil(piece: Piece): number {
   let until = Number.POSITIVE_INFINITY;
   for (const tenure of tenures) until = Math.min(until, tenure.validUntil());
   return until;
+}
+
+function refusedRow({ bytes, table, tally }: BlockRow, reason: string): RefusedRow {
+  const { siteId, source } = tally;
+  const quarantinedAt = Date.now();
+  const id = quarantineId(siteId, source, bytes, quarantinedAt);
+  const entry = { id, siteId, source, table, quarantinedAt, reason: reason.slice(0, 500), bytes };
+  return { tally, entry };
 }
 
 function compare(a: string, b: string): number {

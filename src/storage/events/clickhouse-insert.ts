@@ -194,7 +194,7 @@ export function storeError(error: unknown): StoreUnavailableError | RowsRefusedE
   const message = reasonOf(error);
   const refused = error instanceof ClickHouseError && (DATA_CODES.has(error.code) || tooManyMonths(error));
   return refused
-    ? new RowsRefusedError(message, { cause: error })
+    ? new RowsRefusedError(message, undefined, { cause: error })
     : new StoreUnavailableError(message, { cause: error });
 }
 

@@ -13,7 +13,7 @@ export interface EventStore {
    * A block has at most 1,000,000 rows and should stay below 256 MB (it is held in memory as one by the server).
    * @param deadline ms since epoch after which the insert must not take effect any more (lease fencing)
    * @throws StoreUnavailableError try the same block again later
-   * @throws RowsRefusedError the store will never take this block as it is: halve it
+   * @throws RowsRefusedError the store will never take this block as it is: take its `badRows` out, or halve it
    */
   insertRows(table: RowTable, rows: readonly Uint8Array[], token: string, deadline: number): Promise<void>;
   /** Adds to the ingestion books (P2). Same token rule as rows. */
@@ -99,4 +99,16 @@ export class StoreUnavailableError extends Error {
 
 export class RowsRefusedError extends Error {
   override readonly name = 'RowsRefusedError';
+
+  /**
+   * @param badRows indices of all rows that were found to be bad, ascending, when the store can tell: without them the block may be taken.
+   * Nothing of the block was stored.
+   */
+  constructor(
+    message: string,
+    readonly badRows?: readonly number[],
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
 }

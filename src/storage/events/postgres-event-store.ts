@@ -14,6 +14,7 @@ import {
 import { InsertMetrics } from './insert-metrics.js';
 import { bytes, insertRows, storeError } from './postgres-insert.js';
 import { addToQuarantine, listQuarantine, takeQuarantined } from './postgres-quarantine.js';
+import { checkRows } from './row-shape.js';
 
 export interface PostgresEventStoreOptions {
   readonly url: string;
@@ -74,9 +75,10 @@ export function createPostgresEventStore(options: PostgresEventStoreOptions): Ev
 
     async insertRows(table, rows, token, deadline) {
       if (rows.length === 0) return;
-      await metrics.measure(table, rows, () =>
-        once(`${table} ${token}`, deadline, (tx) => insertRows(tx, table, rows)),
-      );
+      await metrics.measure(table, rows, async () => {
+        await checkRows(rows);
+        await once(`${table} ${token}`, deadline, (tx) => insertRows(tx, table, rows));
+      });
     },
 
     async addToBooks(entries, token) {

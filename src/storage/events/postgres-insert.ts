@@ -52,7 +52,7 @@ export function storeError(error: unknown): StoreUnavailableError | RowsRefusedE
   const refused =
     /^(22|23|54000)/.test(sqlState(error)) || (error instanceof AppError && error.code === 'internal');
   return refused
-    ? new RowsRefusedError(message, { cause: error })
+    ? new RowsRefusedError(message, undefined, { cause: error })
     : new StoreUnavailableError(message, { cause: error });
 }
 

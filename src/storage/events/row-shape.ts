@@ -8,14 +8,15 @@ const STEPS: readonly number[] = steps();
 /** Rows that are checked before other work gets its turn: about 2 ms. */
 const ROWS_A_TURN = 10_000;
 
-/** @throws RowsRefusedError when one of the rows is not a row */
+/** @throws RowsRefusedError with `badRows` when some of the rows are no rows */
 export async function checkRows(rows: readonly Uint8Array[]): Promise<void> {
+  const bad: number[] = [];
   for (let index = 0; index < rows.length; index++) {
     if (index % ROWS_A_TURN === ROWS_A_TURN - 1) await setImmediate();
     const row = rows[index];
-    if (row === undefined || !isRow(row))
-      throw new RowsRefusedError(`row ${index} has not the layout of an event`);
+    if (row === undefined || !isRow(row)) bad.push(index);
   }
+  if (bad.length > 0) throw new RowsRefusedError('the row has not the layout of an event', bad);
 }
 
 /**

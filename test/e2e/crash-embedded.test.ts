@@ -5,7 +5,7 @@ import { startClickhouse } from '../support/engines/clickhouse.js';
 import { Guard } from '../support/guard.js';
 import { Program } from '../support/program.js';
 import { until } from '../support/wait.js';
-import { storedByPage } from './counted.js';
+import { expectBalanced, storedByPage } from './counted.js';
 import { Load, tally } from './load.js';
 
 const rounds = 5;
@@ -77,10 +77,12 @@ describe('embedded: everything in one program', () => {
       everyMs: 250,
     }).catch(() => {}); // The comparison below says more than a time-out.
     const { page_views: shown } = await api.dashboard(site);
+    const books = await api.books(site);
     await program.stop();
     const store = await startClickhouse(guard, join(dataDir, 'clickhouse/store'));
     const stored = await storedByPage(store.url, 'seentics', site.siteId);
     expect(tally(load.accepted, stored)).toEqual({ missing: [], twice: [], unknown: [] });
     expect(shown).toBe(load.accepted.size);
+    expectBalanced(books, load.accepted.size);
   }, 300_000);
 });

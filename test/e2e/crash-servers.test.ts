@@ -7,7 +7,7 @@ import { freshName, freshPostgres } from '../support/fresh.js';
 import { Guard } from '../support/guard.js';
 import { Program } from '../support/program.js';
 import { pause, until } from '../support/wait.js';
-import { storedByPage } from './counted.js';
+import { expectBalanced, storedByPage } from './counted.js';
 import { Load, tally } from './load.js';
 
 const rounds = 5;
@@ -72,6 +72,7 @@ describe('on servers: Postgres, Redis, NATS, ClickHouse, S3', () => {
     const stored = await storedByPage(clickhouse.url, clickhouseDatabase, site.siteId);
     expect(tally(load.accepted, stored)).toEqual({ missing: [], twice: [], unknown: [] });
     expect((await api.dashboard(site)).page_views).toBe(load.accepted.size);
+    expectBalanced(await api.books(site), load.accepted.size);
   };
 
   test(`P1 P2 P3: kill -9 of program, NATS and ClickHouse in turn, ${rounds} rounds under load: each accepted event counts once`, async () => {
@@ -117,6 +118,7 @@ describe('on servers: Postgres, Redis, NATS, ClickHouse, S3', () => {
     await load.stop();
     expect(load.repeatedAfterFailure).toBe(0);
     await expectEachOnce(site, load);
+    expect((await api.books(site)).stored).toBe(load.accepted.size);
   }, 150_000);
 
   test(`P1 P2: NATS away for ${outageMs / 1_000} s costs nothing but delay, and the disk spool survives kill -9`, async () => {

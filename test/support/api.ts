@@ -15,6 +15,18 @@ const Dashboard = Type.Object({
   bounce_rate: Type.Number(),
 });
 
+const BooksSchema = Type.Object({
+  received: Type.Number(),
+  stored: Type.Number(),
+  duplicate: Type.Number(),
+  bot: Type.Number(),
+  rejected: Type.Number(),
+  quarantined: Type.Number(),
+  balanced: Type.Boolean(),
+});
+/** What became of the events that a site was sent. */
+export type Books = Static<typeof BooksSchema>;
+
 export interface Site {
   /** UUID. */
   readonly id: string;
@@ -62,6 +74,11 @@ export class Api {
 
   dashboard(site: Site, query = ''): Promise<Static<typeof Dashboard>> {
     return this.get(Dashboard, `analytics/dashboard/${site.id}?days=30${query}`);
+  }
+
+  /** What became of the events that the site was sent. */
+  books(site: Site): Promise<Books> {
+    return this.get(BooksSchema, `websites/${site.id}/ingestion`);
   }
 
   #request(method: string, path: string, body?: unknown): Promise<unknown> {

@@ -99,6 +99,37 @@ describe('JetStream', () => {
     await Promise.all(streams.map((stream) => stream.close()));
   });
 
+  it('begins an ownership only after the one before has ended, although its lease was lost while it began', async () => {
+    const stream = await openJetStream(settings(freshName('frames'), { partitions: 1 }));
+    const recorder = new Recorder();
+    let open = () => {};
+    const gate = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    const subscription = await stream.consume({
+      acquired: async (ownership) => {
+        if (recorder.calls.length === 0) {
+          recorder.calls.push('slow');
+          await gate;
+        }
+        await recorder.acquired(ownership);
+      },
+      message: (partition, message) => recorder.message(partition, message),
+      lost: (partition) => recorder.lost(partition),
+    });
+    await until(() => recorder.calls.length === 1, { what: 'the first lease' });
+    await nats.process.end('SIGKILL');
+    await until(() => subscription.owned().length === 0, { what: 'the end of the lease' });
+    await nats.restart();
+    await until(() => subscription.owned().length === 1, { what: 'the second lease' });
+    open();
+    await until(() => recorder.calls.length === 4, { what: 'both ownerships' });
+    await stream.append(0, Buffer.from('after'));
+    await until(() => recorder.texts().includes('after'), { what: 'delivery' });
+    expect(recorder.calls).toEqual(['slow', 'acquired 0', 'lost 0', 'acquired 0']);
+    await stream.close();
+  });
+
   it('takes over from a dead node with its unacknowledged messages, at a higher epoch, after its lease', async () => {
     const name = freshName('frames');
     const child = startStreamChild({ kind: 'jetstream', url: nats.url, name });

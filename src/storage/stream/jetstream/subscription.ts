@@ -79,9 +79,10 @@ export class JetStreamSubscription implements Subscription {
     metrics.ownedPartitions.set(LABELS, this.ownedPartitions.size);
   }
 
-  /** Lets the consumer take the partition over, again until it can or the lease is over. */
+  /** Lets the consumer take the partition over, again until it can or the lease is over; after it has let go of an earlier lease. */
   private async take(lease: Lease, owned: Owned): Promise<boolean> {
     const backoff = new Backoff(100, 5_000);
+    await this.endings.get(lease.partition);
     while (!owned.isOver) {
       try {
         await this.options.consumer.acquired(lease);

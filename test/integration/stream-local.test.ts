@@ -178,6 +178,8 @@ describe('local log', () => {
     await once(child.process.stdout, 'data');
     child.process.kill('SIGKILL');
     await child.ended;
+    // One that comes and goes meanwhile shortens nothing.
+    await (await openLog({ takeoverMs: 60_000 })).close();
     const opened = Date.now();
     const log = await openLog({ takeoverMs: 400 });
     const recorder = new Recorder();

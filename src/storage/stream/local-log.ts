@@ -201,7 +201,8 @@ export class LocalLog implements FrameStream {
     await Promise.all(this.deliveries.map((delivery) => delivery.stop()));
     await this.writingState;
     try {
-      await this.writeState(true);
+      // While the last owner's writes were still waited for, so must the next opening wait.
+      await this.writeState(Date.now() >= this.opening.notBefore);
     } catch (error) {
       this.opening.log.error({ err: error }, 'cannot write the acknowledgements of the log: some come again');
     } finally {

@@ -11,7 +11,7 @@ const State = Type.Object({
   epoch: Type.Integer({ minimum: 0 }),
   /** No record at or behind this number has ever been acknowledged as appended. */
   nextSequence: Type.Integer({ minimum: 0 }),
-  /** The log was closed, not killed. */
+  /** The log was closed, not killed, and nothing that an owner had sent to a store may still take effect. */
   clean: Type.Boolean(),
   /** Acknowledged records by first sequence number of their segment: base64 of one bit a record. */
   acked: Type.Array(Type.Object({ base: Type.Integer({ minimum: 0 }), bits: Type.String() })),

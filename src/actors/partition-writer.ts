@@ -53,7 +53,8 @@ export interface PartitionWriter extends PartitionConsumer {
  * - A partition has one writer at a time, and an insert cannot take effect after the writer's ownership has ended.
  * - The dedupe window holds only what is stored; the ids of blocks under way are kept beside it and vanish with a block that is given up.
  * - A block is repeated as it is, under the same token, until the store answers. When a part of it is lost to another owner meanwhile,
- *   the rest first waits out the attempt in doubt and asks the store which rows it took.
+ *   or after so long that the store may have forgotten the token, the rest first waits out the attempt in doubt and asks the store which
+ *   rows it took.
  * - Messages are acknowledged last; a crash before that brings them again, and the window (refilled from the store) or the store itself
  *   knows their rows.
  *

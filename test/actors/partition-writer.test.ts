@@ -46,7 +46,7 @@ const faults =
 
 describe('the partition writer', () => {
   it('merges what comes from all partitions into one block a table, books it, then acknowledges', async () => {
-    const { writer, store, take, acked } = await owner();
+    const { writer, store, take, acked } = await owner({ flushMs: 60_000 });
     await writer.acquired({ partition: 1, epoch: 1, validUntil: () => Date.now() + 10_000 });
     await take(messageOf([event(1), event(2, { bot: true })]));
     const other = messageOf([event(3, { site: siteOf(1) })]);
@@ -162,6 +162,23 @@ describe('the partition writer', () => {
     },
   );
 
+  it('does not rely on a token for ever: after a while it asks the store which rows it has', async () => {
+    const store = new FakeStore();
+    const { writer, take, acked } = await owner({ insertMs: 20 }, store);
+    // Sent again, the block would be stored twice by a store that has forgotten its token.
+    let inserts = 0;
+    store.fault = (step) => {
+      if (step !== 'insert') return 'none';
+      return inserts++ === 0 ? 'answer lost' : 'away';
+    };
+    await take(messageOf([event(1), event(2)]));
+    await writer.flush();
+    expect(inserts).toBeGreaterThan(1);
+    expect([...store.counts().values()]).toEqual([1, 1]);
+    expect(acked).toEqual([0]);
+    expect(store.totals()).toMatchObject({ received: 2, stored: 2, duplicate: 0 });
+  });
+
   it('holds the stream back while the store is away, with two blocks in memory', async () => {
     const store = new FakeStore();
     const { writer, take, acked } = await owner({ blockRows: 10 }, store);
@@ -205,7 +222,7 @@ describe('what the store refuses', () => {
   });
 
   it('is taken out in one step when the store names it, and the others are stored at once', async () => {
-    const { writer, store, take, acked } = await owner();
+    const { writer, store, take, acked } = await owner({ flushMs: 60_000 });
     store.namesBadRows = true;
     let inserts = 0;
     store.fault = (step) => {

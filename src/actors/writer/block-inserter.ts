@@ -20,6 +20,11 @@ const SITE_REFUSALS = 64;
 const ROWS_A_TURN = 10_000;
 /** How often to look whether a lapsed ownership was renewed or ended. */
 const LAPSED_POLL_MS = 25;
+/**
+ * So many times as long as an insert may take is the token of an attempt in doubt relied on. The store remembers a number of tokens, not a
+ * time (ClickHouse 1,000 parts a table, of all writers): a node that was cut off from it for long would store its block once more.
+ */
+const TOKEN_TRUST = 3;
 /** Attempts to book what is stored when no partition of the block is ours any more. */
 const ORPHANED_BOOK_ATTEMPTS = 3;
 
@@ -131,6 +136,8 @@ export class BlockInserter implements Actor<Block> {
     }
     for (let piece = block.pieces.at(-1); piece !== undefined; piece = block.pieces.at(-1)) {
       block.dropEnded(window.fingerprint);
+      if (piece.doubtSince > 0 && Date.now() - piece.doubtSince > TOKEN_TRUST * this.options.insertMs)
+        piece.mustVerify = true;
       if (piece.rows.length === 0 && !piece.mustVerify) {
         block.pieces.pop();
       } else if (piece.mustVerify) {
@@ -153,6 +160,7 @@ export class BlockInserter implements Actor<Block> {
     const { store, metrics } = this.options;
     const doubtBefore = piece.doubtUntil;
     piece.doubtUntil = Math.max(doubtBefore, deadline);
+    piece.doubtSince ||= Date.now();
     const stop = metrics.insertSeconds.startTimer({ table: piece.table });
     const rows = piece.rows.map((row) => row.bytes);
     let refusal: RowsRefusedError | undefined;
@@ -174,6 +182,7 @@ export class BlockInserter implements Actor<Block> {
     }
     // This attempt has stored nothing, but an earlier one of the same rows may have.
     piece.doubtUntil = doubtBefore;
+    if (doubtBefore === 0) piece.doubtSince = 0;
     if (doubtBefore > 0) {
       piece.mustVerify = true;
       return;
@@ -222,6 +231,7 @@ export class BlockInserter implements Actor<Block> {
       piece.reduceTo(missing);
     }
     piece.doubtUntil = 0;
+    piece.doubtSince = 0;
     piece.mustVerify = false;
   }
 

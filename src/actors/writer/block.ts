@@ -20,7 +20,9 @@ export class Piece {
    * sent again with the same token this does not matter.
    */
   doubtUntil = 0;
-  /** The rows are no longer those of an attempt in doubt: find out which ones it stored before anything else. */
+  /** When the first of the attempts in doubt was sent (ms since epoch); 0 when there was none. */
+  doubtSince = 0;
+  /** The rows are no longer those of an attempt in doubt, or the store may have forgotten its token: find out which ones it stored first. */
   mustVerify = false;
 
   constructor(

@@ -41,6 +41,8 @@ export async function runAs(program: string, directory: string): Promise<RunAs> 
     '--clear-groups',
     '--inh-caps=+dac_override',
     '--ambient-caps=+dac_override',
+    // access(2), by which initdb looks for its programs, ignores the capability of a user other than root without this.
+    '--securebits=+no_setuid_fixup',
   ];
   await run('setpriv', [...flags, 'true']).catch((cause: unknown) => {
     throw new Error(

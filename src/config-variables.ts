@@ -22,6 +22,16 @@ export function optionalText(options: Common): Variable<string | undefined> {
   return variable(options, '', (value) => value);
 }
 
+/** The address of a server, which may be unset. Without scheme or host it would be waited for in vain at a place that no message names. */
+export function address(
+  options: Common & { readonly pattern: RegExp; readonly example: string },
+): Variable<string | undefined> {
+  return variable(options, '', (value) => {
+    if (value === undefined || options.pattern.test(value)) return value;
+    throw new Error(`must look like ${options.example}`);
+  });
+}
+
 /** A whole number within bounds. */
 export function integer(
   options: Common & { readonly default: number; readonly min: number; readonly max: number },

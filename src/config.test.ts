@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ConfigError, readConfig } from './config.js';
 
@@ -5,7 +6,7 @@ describe('configuration', () => {
   it('works with nothing set', () => {
     const config = readConfig({});
     expect(config.PORT).toBe(3002);
-    expect(config.DATA_DIR).toBe('./data');
+    expect(config.DATA_DIR).toBe(join(process.cwd(), 'data'));
     expect(config.DATABASE_URL).toBeUndefined();
     expect(config.ROLES).toEqual(['edge', 'writer']);
     expect(config.JWT_EXPIRE).toBe(86_400);
@@ -44,6 +45,14 @@ describe('configuration', () => {
     [{ ROLES: 'edge' }, /NATS_URL/],
     [{ PORT: '1.5' }, /PORT/],
     [{ PORT: '-1' }, /PORT/],
+    [{ DATABASE_URL: 'mysql://db.example/x' }, /DATABASE_URL must look like postgres:/],
+    [{ REDIS_URL: 'localhost:6379' }, /REDIS_URL must look like redis:/],
+    [{ NATS_URL: '10.0.0.1:4222' }, /NATS_URL must look like nats:/],
+    [{ CLICKHOUSE_URL: 'clickhouse:8123' }, /CLICKHOUSE_URL must look like http:/],
+    [
+      { S3_ENDPOINT: 's3.example', AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b' },
+      /S3_ENDPOINT must look like/,
+    ],
   ])('refuses the contradiction %j', (env, message) => {
     expect(() => readConfig(env)).toThrow(message);
   });

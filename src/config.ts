@@ -1,8 +1,10 @@
 /**
  * Every environment variable of the product. This is the only module that reads the environment, and the configuration table of the
- * README is made from it (`npm run docs:config`).
+ * README is made from it (`npm run docs`).
  */
+import { resolve } from 'node:path';
 import {
+  address,
   choice,
   duration,
   flag,
@@ -31,17 +33,29 @@ export const VARIABLES = {
     default: './data',
     about: 'Everything that embedded parts keep, the spool and the generated secret',
   }),
-  DATABASE_URL: optionalText({ about: 'Postgres for metadata; unset: embedded Postgres' }),
+  DATABASE_URL: address({
+    pattern: /^postgres(ql)?:\/\/./i,
+    example: 'postgres://user:password@host:5432/database',
+    about: 'Postgres for metadata; unset: embedded Postgres',
+  }),
   DB_MAX_CONNS: integer({ default: 20, min: 1, max: 1_000, about: 'Most Postgres connections of a process' }),
   DB_MIN_CONNS: integer({ default: 1, min: 0, max: 1_000, about: 'Postgres connections kept open' }),
-  REDIS_URL: optionalText({
+  REDIS_URL: address({
+    pattern: /^rediss?:\/\/./i,
+    example: 'redis://:password@host:6379',
     about: 'Redis for shared counters, caches and notices; unset: in memory (one node only)',
   }),
-  NATS_URL: optionalText({ about: 'NATS JetStream as event stream; unset: durable log in `DATA_DIR`' }),
+  NATS_URL: address({
+    pattern: /^(nats|tls):\/\/[^\s,/]/i,
+    example: 'nats://host:4222',
+    about: 'NATS JetStream as event stream; unset: durable log in `DATA_DIR`',
+  }),
   NATS_SUBJECT_EVENTS: text({ default: 'analytics.events', about: 'Subject prefix of the event stream' }),
   NATS_STREAM: text({ default: 'SEENTICS', about: 'Name of the JetStream stream' }),
   NATS_REPLICAS: integer({ default: 1, min: 1, max: 5, about: 'Replicas of the JetStream stream' }),
-  CLICKHOUSE_URL: optionalText({
+  CLICKHOUSE_URL: address({
+    pattern: /^https?:\/\/[^/]/i,
+    example: 'http://host:8123',
     about: 'ClickHouse HTTP address as event store; unset (and no host): embedded ClickHouse',
   }),
   CLICKHOUSE_HOST: optionalText({ about: 'ClickHouse host, used when `CLICKHOUSE_URL` is unset' }),
@@ -66,7 +80,11 @@ export const VARIABLES = {
     of: ['auto', 'clickhouse', 'postgres'],
     about: '`auto`: ClickHouse where configured or embedded, else Postgres',
   }),
-  S3_ENDPOINT: optionalText({ about: 'S3 endpoint for objects; unset: folder in `DATA_DIR`' }),
+  S3_ENDPOINT: address({
+    pattern: /^https?:\/\/[^/]/i,
+    example: 'https://host:9000',
+    about: 'S3 endpoint for objects; unset: folder in `DATA_DIR`',
+  }),
   S3_BUCKET_REPLAYS: text({ default: 'seentics-replays', about: 'Bucket for objects; created when missing' }),
   AWS_REGION: text({ default: 'us-east-1', about: 'S3 region' }),
   AWS_ACCESS_KEY_ID: text({ default: '', about: 'S3 access key' }),
@@ -278,7 +296,8 @@ function readAll(read: <T>(name: string, variable: Variable<T>) => T): Config {
     PORT: read('PORT', VARIABLES.PORT),
     ENVIRONMENT: read('ENVIRONMENT', VARIABLES.ENVIRONMENT),
     LOG_LEVEL: read('LOG_LEVEL', VARIABLES.LOG_LEVEL),
-    DATA_DIR: read('DATA_DIR', VARIABLES.DATA_DIR),
+    // Absolute: it is compared with command lines of other processes, and names the place in messages.
+    DATA_DIR: resolve(read('DATA_DIR', VARIABLES.DATA_DIR)),
     DATABASE_URL: read('DATABASE_URL', VARIABLES.DATABASE_URL),
     DB_MAX_CONNS: read('DB_MAX_CONNS', VARIABLES.DB_MAX_CONNS),
     DB_MIN_CONNS: read('DB_MIN_CONNS', VARIABLES.DB_MIN_CONNS),

@@ -9,7 +9,7 @@ import { analyticsRoutes } from '../edge/routes/analytics.js';
 import { systemRoutes } from '../edge/routes/system.js';
 import { Analytics } from '../metrics/analytics.js';
 import { shareMetrics } from '../metrics/shared-metrics.js';
-import { lockDirectory } from '../storage/stream/local/directory-lock.js';
+import { type DirectoryLock, lockDirectory } from '../storage/stream/local/directory-lock.js';
 import type { Telemetry } from '../telemetry.js';
 import { composeAccounts } from './accounts.js';
 import { type Engines, type PartChoice, startEngines } from './engines.js';
@@ -42,8 +42,7 @@ export async function startNode(
 ): Promise<RunningNode> {
   collectDefaultMetrics({ register: telemetry.registry });
   const lifecycle = new Lifecycle(telemetry.log);
-  await mkdir(config.DATA_DIR, { recursive: true });
-  const lock = await lockDirectory(config.DATA_DIR);
+  const lock = await claimDataDir(config.DATA_DIR);
   let engines: Engines | undefined;
   const stop = async () => {
     await lifecycle.close(CLOSE_BUDGET_MS);
@@ -56,6 +55,17 @@ export async function startNode(
   } catch (error) {
     await stop();
     throw error;
+  }
+}
+
+/** @throws Error naming the setting where the system refuses the folder: read-only, full, no folder, not ours */
+async function claimDataDir(directory: string): Promise<DirectoryLock> {
+  try {
+    await mkdir(directory, { recursive: true });
+    return await lockDirectory(directory);
+  } catch (cause) {
+    if (!(cause instanceof Error && 'syscall' in cause)) throw cause;
+    throw new Error(`DATA_DIR (${directory}) cannot be written: ${cause.message}`, { cause });
   }
 }
 

@@ -1,7 +1,10 @@
+import { execFile } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
 import { Api, type Site } from '../support/api.js';
-import { Guard } from '../support/guard.js';
+import { Guard, repositoryRoot } from '../support/guard.js';
 import { survivors } from '../support/process-tree.js';
 import { Program } from '../support/program.js';
 import { until } from '../support/wait.js';
@@ -17,6 +20,22 @@ const event = (name: string, more: object = {}) => ({
   timestamp: new Date().toISOString(),
   ...more,
 });
+
+/** Starts the program where it must not run, and returns what it said. */
+async function startRefused(dataDir: string): Promise<string> {
+  const { PATH = '' } = process.env;
+  const refused = promisify(execFile)(process.execPath, [join(repositoryRoot, 'dist/main.js')], {
+    env: { PATH, PORT: '0', DATA_DIR: dataDir },
+    timeout: 20_000,
+  });
+  return refused.then(
+    () => expect.fail('it started'),
+    (error: { code: unknown; stderr: string }) => {
+      expect(error.code).toBe(1);
+      return error.stderr;
+    },
+  );
+}
 
 describe('the life of the program with nothing but a folder', () => {
   let guard: Guard;
@@ -90,6 +109,18 @@ describe('the life of the program with nothing but a folder', () => {
       timeoutMs: 10_000,
     });
     await pageViewsBecome(4);
+  });
+
+  test('a second program on the same folder is refused and harms nothing', async () => {
+    const second = await startRefused(join(guard.directory, 'data'));
+    expect(second).toMatch(/only one process can use this directory/);
+    await pageViewsBecome(4);
+  });
+
+  test('a folder that cannot be used is named with its setting', async () => {
+    const path = join(guard.directory, 'a file');
+    await writeFile(path, '');
+    expect(await startRefused(path)).toMatch(`DATA_DIR (${path}) cannot be written: `);
   });
 
   test('a warm start is healthy within 8 s', async () => {

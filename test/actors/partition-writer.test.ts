@@ -278,7 +278,8 @@ describe('what the store refuses', () => {
   });
 
   it('keeps a damaged message whole, and a row that is too short', async () => {
-    const { writer, store, take, acked } = await owner();
+    const telemetry = silentTelemetry();
+    const { writer, store, take, acked } = await owner({ telemetry });
     const damaged = messageOf([event(1)]).subarray(0, 40);
     await take(damaged);
     await take(
@@ -299,6 +300,8 @@ describe('what the store refuses', () => {
       [A, 'the row is too short', 20],
     ]);
     expect(store.totals()).toMatchObject({ received: 3, stored: 1, quarantined: 2 });
+    const metric = telemetry.registry.getSingleMetric('seentics_writer_undecodable_messages_total');
+    expect((await metric?.get())?.values).toMatchObject([{ value: 1 }]);
   });
 });
 

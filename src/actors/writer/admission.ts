@@ -13,6 +13,9 @@ import { hexId, MIN_ROW_BYTES, timestampOf } from './row.js';
 import { Tally } from './tally.js';
 import type { Tenure } from './tenure.js';
 
+/** Site id of messages that cannot be decoded, in quarantine and books: nobody can tell whose events they were. */
+export const NO_SITE_ID = '';
+
 /** What a message is admitted into. */
 export interface Admission {
   readonly window: DedupeWindow;
@@ -79,18 +82,18 @@ function refuseRow({ block }: Admission, tally: Tally, row: FrameRow, reason: st
   });
 }
 
-/** Nobody can tell whose events these were: the message counts as one, of no site. */
+/** The message counts as one event, of no site. */
 function refuseMessage({ block }: Admission, tenure: Tenure, data: Uint8Array, reason: string): void {
-  const frame = { siteId: '', source: 'event', received: 1, rejected: 0, rows: [] } as const;
+  const frame = { siteId: NO_SITE_ID, source: 'event', received: 1, rejected: 0, rows: [] } as const;
   const tally = new Tally(tenure, { ...frame, rows: [] }, Date.now());
   block.tallies.push(tally);
   const quarantinedAt = Date.now();
-  const id = quarantineId('', 'event', data, quarantinedAt);
+  const id = quarantineId(NO_SITE_ID, 'event', data, quarantinedAt);
   block.refused.push({
     tally,
     entry: {
       id,
-      siteId: '',
+      siteId: NO_SITE_ID,
       source: 'event',
       table: 'events',
       quarantinedAt,
@@ -106,7 +109,7 @@ function refuseMessage({ block }: Admission, tenure: Tenure, data: Uint8Array, r
  */
 export function quarantineId(siteId: string, source: Source, bytes: Uint8Array, now: number): string {
   const isReplay = source === 'replay';
-  if (siteId !== '' && !isReplay && bytes.byteLength >= MIN_ROW_BYTES) return hexId(bytes);
+  if (siteId !== NO_SITE_ID && !isReplay && bytes.byteLength >= MIN_ROW_BYTES) return hexId(bytes);
   const hash = createHash('sha256').update(`${siteId} ${isReplay ? now : ''} `);
   return hash.update(bytes).digest('hex').slice(0, 32);
 }

@@ -3,7 +3,7 @@ import { type EventStore, RowsRefusedError } from '../../storage/events/event-st
 import type { Logger } from '../../telemetry.js';
 import type { DedupeWindow } from '../dedupe-window.js';
 import type { Actor } from '../runtime/actor.js';
-import { quarantineId } from './admission.js';
+import { NO_SITE_ID, quarantineId } from './admission.js';
 import { type Block, Piece, type RefusedRow } from './block.js';
 import type { BlockRow } from './block-row.js';
 import { candidatesOf } from './candidates.js';
@@ -18,6 +18,8 @@ const LOOKUP_IDS = 10_000;
 const SITE_REFUSALS = 64;
 /** Rows after whose booking other work gets its turn: about 3 ms. */
 const ROWS_A_TURN = 10_000;
+/** Undecodable messages of one block that get a log line each. */
+const LOGGED_MESSAGES = 10;
 /** How often to look whether a lapsed ownership was renewed or ended. */
 const LAPSED_POLL_MS = 25;
 /**
@@ -267,7 +269,7 @@ export class BlockInserter implements Actor<Block> {
   }
 
   async #quarantine(block: Block): Promise<void> {
-    const { store, window, log } = this.options;
+    const { store, window, log, metrics } = this.options;
     for (;;) {
       block.dropEnded(window.fingerprint);
       const { refused } = block;
@@ -281,6 +283,10 @@ export class BlockInserter implements Actor<Block> {
       });
       if (kept === undefined) continue;
       for (const { tally } of refused) tally.quarantined++;
+      const messages = refused.filter(({ entry }) => entry.siteId === NO_SITE_ID);
+      metrics.undecodableMessages.inc(messages.length);
+      for (const { entry } of messages.slice(0, LOGGED_MESSAGES))
+        log.error({ id: entry.id, reason: entry.reason }, 'a message of the stream cannot be decoded');
       log.warn({ rows: refused.length, reason: entries[0]?.reason }, 'rows were quarantined');
       block.refused = [];
     }

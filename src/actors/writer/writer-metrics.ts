@@ -17,7 +17,7 @@ export interface WriterMetrics {
   readonly failures: Counter<'step'>;
   readonly splits: Counter;
   readonly lookups: Counter;
-  readonly lostMessages: Counter;
+  readonly undecodableMessages: Counter;
 }
 
 export function writerMetrics(registry: Registry, figures: WriterFigures): WriterMetrics {
@@ -70,9 +70,9 @@ export function writerMetrics(registry: Registry, figures: WriterFigures): Write
       help: 'Ids asked for in the event store',
       registers: [registry],
     }),
-    lostMessages: new Counter({
-      name: 'seentics_writer_unacknowledged_messages_total',
-      help: 'Messages given back because their partition was lost',
+    undecodableMessages: new Counter({
+      name: 'seentics_writer_undecodable_messages_total',
+      help: 'Messages of the stream that could not be decoded and went to the quarantine whole, under the empty site id',
       registers: [registry],
     }),
   };

@@ -27,9 +27,15 @@ const Params = Type.Object({ website_id: Type.String({ description: 'UUID or pub
 const text = (description: string) => Type.Optional(Type.String({ description }));
 const count = Type.Integer({ minimum: 0 });
 const Counts = {
-  received: count,
-  stored: count,
-  duplicate: count,
+  received: Type.Integer({
+    minimum: 0,
+    description: 'Taken from the stream; messages that come again after a crash are received again',
+  }),
+  stored: Type.Integer({ minimum: 0, description: 'Rows put into the event store' }),
+  duplicate: Type.Integer({
+    minimum: 0,
+    description: 'Stored before: retries of senders, and messages that came again',
+  }),
   bot: count,
   rejected: count,
   quarantined: count,
@@ -83,7 +89,8 @@ export function ingestionRoutes({ store, publish, clock = Date.now }: IngestionR
       ...common,
       method: 'GET',
       path: `${BASE}/ingestion`,
-      summary: 'What became of the events that were received in a period, by source',
+      summary:
+        'What became of the events that were received in a period, by source; what the stream delivers again after a crash counts again',
       access: { site: 'read' },
       query: Type.Object({
         days: text('1 to 3650, default 7'),

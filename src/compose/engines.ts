@@ -65,14 +65,15 @@ async function choosePostgres(
   keep: Keep,
 ): Promise<{ url: string; choice: PartChoice }> {
   if (config.DATABASE_URL !== undefined) {
-    const where = addressOf(config.DATABASE_URL);
-    return {
-      url: config.DATABASE_URL,
-      choice: { part: 'metadata', embedded: false, where: `Postgres at ${where}` },
-    };
+    return { url: config.DATABASE_URL, choice: postgresChoice('metadata', config) };
   }
   const engine = keep(await startEmbeddedPostgres(join(config.DATA_DIR, 'postgres'), telemetry));
-  return { url: engine.url, choice: { part: 'metadata', embedded: true, where: 'embedded Postgres' } };
+  return { url: engine.url, choice: postgresChoice('metadata', config) };
+}
+
+function postgresChoice(part: string, { DATABASE_URL: url }: Config): PartChoice {
+  if (url === undefined) return { part, embedded: true, where: 'embedded Postgres' };
+  return { part, embedded: false, where: `Postgres at ${addressOf(url)}` };
 }
 
 async function chooseEventStore(
@@ -87,7 +88,7 @@ async function chooseEventStore(
       choice: { part: 'events', embedded: false, where: `ClickHouse at ${new URL(server.url).host}` },
     };
   }
-  const inPostgres = { clickhouse: null, choice: { part: 'events', embedded: false, where: 'in Postgres' } };
+  const inPostgres = { clickhouse: null, choice: postgresChoice('events', config) };
   if (config.EVENT_STORE === 'postgres') return inPostgres;
   if (clickhouseLibrary() === null) {
     if (config.EVENT_STORE === 'clickhouse') {

@@ -20,12 +20,16 @@ export interface EventStores {
 
 const MIGRATION_LOCK = 'seentics_clickhouse_migrations';
 
-/** Opens the event store that the engines decided for and brings its schema up to date. */
+/**
+ * Opens the event store that the engines decided for and brings its schema up to date.
+ * @param signal gives up a start that still waits for a server
+ */
 export async function openEventStores(
   config: Config,
   engines: Engines,
   telemetry: Telemetry,
   lifecycle: Lifecycle,
+  signal: AbortSignal,
 ): Promise<EventStores> {
   const stores =
     engines.clickhouse === null
@@ -33,8 +37,16 @@ export async function openEventStores(
       : inClickhouse(config, engines, engines.clickhouse, telemetry);
   lifecycle.add('event store', stores.events, (it) => it.close());
   lifecycle.add('figures', stores.metrics, (it) => it.close());
-  await stores.events.migrate();
+  signal.throwIfAborted();
+  // What is left waiting then ends when the lifecycle closes the stores.
+  await Promise.race([stores.events.migrate(), rejectOnAbort(signal)]);
   return stores;
+}
+
+function rejectOnAbort(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
 }
 
 function inPostgres(config: Config, engines: Engines, telemetry: Telemetry): EventStores {

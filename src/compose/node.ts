@@ -81,7 +81,7 @@ async function compose(
   const [cache, objects, stores, stream] = await Promise.all([
     openCache(context),
     openObjects(context),
-    openEventStores(config, engines, telemetry, lifecycle),
+    openEventStores(config, engines, telemetry, lifecycle, signal),
     openStream(context, !engines.parts.every((part) => part.embedded)),
   ]);
   const purge = (siteId: string) => stores.events.deleteSite(siteId);

@@ -1,11 +1,11 @@
 import { execFile } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
 import { Api, type Site } from '../support/api.js';
 import { Guard, repositoryRoot } from '../support/guard.js';
-import { survivors } from '../support/process-tree.js';
+import { descendants, survivors } from '../support/process-tree.js';
 import { Program } from '../support/program.js';
 import { until } from '../support/wait.js';
 
@@ -111,6 +111,17 @@ describe('the life of the program with nothing but a folder', () => {
     await pageViewsBecome(4);
   });
 
+  test('events kept in the embedded Postgres are not said to be on a server', async () => {
+    const other = await Program.start(guard, {
+      dataDir: join(guard.directory, 'in-postgres'),
+      env: { EVENT_STORE: 'postgres' },
+    });
+    const log = await other.log();
+    await other.stop();
+    expect(log).toMatch(/embedded {2}.*events: embedded Postgres/);
+    expect(log).toMatch(/servers {3}none/);
+  });
+
   test('a second program on the same folder is refused and harms nothing', async () => {
     const second = await startRefused(join(guard.directory, 'data'));
     expect(second).toMatch(/only one process can use this directory/);
@@ -126,5 +137,40 @@ describe('the life of the program with nothing but a folder', () => {
   test('a warm start is healthy within 8 s', async () => {
     await program.stop();
     expect(await program.restart()).toBeLessThan(8_000);
+  });
+});
+
+describe('a start that waits for a server', () => {
+  let guard: Guard;
+
+  beforeAll(async () => {
+    guard = await Guard.start();
+  });
+
+  afterAll(() => guard?.stop());
+
+  test.each([
+    ['Postgres', { DATABASE_URL: 'postgres://u:hidden@127.0.0.1:1/x' }],
+    ['ClickHouse', { CLICKHOUSE_URL: 'http://u:hidden@127.0.0.1:1' }],
+    ['NATS', { NATS_URL: 'nats://u:hidden@127.0.0.1:1' }],
+    ['Redis', { REDIS_URL: 'redis://u:hidden@127.0.0.1:1' }],
+    ['S3', { S3_ENDPOINT: 'http://127.0.0.1:1', AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'hidden' }],
+  ])('says that it waits for %s, and ends at once on Ctrl-C', async (name, settings) => {
+    const { PATH = '', HOME = '' } = process.env;
+    const program = guard.start('program', process.execPath, [join(repositoryRoot, 'dist/main.js')], {
+      env: { PATH, HOME, PORT: '0', DATA_DIR: join(guard.directory, name), ...settings },
+    });
+    const log = () => readFile(program.logFile, 'utf8').catch(() => '');
+    await until(async () => (await log()).includes(`waiting for ${name} at 127.0.0.1:1 …`), {
+      what: 'the line',
+      timeoutMs: 20_000,
+    });
+    const children = await descendants(program.pid);
+    const askedAt = performance.now();
+    await program.end('SIGINT');
+    expect(performance.now() - askedAt).toBeLessThan(4_000);
+    expect(program.child.exitCode).toBe(0);
+    expect(await survivors(children)).toEqual([]);
+    expect(await log()).not.toContain('hidden');
   });
 });

@@ -12,6 +12,9 @@ import { Pause } from './writer/pause.js';
 import type { Tenure } from './writer/tenure.js';
 import { writerMetrics } from './writer/writer-metrics.js';
 
+/** Longest time that an insert may take effect after it was sent, ms: what an owner after a crash has to wait out. */
+export const DEFAULT_INSERT_MS = 20_000;
+
 export interface PartitionWriterOptions {
   readonly store: Pick<EventStore, 'insertRows' | 'addToBooks' | 'quarantine' | 'existingIds' | 'recentIds'>;
   /** Number of partitions of the stream. */
@@ -78,7 +81,14 @@ export function createPartitionWriter(options: PartitionWriterOptions): Partitio
     telemetry,
     mailbox: { messages: 1 },
     create: () =>
-      new BlockInserter({ store, window, metrics, log, pause, insertMs: options.insertMs ?? 20_000 }),
+      new BlockInserter({
+        store,
+        window,
+        metrics,
+        log,
+        pause,
+        insertMs: options.insertMs ?? DEFAULT_INSERT_MS,
+      }),
   });
   const collector = new Collector({
     window,

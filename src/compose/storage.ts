@@ -1,6 +1,7 @@
 /** Opens every store that the configuration names, and its embedded stand-in where none is named. */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
+import { DEFAULT_INSERT_MS } from '../actors/partition-writer.js';
 import type { Config } from '../config.js';
 import type { Cache } from '../storage/cache/cache.js';
 import { createMemoryCache } from '../storage/cache/memory-cache.js';
@@ -19,8 +20,6 @@ import type { Lifecycle } from './lifecycle.js';
 
 const MIB = 1024 * 1024;
 const REDIS_PREFIX = 'seentics:';
-/** Longest time that an insert may take effect after it was sent (actors/partition-writer.ts). */
-const INSERT_MS = 20_000;
 
 export interface Opened<T> {
   readonly store: T;
@@ -82,6 +81,8 @@ export async function openObjects({
     };
   }
   // Loaded only where it is used: the SDK costs a start a third of a second and 40 MB.
+  // It would also print six lines about future Node versions at every start; the lock file decides which version runs.
+  process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true';
   const { createS3Store } = await import('../storage/objects/s3.js');
   const store = await createS3Store(
     {
@@ -116,7 +117,7 @@ export async function openStream(
       // Its one consumer is in this process, so more partitions would only mean more and smaller messages.
       partitions: 1,
       limitBytes: config.STREAM_LIMIT_MB * MIB,
-      takeoverMs: storeOutlivesUs ? INSERT_MS : 0,
+      takeoverMs: storeOutlivesUs ? DEFAULT_INSERT_MS : 0,
       telemetry,
     });
     return {

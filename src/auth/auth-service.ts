@@ -16,6 +16,11 @@ export interface AuthServiceOptions {
   readonly log: Logger;
   /** Whether accounts may register after the first one. */
   readonly allowRegistration: boolean;
+  /**
+   * How long a refresh token that was just used still works, ms; default 10,000. Two tabs of a dashboard share one token and may
+   * refresh at the same moment, and an answer may get lost on its way. Later a second use means that the token was copied.
+   */
+  readonly refreshGraceMs?: number;
   /** Failed logins of one account from one address before more are refused; default 10 in 5 minutes. */
   readonly maxAttempts?: number;
 }
@@ -39,7 +44,7 @@ export interface AuthService {
    */
   login(credentials: Credentials, address: string): Promise<SignedIn>;
   /**
-   * Exchanges a refresh token, once. One that comes a second time was copied: its whole session ends.
+   * Exchanges a refresh token, once. One that comes again after the grace was copied: its whole session ends.
    * @throws AppError `invalid_token`
    */
   refresh(refreshToken: string): Promise<SignedIn>;
@@ -58,6 +63,7 @@ export function createAuthService(options: AuthServiceOptions): AuthService {
   const { cache, passwords, tokens, authenticator, log, allowRegistration } = options;
   const { users, sessions } = options.metadata;
   const maxAttempts = options.maxAttempts ?? 10;
+  const refreshGraceMs = options.refreshGraceMs ?? 10_000;
 
   const openSession = async (user: User): Promise<SignedIn> => {
     const id = randomUUID();
@@ -128,7 +134,7 @@ export function createAuthService(options: AuthServiceOptions): AuthService {
     async refresh(refreshToken) {
       const { userId, sessionId } = await tokens.read('refresh', refreshToken);
       const next = await tokens.issueRefresh(userId, sessionId);
-      const user = await sessions.rotate(hashOf(refreshToken), next.hash, next.expiresAt);
+      const user = await sessions.rotate(hashOf(refreshToken), next.hash, next.expiresAt, refreshGraceMs);
       if (!user) {
         const revoked = await sessions.revokeReused(hashOf(refreshToken));
         if (revoked !== null) {

@@ -26,6 +26,7 @@ export interface NodeOptions {
   readonly allowRegistration?: boolean;
   readonly production?: boolean;
   readonly maxAttempts?: number;
+  readonly refreshGraceMs?: number;
   readonly onDeleted?: (siteId: string) => Promise<void>;
 }
 
@@ -66,6 +67,7 @@ export async function startNode(options: NodeOptions) {
     log: telemetry.log,
     allowRegistration: options.allowRegistration ?? true,
     ...(options.maxAttempts === undefined ? {} : { maxAttempts: options.maxAttempts }),
+    ...(options.refreshGraceMs === undefined ? {} : { refreshGraceMs: options.refreshGraceMs }),
   });
   const service = createWebsiteService({
     websites,

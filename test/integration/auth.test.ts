@@ -16,7 +16,7 @@ describe('the life of an account', () => {
   let node: Node;
   beforeAll(async () => {
     database = await freshPostgres();
-    node = await startNode({ databaseUrl: database.url, allowRegistration: false });
+    node = await startNode({ databaseUrl: database.url, allowRegistration: false, refreshGraceMs: 0 });
   });
   afterAll(async () => {
     await node.stop();
@@ -124,6 +124,29 @@ describe('the life of an account', () => {
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
     const won = answers.find(({ status }) => status === 200);
     expect((await refresh(won?.body.refresh_token)).status).toBe(401);
+  });
+
+  it('lets two tabs refresh at the same moment, and ends the session when the token comes back later', async () => {
+    const tolerant = await startNode({ databaseUrl: database.url });
+    const { tokens } = await login();
+    const use = () =>
+      tolerant.call('POST', '/api/v1/auth/refresh', { body: { refresh_token: tokens.refresh_token } });
+    const tabs = await Promise.all([use(), use()]);
+    expect(tabs.map(({ status }) => status)).toEqual([200, 200]);
+    for (const { body } of tabs) {
+      expect((await tolerant.call('GET', '/api/v1/user/auth/me', { token: body.access_token })).status).toBe(
+        200,
+      );
+    }
+    const client = new pg.Client({ connectionString: database.url });
+    await client.connect();
+    await client.query("UPDATE refresh_tokens SET used_at = used_at - interval '11 seconds'");
+    await client.end();
+    expect((await use()).status).toBe(401);
+    expect(
+      (await tolerant.call('GET', '/api/v1/user/auth/me', { token: tabs[0]?.body.access_token })).status,
+    ).toBe(401);
+    await tolerant.stop();
   });
 
   it('keeps the two kinds of token apart', async () => {

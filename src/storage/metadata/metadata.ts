@@ -61,9 +61,10 @@ export interface SessionStore {
   open(session: NewSession, keep: number): Promise<void>;
   /**
    * Exchanges an unused token of a live session for its successor, once.
+   * @param graceMs how long after its first use a token is exchanged again
    * @returns the account, or null when the token is unknown, used, expired or its session revoked
    */
-  rotate(tokenHash: Uint8Array, nextHash: Uint8Array, expiresAt: Date): Promise<User | null>;
+  rotate(tokenHash: Uint8Array, nextHash: Uint8Array, expiresAt: Date, graceMs: number): Promise<User | null>;
   /** Revokes the session of a token that has been used before; the session's id when this call revoked it. */
   revokeReused(tokenHash: Uint8Array): Promise<string | null>;
   revoke(sessionId: string, reason: string): Promise<void>;

@@ -14,11 +14,12 @@ const OPEN = `
   INSERT INTO refresh_tokens (token_hash, session_id, expires_at) SELECT $3, id, $4 FROM session`;
 
 // One statement: a crash in between neither loses the session nor leaves two usable tokens. Of two simultaneous calls with one token
-// the second waits for the row lock and then finds it used.
+// the second waits for the row lock and then finds it used, which the grace may allow.
 const ROTATE = `
   WITH used AS (
-    UPDATE refresh_tokens t SET used_at = now() FROM auth_sessions s
-    WHERE t.token_hash = $1 AND t.used_at IS NULL AND t.expires_at > now()
+    UPDATE refresh_tokens t SET used_at = coalesce(t.used_at, now()) FROM auth_sessions s
+    WHERE t.token_hash = $1 AND (t.used_at IS NULL OR ($4::int > 0 AND t.used_at > now() - $4::int * interval '1 millisecond'))
+      AND t.expires_at > now()
       AND s.id = t.session_id AND s.revoked_at IS NULL
     RETURNING t.session_id
   ), next AS (
@@ -45,8 +46,13 @@ export function createSessionStore(db: Database): SessionStore {
       await db.query(OPEN, [id, userId, Buffer.from(tokenHash), expiresAt, Math.max(keep - 1, 0)]);
     },
 
-    async rotate(tokenHash, nextHash, expiresAt) {
-      const [row] = await db.query(ROTATE, [Buffer.from(tokenHash), Buffer.from(nextHash), expiresAt]);
+    async rotate(tokenHash, nextHash, expiresAt, graceMs) {
+      const [row] = await db.query(ROTATE, [
+        Buffer.from(tokenHash),
+        Buffer.from(nextHash),
+        expiresAt,
+        graceMs,
+      ]);
       return row ? readUser(row) : null;
     },
 

@@ -5,7 +5,9 @@
  * Arguments: LIBRARY_PATH, then the arguments of clickhouse-local.
  */
 import { createRequire } from 'node:module';
+import { setPriority } from 'node:os';
 
+const NICENESS = 5;
 const QUERY =
   "SYSTEM START LISTEN HTTP; SELECT count() FROM file('-', 'LineAsString', 'line String') FORMAT Null";
 
@@ -37,6 +39,8 @@ if (libraryPath === undefined) {
   console.error('usage: clickhouse-child LIBRARY_PATH [ARGUMENT ...]');
   process.exit(2);
 }
+// Threads inherit it: where both want the processor, answering a browser goes before inserting and merging what is already durable.
+setPriority(NICENESS);
 open({ library: 'chdb', path: libraryPath });
 const args = ['clickhouse', ...engineArgs, '--query', QUERY];
 const result = load({

@@ -14,6 +14,8 @@ export interface IngestBenchOptions {
   readonly connections: readonly number[];
   readonly eventsPerRequest: readonly number[];
   readonly targets: readonly string[];
+  /** Open loop at this rate instead of as fast as the answers come. */
+  readonly requestsPerSecond?: number;
 }
 
 interface Row {
@@ -55,7 +57,7 @@ export async function runIngestBench(options: IngestBenchOptions): Promise<void>
       });
       for (const events of options.eventsPerRequest) {
         for (const connections of options.connections)
-          rows.push(await measure(target, events, connections, options.seconds));
+          rows.push(await measure(target, events, connections, options));
       }
       await target.stop();
     } finally {
@@ -65,7 +67,12 @@ export async function runIngestBench(options: IngestBenchOptions): Promise<void>
   print(rows);
 }
 
-async function measure(target: Target, events: number, connections: number, seconds: number): Promise<Row> {
+async function measure(
+  target: Target,
+  events: number,
+  connections: number,
+  options: IngestBenchOptions,
+): Promise<Row> {
   await settle(target);
   const countedBefore = await target.counted();
   const before = await treeUsage(target.roots);
@@ -75,8 +82,9 @@ async function measure(target: Target, events: number, connections: number, seco
     url: target.url,
     sites: target.sites,
     connections,
-    seconds,
+    seconds: options.seconds,
     events,
+    ...(options.requestsPerSecond === undefined ? {} : { requestsPerSecond: options.requestsPerSecond }),
     seed: connections * 7 + events,
   });
   const stores = !target.name.startsWith('bare');

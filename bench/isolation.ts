@@ -6,7 +6,7 @@ import { type GeneratorResult, generate } from './support/generator.js';
 import { embeddedTarget, type Target } from './support/targets.js';
 
 const QUIET = { connections: 4, requestsPerSecond: 40, events: 1 } as const;
-const NOISY = { connections: 64, events: 10 } as const;
+const NOISY = { connections: 64, events: 10, background: true } as const;
 
 /** Runs both stretches, each of the given length, and prints a table. */
 export async function runIsolationBench(seconds: number): Promise<void> {

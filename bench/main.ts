@@ -1,4 +1,4 @@
-/** `npm run bench -- NAME [--seconds N] [--connections 64,512] [--events 1,10] [--targets bare,embedded,servers]` */
+/** `npm run bench -- NAME [--seconds N] [--connections 64,512] [--events 1,10] [--targets bare,embedded,servers] [--rate REQUESTS_PER_SECOND]` */
 import { parseArgs } from 'node:util';
 import { runActorsBench } from './actors.js';
 import { runIngestBench } from './ingest.js';
@@ -11,6 +11,7 @@ const { positionals, values } = parseArgs({
     seconds: { type: 'string', default: '10' },
     connections: { type: 'string', default: '64,512' },
     events: { type: 'string', default: '1,10' },
+    rate: { type: 'string' },
     targets: { type: 'string', default: 'bare,embedded,servers' },
   },
 });
@@ -23,6 +24,7 @@ const benches: Readonly<Record<string, () => Promise<unknown>>> = {
       connections: numbers(values.connections),
       eventsPerRequest: numbers(values.events),
       targets: values.targets.split(','),
+      ...(values.rate === undefined ? {} : { requestsPerSecond: Number(values.rate) }),
     }),
   isolation: () => runIsolationBench(Number(values.seconds)),
   actors: () => runActorsBench(),

@@ -11,6 +11,8 @@ export interface GeneratorOptions {
   /** Events a request: 1 = `analytics/event`, more = `analytics/batch`. */
   readonly events: number;
   readonly seed: number;
+  /** Gives way to other processes: the noise must load the server, not take the processor from who measures. */
+  readonly background?: boolean;
   /** Open loop at this rate; without it as fast as the answers come. */
   readonly requestsPerSecond?: number;
 }

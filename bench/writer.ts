@@ -29,6 +29,7 @@ export async function runWriterBench(
       addToBooks: done,
       quarantine: done,
       existingIds: async () => new Set<string>(),
+      repair: async () => 0,
       recentIds: async () => [],
     },
     partitions: PARTITIONS,

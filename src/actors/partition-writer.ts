@@ -16,7 +16,10 @@ import { writerMetrics } from './writer/writer-metrics.js';
 export const DEFAULT_INSERT_MS = 20_000;
 
 export interface PartitionWriterOptions {
-  readonly store: Pick<EventStore, 'insertRows' | 'addToBooks' | 'quarantine' | 'existingIds' | 'recentIds'>;
+  readonly store: Pick<
+    EventStore,
+    'insertRows' | 'addToBooks' | 'quarantine' | 'existingIds' | 'recentIds' | 'repair'
+  >;
   /** Number of partitions of the stream. */
   readonly partitions: number;
   readonly telemetry: Telemetry;

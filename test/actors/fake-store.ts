@@ -18,7 +18,10 @@ export type Fault = 'none' | 'away' | 'answer lost' | 'late' | 'very late';
 const LATE_MS = 3;
 const VERY_LATE_MS = 60;
 
-type WriterStore = Pick<EventStore, 'insertRows' | 'addToBooks' | 'quarantine' | 'existingIds' | 'recentIds'>;
+type WriterStore = Pick<
+  EventStore,
+  'insertRows' | 'addToBooks' | 'quarantine' | 'existingIds' | 'recentIds' | 'repair'
+>;
 
 interface Stored {
   readonly id: string;
@@ -89,6 +92,7 @@ export class FakeStore {
           }),
         ),
       existingIds: (candidates) => run('look up', Number.POSITIVE_INFINITY, () => this.#existing(candidates)),
+      repair: async () => 0,
       recentIds: (partition, partitions, since, limit) =>
         run('refill', Number.POSITIVE_INFINITY, () => this.#recent(partition, partitions, since, limit)),
     };

@@ -124,6 +124,7 @@ class Node {
         addToBooks: (...books) => call(() => store.addToBooks(...books)),
         quarantine: (...rows) => call(() => store.quarantine(...rows)),
         existingIds: (ids) => call(() => store.existingIds(ids)),
+        repair: (...range) => call(() => store.repair(...range)),
         recentIds: (...range) => call(() => store.recentIds(...range)),
       },
     });

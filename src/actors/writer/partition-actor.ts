@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import type { EventStore } from '../../storage/events/event-store.js';
 import type { PartitionOwnership, StreamMessage } from '../../storage/stream/stream.js';
 import type { Logger } from '../../telemetry.js';
@@ -6,13 +7,18 @@ import type { Actor } from '../runtime/actor.js';
 import type { Collector } from './collector.js';
 import { Tenure } from './tenure.js';
 
+/** Events received in this time before a change of owner are checked; what is stored was received seconds ago, after an outage longer. */
+const REPAIR_MS = 3_600_000;
+const REPAIR_ATTEMPTS = 4;
+const REPAIR_PAUSE_MS = 500;
+
 export type PartitionCommand =
   | { readonly do: 'acquire'; readonly ownership: PartitionOwnership }
   | { readonly do: 'take'; readonly message: StreamMessage }
   | { readonly do: 'leave' };
 
 export interface PartitionHost {
-  readonly store: Pick<EventStore, 'recentIds'>;
+  readonly store: Pick<EventStore, 'recentIds' | 'repair'>;
   readonly partitions: number;
   readonly window: DedupeWindow;
   readonly collector: Collector;
@@ -49,8 +55,37 @@ export class PartitionActor implements Actor<PartitionCommand> {
   async #acquire(ownership: PartitionOwnership): Promise<void> {
     const { tenures, oneAtATime } = this.host;
     await this.#leave();
+    await oneAtATime(() => this.#repair());
     await oneAtATime(() => this.#refill());
     tenures.set(this.partition, new Tenure(ownership));
+  }
+
+  /**
+   * Mends what a crash of the store under an earlier owner left half stored: a redelivery does not, as it finds the rows stored. Only
+   * now, before the first insert, is it safe; a store that does not answer is asked a few times and then left to the next owner.
+   */
+  async #repair(): Promise<void> {
+    const { store, partitions, log } = this.host;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const mended = await store.repair(this.partition, partitions, Date.now() - REPAIR_MS);
+        if (mended > 0)
+          log.warn(
+            { partition: this.partition, mended },
+            'figures were completed after a crash of the event store',
+          );
+        return;
+      } catch (error) {
+        if (attempt === REPAIR_ATTEMPTS) {
+          log.error(
+            { partition: this.partition, err: error },
+            'cannot check the figures after a change of owner',
+          );
+          return;
+        }
+        await pause(REPAIR_PAUSE_MS);
+      }
+    }
   }
 
   /**

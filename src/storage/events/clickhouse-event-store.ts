@@ -6,6 +6,7 @@ import { deleteSite } from './clickhouse-deletion.js';
 import { BlockInserter, MAX_BLOCK_ROWS, storeError } from './clickhouse-insert.js';
 import { existingIds, recentIds } from './clickhouse-lookups.js';
 import { listQuarantine, quarantineBytes, takeQuarantined } from './clickhouse-quarantine.js';
+import { repairRollup } from './clickhouse-repair.js';
 import { type BookEntry, type BookTotals, type EventStore, RowsRefusedError } from './event-store.js';
 import { InsertMetrics } from './insert-metrics.js';
 import { RowBinaryWriter } from './row-binary.js';
@@ -66,6 +67,7 @@ export function createClickhouseEventStore(options: ClickhouseEventStoreOptions)
     existingIds: (candidates) => existingIds(clickhouse, candidates),
     recentIds: (partition, partitions, since, limit) =>
       recentIds(clickhouse, partition, partitions, since, limit),
+    repair: (partition, partitions, since) => repairRollup(clickhouse, partition, partitions, since),
     books: (siteId, from, to) => books(clickhouse, siteId, from, to),
     listQuarantine: (siteId, limit, before) => listQuarantine(clickhouse, siteId, limit, before),
     takeQuarantined: (siteId, ids) => takeQuarantined(clickhouse, siteId, ids),

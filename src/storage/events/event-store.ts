@@ -35,6 +35,12 @@ export interface EventStore {
     since: number,
     limit: number,
   ): Promise<Uint8Array[] | null>;
+  /**
+   * Completes what a crash of the store left half stored of the rows received at or after `since` (ms), of sites of this partition.
+   * To be called by a new owner before it inserts anything; nobody else may insert rows of the partition meanwhile.
+   * @returns how many places were mended
+   */
+  repair(partition: number, partitions: number, since: number): Promise<number>;
   /** The ingestion books of a site in [from, to), by source. */
   books(siteId: string, from: number, to: number): Promise<BookTotals[]>;
   /** Newest first. `before`: id of the last row of the page before (a row that is gone meanwhile starts over). */

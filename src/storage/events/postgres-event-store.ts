@@ -94,6 +94,8 @@ export function createPostgresEventStore(options: PostgresEventStoreOptions): Ev
     existingIds: (candidates) => attempt(() => existingIds(db, candidates)),
     recentIds: (partition, partitions, since, limit) =>
       attempt(() => recentIds(db, partition, partitions, since, limit)),
+    // One transaction a block, and no rollups.
+    repair: async () => 0,
     books: (siteId, from, to) => attempt(() => books(db, siteId, from, to)),
     listQuarantine: (siteId, limit, before) => attempt(() => listQuarantine(db, siteId, limit, before)),
     takeQuarantined: (siteId, ids) => attempt(() => takeQuarantined(db, siteId, ids)),

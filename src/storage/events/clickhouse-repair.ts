@@ -1,0 +1,118 @@
+import type { Clickhouse } from '../clickhouse.js';
+import { storeError } from './clickhouse-insert.js';
+
+/** Both the comparison and a repair end after this. */
+const TIMEOUT_MS = 30_000;
+
+/** What a slot of the session rollup must agree on with the events it stands for; one row a session, from either side. */
+const FROM_EVENTS = `
+  SELECT site_id, toStartOfFifteenMinutes(timestamp) AS slot, cityHash64(session_id) AS session,
+    countIf(kind = 1) AS views, countIf(kind = 2) AS customs, min(timestamp) AS first, max(timestamp) AS last,
+    max(if(event_type = 'page_exit', toUInt64(toUnixTimestamp64Milli(timestamp)) * 2048 + least(time_on_page, 1800), 0)) AS exit
+  FROM events WHERE (site_id, toStartOfFifteenMinutes(timestamp)) IN recent GROUP BY site_id, slot, session`;
+const FROM_ROLLUP = `
+  SELECT site_id, slot, session, sum(page_views) AS views, sum(session_slots.customs) AS customs, min(first_ts) AS first,
+    max(last_ts) AS last, max(last_exit) AS exit
+  FROM session_slots WHERE (site_id, slot) IN recent GROUP BY site_id, slot, session`;
+const DIFFERING = `
+  WITH recent AS (
+    SELECT DISTINCT site_id, toStartOfFifteenMinutes(timestamp) FROM events
+    WHERE received_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC') AND match(site_id, '^[0-9a-f]{8,}$')
+      AND reinterpretAsUInt32(reverse(unhex(right(site_id, 8)))) % {partitions:UInt32} = {partition:UInt32})
+  SELECT site_id, groupUniqArray(toUnixTimestamp(slot)) AS slots FROM (
+    SELECT site_id, slot, session FROM (${FROM_EVENTS} UNION ALL ${FROM_ROLLUP})
+    GROUP BY site_id, slot, session
+    HAVING count() != 2 OR uniqExact(views, customs, first, last, exit) != 1)
+  GROUP BY site_id`;
+
+/**
+ * Makes the session rollup whole where a crash of the server left a part of `events` without its part of the rollup: the two are
+ * stored one after the other. A retry under the same token completes them; an owner that has only the stored ids to go by can not.
+ * Slots that events received lately fall into are compared, and those that differ are made anew from the events. Nobody else may
+ * insert rows of the partition meanwhile. Not for clusters, whose replicas have to agree first.
+ * @returns how many slots of fifteen minutes were made anew
+ * @throws StoreUnavailableError
+ */
+export async function repairRollup(
+  clickhouse: Clickhouse,
+  partition: number,
+  partitions: number,
+  since: number,
+): Promise<number> {
+  if (clickhouse.cluster !== undefined) return 0;
+  try {
+    const differing = await select(clickhouse, DIFFERING, {
+      since: Math.floor(since),
+      partition,
+      partitions,
+    });
+    let repaired = 0;
+    for (const [site, slots] of differing) {
+      await rebuild(clickhouse, site, slots);
+      repaired += slots.length;
+    }
+    return repaired;
+  } catch (error) {
+    throw storeError(error);
+  }
+}
+
+async function rebuild(clickhouse: Clickhouse, site: string, slots: readonly number[]): Promise<void> {
+  const parameters = { site, slots };
+  await run(
+    clickhouse,
+    'DELETE FROM session_slots WHERE site_id = {site:String} AND slot IN {slots:Array(UInt32)}',
+    parameters,
+  );
+  await run(
+    clickhouse,
+    `INSERT INTO session_slots SELECT * FROM (${await viewQuery(clickhouse)})
+     WHERE site_id = {site:String} AND slot IN {slots:Array(UInt32)}`,
+    parameters,
+  );
+}
+
+/** The query of the materialised view, as the server keeps it: there is one definition of the rollup. */
+async function viewQuery({ client }: Clickhouse): Promise<string> {
+  const answer = await client.query({
+    query: `SELECT as_select FROM system.tables WHERE database = currentDatabase() AND name = 'session_slots_view'`,
+    format: 'JSONCompactEachRow',
+    abort_signal: AbortSignal.timeout(TIMEOUT_MS),
+  });
+  const [row] = await answer.json<[string]>();
+  if (row === undefined) throw new Error('there is no session_slots_view');
+  return row[0];
+}
+
+async function select(
+  { client }: Clickhouse,
+  query: string,
+  parameters: Record<string, unknown>,
+): Promise<[string, number[]][]> {
+  const answer = await client.query({
+    query,
+    query_params: parameters,
+    format: 'JSONCompactEachRow',
+    abort_signal: AbortSignal.timeout(TIMEOUT_MS),
+    clickhouse_settings: { max_execution_time: TIMEOUT_MS / 1_000 },
+  });
+  return answer.json<[string, number[]]>();
+}
+
+async function run(
+  { client }: Clickhouse,
+  query: string,
+  parameters: Record<string, unknown>,
+): Promise<void> {
+  await client.command({
+    query,
+    query_params: parameters,
+    abort_signal: AbortSignal.timeout(TIMEOUT_MS),
+    clickhouse_settings: {
+      lightweight_deletes_sync: '2',
+      mutations_sync: '2',
+      // The same rows may have been there before they were deleted: they are no duplicates.
+      insert_deduplicate: 0,
+    },
+  });
+}

@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type ClickHouseClient, ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/client';
 import type { Logger } from '../telemetry.js';
+import { waitFor } from './wait-for.js';
 
 export interface ClickhouseOptions {
   /** `http(s)://user:password@host:port/database`; credentials and database are optional. */
@@ -74,34 +74,31 @@ export function openClickhouse(options: ClickhouseOptions): Clickhouse {
 
 /**
  * Waits until the server answers queries; says so once and then every 15 s.
- * @throws ClickHouseError when the server answers and waiting cannot help (wrong password), or the abort reason
+ * @throws ClickHouseError when the server answers and waiting cannot help (wrong password), the last failure when aborted
  */
 export async function waitForClickhouse(
   { client, address }: Pick<Clickhouse, 'client' | 'address'>,
   log: Logger,
   signal?: AbortSignal,
 ): Promise<void> {
-  let saidAt = Number.NEGATIVE_INFINITY;
-  for (let attempt = 0; ; attempt++) {
-    signal?.throwIfAborted();
-    try {
-      // Not in the product's database, which may not exist yet.
-      await client.command({
-        query: 'SELECT 1',
-        http_headers: { 'X-ClickHouse-Database': 'system' },
-        abort_signal: AbortSignal.timeout(5_000),
-      });
-      if (attempt > 0) log.info(`ClickHouse at ${address} answers`);
-      return;
-    } catch (error) {
-      if (error instanceof ClickHouseError && AUTHENTICATION_CODES.has(error.code)) throw error;
-      if (Date.now() - saidAt >= 15_000) {
-        saidAt = Date.now();
-        log.warn({ reason: reasonOf(error) }, `waiting for ClickHouse at ${address} …`);
-      }
-    }
-    await sleep(Math.min(200 * 2 ** attempt, 2_000), undefined, signal ? { signal } : {});
-  }
+  const isFinal = (error: unknown) =>
+    error instanceof ClickHouseError && AUTHENTICATION_CODES.has(error.code);
+  const options = {
+    what: 'ClickHouse',
+    where: address,
+    log,
+    isFinal,
+    reasonOf,
+    ...(signal ? { signal } : {}),
+  };
+  // Not in the product's database, which may not exist yet.
+  await waitFor(options, () =>
+    client.command({
+      query: 'SELECT 1',
+      http_headers: { 'X-ClickHouse-Database': 'system' },
+      abort_signal: AbortSignal.timeout(5_000),
+    }),
+  );
 }
 
 /** UNKNOWN_USER, WRONG_PASSWORD, REQUIRED_PASSWORD, ACCESS_DENIED, AUTHENTICATION_FAILED. */

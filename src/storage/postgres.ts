@@ -116,17 +116,9 @@ export async function waitForPostgres(
   log: Logger,
   signal?: AbortSignal,
 ): Promise<void> {
-  const options = { what: 'Postgres', where: addressOf(url), log, ...(signal ? { signal } : {}) };
-  const refusal = await waitFor(options, async () => {
-    try {
-      await database.pool.query('SELECT 1');
-      return null;
-    } catch (error) {
-      if (isUnavailable(error)) throw error;
-      return { error };
-    }
-  });
-  if (refusal) throw refusal.error;
+  const isFinal = (error: unknown) => !isUnavailable(error);
+  const options = { what: 'Postgres', where: addressOf(url), log, isFinal, ...(signal ? { signal } : {}) };
+  await waitFor(options, () => database.pool.query('SELECT 1'));
 }
 
 /** `host:port` of a connection URL, never its credentials. */

@@ -14,23 +14,33 @@ export interface WaitOptions {
   readonly log: Logger;
   /** Ends the waiting; the last failure is thrown. */
   readonly signal?: AbortSignal;
+  /** Whether waiting cannot help (wrong password): the failure is thrown at once. */
+  readonly isFinal?: (error: unknown) => boolean;
+  /** Words of a failure for the log line; default its message. */
+  readonly reasonOf?: (error: unknown) => string;
 }
 
 /**
  * Calls `attempt` until it succeeds, with back-off, logging "waiting for WHAT at WHERE …". A configured server is never replaced by
  * something else because it is late.
- * @throws the last failure when the signal ends the waiting
+ * @throws a final failure, or the last one when the signal ends the waiting
  */
 export async function waitFor<T>(options: WaitOptions, attempt: () => Promise<T>): Promise<T> {
+  options.signal?.throwIfAborted();
   let loggedAt = 0;
   for (let delayMs = FIRST_DELAY_MS; ; delayMs = Math.min(delayMs * 2, MAX_DELAY_MS)) {
     try {
-      return await attempt();
+      const result = await attempt();
+      if (loggedAt > 0) options.log.info(`${options.what} at ${options.where} answers`);
+      return result;
     } catch (error) {
-      if (options.signal?.aborted) throw error;
+      if (options.signal?.aborted || options.isFinal?.(error)) throw error;
       if (Date.now() - loggedAt >= LOG_EVERY_MS) {
         loggedAt = Date.now();
-        options.log.warn({ reason: reasonOf(error) }, `waiting for ${options.what} at ${options.where} …`);
+        options.log.warn(
+          { reason: (options.reasonOf ?? messageOf)(error) },
+          `waiting for ${options.what} at ${options.where} …`,
+        );
       }
       await delay(delayMs, undefined, options.signal ? { signal: options.signal } : {}).catch(() => {
         throw error;
@@ -39,7 +49,7 @@ export async function waitFor<T>(options: WaitOptions, attempt: () => Promise<T>
   }
 }
 
-function reasonOf(error: unknown): string {
+function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error.message !== '' ? error.message : 'code' in error ? String(error.code) : error.name;
 }

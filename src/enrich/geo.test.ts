@@ -63,11 +63,11 @@ describe('GeoLookup', () => {
   it('switches itself off, and says so once, when the damage shows at look-up time', () => {
     const [whole] = image;
     if (whole === undefined) throw new Error('the bundled database is missing');
-    const damaged = new SharedArrayBuffer(whole.byteLength);
+    const damaged = new SharedArrayBuffer(whole.bytes.byteLength);
     const bytes = new Uint8Array(damaged);
-    bytes.set(new Uint8Array(whole));
-    bytes.fill(0xff, 45_000_000, whole.byteLength - 200_000);
-    const geo = new GeoLookup([damaged], 10);
+    bytes.set(new Uint8Array(whole.bytes));
+    bytes.fill(0xff, 45_000_000, bytes.length - 200_000);
+    const geo = new GeoLookup([{ bytes: damaged }], 10);
     for (const address of ['8.8.8.8', '81.2.69.142', '1.1.1.1'])
       expect(geo.block(address).length).toBeGreaterThan(3);
     expect(geo.place('8.8.8.8')).toBe(NOWHERE);
@@ -77,6 +77,30 @@ describe('GeoLookup', () => {
 });
 
 describe('loadGeoImage', () => {
+  it('reads the addresses of IPv6 when the first of them comes, once for all look-ups', async () => {
+    const fresh = await loadGeoImage('bundled', log);
+    const later = fresh[1]?.bytes;
+    if (later === undefined) throw new Error('the bundled databases are missing');
+    const isEmpty = () => new Uint8Array(later, 0, 4096).every((byte) => byte === 0);
+    const [one, other] = [new GeoLookup(fresh, 10), new GeoLookup(fresh, 10)];
+    expect(one.place('8.8.8.8').countryCode).toBe('US');
+    expect(one.place('fd00::1')).toBe(NOWHERE);
+    expect(isEmpty()).toBe(true);
+    expect(one.place('2a00:1450:4001:81b::200e').countryCode).toBe('DE');
+    expect(isEmpty()).toBe(false);
+    expect(other.place('2a00:1450:4001:81b::200e').countryCode).toBe('DE');
+  });
+
+  it('switches itself off when the file of IPv6 has gone by then', async () => {
+    const path = join(folder, 'gone.mmdb');
+    const [whole] = image;
+    if (whole === undefined) throw new Error('the bundled database is missing');
+    const state = new Int32Array(new SharedArrayBuffer(4));
+    const geo = new GeoLookup([whole, { bytes: new SharedArrayBuffer(10), later: { path, state } }], 10);
+    expect(geo.place('2a00:1450:4001:81b::200e')).toBe(NOWHERE);
+    expect(geo.takeFailure()).toContain('gone.mmdb');
+  });
+
   it.each([
     ['missing', null],
     ['empty', Buffer.alloc(0)],
@@ -94,7 +118,7 @@ describe('loadGeoImage', () => {
     const [whole] = image;
     if (whole === undefined) throw new Error('the bundled database is missing');
     const path = join(folder, 'cut.mmdb');
-    writeFileSync(path, Buffer.from(whole).subarray(0, 20_000_000));
+    writeFileSync(path, Buffer.from(whole.bytes).subarray(0, 20_000_000));
     expect(await loadGeoImage({ path }, log)).toEqual([]);
   });
 

@@ -3,20 +3,23 @@ import ipaddr from 'ipaddr.js';
 import { LRUCache } from 'lru-cache';
 import type { Reader, Response } from 'maxmind';
 import { encodeStrings } from './byte-writer.js';
-import { type GeoImage, openReader } from './geo-database.js';
+import { fill, type GeoImage, type GeoPart, openReader } from './geo-database.js';
 import { NOWHERE, type Place, placeOf } from './geo-record.js';
 
 export class GeoLookup {
   private readonly cache: LRUCache<string, Uint8Array>;
   private v4: Reader<Response> | null = null;
   private v6: Reader<Response> | null = null;
+  /** Databases that are opened when an address of IPv6 comes. */
+  private later: readonly GeoPart[] = [];
   private failure: string | null = null;
 
   /** @param entries most addresses to remember */
   constructor(image: GeoImage, entries: number) {
     this.cache = new LRUCache({ max: entries });
     try {
-      for (const part of image) this.use(openReader(part));
+      for (const part of image) if (part.later === undefined) this.use(openReader(part.bytes));
+      this.later = image.filter((part) => part.later !== undefined);
     } catch (error) {
       this.fail(error);
     }
@@ -42,13 +45,23 @@ export class GeoLookup {
   place(address: string): Place {
     if (this.v4 === null && this.v6 === null) return NOWHERE;
     const ip = parseAddress(address);
-    const reader = ip?.kind() === 'ipv6' ? this.v6 : this.v4;
-    if (ip === null || reader === null || ip.range() !== 'unicast') return NOWHERE;
+    if (ip === null || ip.range() !== 'unicast') return NOWHERE;
     try {
-      return placeOf(reader.get(ip.toString()));
+      if (ip.kind() === 'ipv6') this.openLater();
+      const reader = ip.kind() === 'ipv6' ? this.v6 : this.v4;
+      return reader === null ? NOWHERE : placeOf(reader.get(ip.toString()));
     } catch (error) {
       this.fail(error);
       return NOWHERE;
+    }
+  }
+
+  private openLater(): void {
+    const { later } = this;
+    this.later = [];
+    for (const part of later) {
+      fill(part);
+      this.use(openReader(part.bytes));
     }
   }
 
@@ -64,6 +77,7 @@ export class GeoLookup {
     this.failure = error instanceof Error ? error.message : String(error);
     this.v4 = null;
     this.v6 = null;
+    this.later = [];
     this.cache.clear();
   }
 }

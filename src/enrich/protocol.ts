@@ -5,6 +5,7 @@
  */
 import type { ErrorCode } from '../errors.js';
 import type { Source } from '../events/frame.js';
+import type { GeoImage } from './geo-database.js';
 
 export interface EnrichRequest {
   /** `event`: one object. `batch`: `{siteId, domain, events}`. */
@@ -94,7 +95,7 @@ export const DEFAULT_LIMITS: EnrichLimits = { batchEvents: 1000, eventAgeMs: 30 
 
 /** What a worker is started with. */
 export interface EnrichWorkerOptions {
-  readonly geo: readonly SharedArrayBuffer[];
+  readonly geo: GeoImage;
   /** Loopback hosts may not send for every site. */
   readonly production: boolean;
   readonly limits: EnrichLimits;

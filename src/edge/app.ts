@@ -180,7 +180,8 @@ function variants(path: string): readonly string[] {
 
 function registerRoute(server: UwsApp, route: AnyRoute, options: ServeOptions): void {
   const refuse = route.kind === 'raw' && route.refuse !== undefined ? route.refuse.bind(route) : null;
-  const own = { ...traits(options.edge, route.method, route.path, route.cors), refuse };
+  const negotiated = route.kind !== 'raw';
+  const own = { ...traits(options.edge, route.method, route.path, route.cors), negotiated, refuse };
   const handler =
     route.kind === 'raw' ? serveRaw(route, own, options) : serveJson(route, own, options, false);
   for (const path of variants(route.path)) server[REGISTER[route.method]](path, handler);
@@ -224,5 +225,6 @@ function refuse(
 }
 
 function traits(edge: EdgeContext, method: string, path: string, cors: 'tracker' | 'api'): RouteTraits {
-  return { cors, metrics: edge.metrics.route(method, path), name: `${method} ${path}`, refuse: null };
+  const metrics = edge.metrics.route(method, path);
+  return { cors, metrics, negotiated: true, name: `${method} ${path}`, refuse: null };
 }

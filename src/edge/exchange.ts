@@ -7,6 +7,7 @@ import type { Cors } from './cors.js';
 import type { EdgeMetrics, RouteMetrics } from './edge-metrics.js';
 import { errorReply } from './error-table.js';
 import type { RateRefusal } from './rate-limit.js';
+import { type EncodedText, type Representation, represent } from './representation.js';
 import type { EdgeRequest } from './request.js';
 import { type Reply, TextBody } from './route.js';
 import type { UwsResponse } from './uws.js';
@@ -27,6 +28,8 @@ export interface EdgeContext {
 export interface RouteTraits {
   readonly cors: 'tracker' | 'api';
   readonly metrics: RouteMetrics;
+  /** Answers are tagged and compressed; ingestion answers are too short and too many for it. */
+  readonly negotiated: boolean;
   /** `METHOD pattern`, for log lines. */
   readonly name: string;
   /** Turns a refusal into the route's own answer. */
@@ -92,8 +95,29 @@ export class Exchange {
     }
     const payload = this.#encode(reply.body);
     if (payload === null) return;
-    this.res.cork(() => this.#write(reply, payload.text, payload.type));
-    this.#finish(reply.status);
+    const { request } = this;
+    if (!this.traits.negotiated || request === null) {
+      this.#send({
+        status: reply.status,
+        headers: reply.headers ?? {},
+        body: payload.text,
+        type: payload.type,
+      });
+      return;
+    }
+    const answer = represent(reply, payload, request);
+    if (answer instanceof Promise)
+      answer.then(
+        (ready) => this.#send(ready),
+        (error: unknown) => this.fail(error),
+      );
+    else this.#send(answer);
+  }
+
+  #send(answer: Representation): void {
+    if (this.#over) return;
+    if (!this.aborted) this.res.cork(() => this.#write(answer));
+    this.#finish(this.aborted ? CLIENT_LEFT : answer.status);
   }
 
   /** The route's own answer to a refusal, if it has one. */
@@ -108,7 +132,7 @@ export class Exchange {
   }
 
   /** Null when the body could not be written as JSON; the request has then been answered. */
-  #encode(body: unknown): { text: string | undefined; type: string } | null {
+  #encode(body: unknown): EncodedText | null {
     if (body instanceof TextBody) return { text: body.text, type: body.contentType };
     if (body === undefined) return { text: undefined, type: '' };
     try {
@@ -119,21 +143,20 @@ export class Exchange {
     }
   }
 
-  #write(reply: Reply<unknown>, text: string | undefined, type: string): void {
+  #write({ status, headers, body, type }: Representation): void {
     const { res, edge } = this;
-    res.writeStatus(STATUS_LINES.get(reply.status) ?? String(reply.status));
+    res.writeStatus(STATUS_LINES.get(status) ?? String(status));
     edge.cors.write(res, this.traits.cors, this.origin);
-    if (text !== undefined) res.writeHeader('Content-Type', type);
+    if (body !== undefined) res.writeHeader('Content-Type', type);
     res.writeHeader('X-Content-Type-Options', 'nosniff');
-    const { headers } = reply;
-    if (this.traits.cors === 'api' && headers?.['Cache-Control'] === undefined) {
+    if (this.traits.cors === 'api' && headers['Cache-Control'] === undefined) {
       res.writeHeader('Cache-Control', 'no-store');
     }
-    if (headers !== undefined) writeHeaders(res, headers);
+    writeHeaders(res, headers);
     const close = this.closeConnection || edge.draining;
-    if (text === undefined) res.end('', close);
-    else if (this.head) res.endWithoutBody(Buffer.byteLength(text), close);
-    else res.end(text, close);
+    if (body === undefined) res.end('', close);
+    else if (this.head) res.endWithoutBody(Buffer.byteLength(body), close);
+    else res.end(body, close);
   }
 
   #abort(): void {

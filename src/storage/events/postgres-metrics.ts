@@ -9,12 +9,12 @@ import {
   eventTimelineSql,
   eventTypesSql,
   liveSql,
-  type PgSql,
   pagesSql,
   returningSql,
   timelineSql,
   totalsSql,
 } from './metrics/postgres-queries.js';
+import type { PgSql } from './metrics/postgres-rows.js';
 import {
   cohortRows,
   eventTypeRow,

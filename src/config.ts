@@ -227,6 +227,37 @@ export const VARIABLES = {
     about: 'Cap of the embedded ClickHouse',
   }),
   QUERY_TIMEOUT: duration({ default: '30s', about: 'Longest time a dashboard query may take' }),
+  SMTP_HOST: optionalText({
+    about: 'Mail server; unset: no mail can be sent (password resets, e-mail actions)',
+  }),
+  SMTP_PORT: integer({ default: 587, min: 1, max: 65_535, about: 'Port of the mail server' }),
+  SMTP_SECURE: flag({
+    default: false,
+    about: 'TLS from the first byte (port 465); otherwise STARTTLS where the server offers it',
+  }),
+  SMTP_USER: text({ default: '', about: 'Login of the mail server; empty: none' }),
+  SMTP_PASSWORD: text({ default: '', about: 'Password of the mail server' }),
+  SMTP_FROM: text({
+    default: '',
+    about: 'Sender of mails, e.g. `Shop <shop@example.com>`; empty: made of `SMTP_HOST`',
+  }),
+  ALLOW_PRIVATE_WEBHOOKS: flag({
+    default: false,
+    about:
+      'Whether webhooks may go to private, loopback and link-local addresses; leave off where accounts are not all trusted',
+  }),
+  AUTOMATION_TIMEOUT: duration({
+    default: '10s',
+    about: 'Longest time that a webhook of an automation may take',
+  }),
+  AUTOMATION_EXECUTIONS_PER_MINUTE: integer({
+    default: 600,
+    min: 1,
+    max: 1_000_000,
+    unit: 'executions/min',
+    about: 'Executions of one automation; what comes beyond is dropped and counted',
+  }),
+  AUTOMATION_RETENTION: duration({ default: '90d', about: 'How long executions of automations are kept' }),
   METRICS_TOKEN: optionalText({ about: 'When set, `/metrics` demands it as bearer token' }),
 } satisfies Record<string, Variable<unknown>>;
 
@@ -350,6 +381,19 @@ function readAll(read: <T>(name: string, variable: Variable<T>) => T): Config {
       VARIABLES.EMBEDDED_CLICKHOUSE_MEMORY_MB,
     ),
     QUERY_TIMEOUT: read('QUERY_TIMEOUT', VARIABLES.QUERY_TIMEOUT),
+    SMTP_HOST: read('SMTP_HOST', VARIABLES.SMTP_HOST),
+    SMTP_PORT: read('SMTP_PORT', VARIABLES.SMTP_PORT),
+    SMTP_SECURE: read('SMTP_SECURE', VARIABLES.SMTP_SECURE),
+    SMTP_USER: read('SMTP_USER', VARIABLES.SMTP_USER),
+    SMTP_PASSWORD: read('SMTP_PASSWORD', VARIABLES.SMTP_PASSWORD),
+    SMTP_FROM: read('SMTP_FROM', VARIABLES.SMTP_FROM),
+    ALLOW_PRIVATE_WEBHOOKS: read('ALLOW_PRIVATE_WEBHOOKS', VARIABLES.ALLOW_PRIVATE_WEBHOOKS),
+    AUTOMATION_TIMEOUT: read('AUTOMATION_TIMEOUT', VARIABLES.AUTOMATION_TIMEOUT),
+    AUTOMATION_EXECUTIONS_PER_MINUTE: read(
+      'AUTOMATION_EXECUTIONS_PER_MINUTE',
+      VARIABLES.AUTOMATION_EXECUTIONS_PER_MINUTE,
+    ),
+    AUTOMATION_RETENTION: read('AUTOMATION_RETENTION', VARIABLES.AUTOMATION_RETENTION),
     METRICS_TOKEN: read('METRICS_TOKEN', VARIABLES.METRICS_TOKEN),
   };
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { CHROME, NOW, one, PAGEVIEW, ready, rowsOf, SITE, send } from '../../test/support/enrich-request.js';
-import { RowFlag } from '../events/frame.js';
+import { RowFlag } from '../events/tables.js';
 
 describe('an event as the tracker sends it', () => {
   it('becomes a row with every column', () => {

@@ -1,8 +1,7 @@
 /** One event: from what was sent to what is stored. */
-import { randomUUID } from 'node:crypto';
 import { givenEventId } from '../events/event-id.js';
 import { eventKind } from '../events/event-kind.js';
-import { RowFlag } from '../events/frame.js';
+import { RowFlag } from '../events/tables.js';
 import type { AgentCache, AgentColumns } from './agent-cache.js';
 import type { AttributionCache } from './attribution.js';
 import type { ExplicitUtm } from './campaign.js';
@@ -15,6 +14,7 @@ import { Rejection } from './rejection.js';
 import type { EnrichedEvent } from './row-writer.js';
 import type { ReadySite } from './site-table.js';
 import { cut, TEXT_LIMITS } from './text.js';
+import { uniqueClock } from './unique-clock.js';
 import { splitUrl, type UrlParts } from './url.js';
 
 /** What the events of one request share. */
@@ -98,10 +98,6 @@ interface Clock {
   readonly lookup: boolean;
 }
 
-/** Makes the ids of events without time and id of their own differ, within this thread and from all others. */
-const THREAD = randomUUID();
-let serial = 0;
-
 function readClock(
   timestamp: string | number | null,
   context: RequestContext,
@@ -109,7 +105,7 @@ function readClock(
 ): Clock | Rejection {
   const { receivedAt, eventAgeMs } = context;
   if (timestamp === null || timestamp === '')
-    return { ms: receivedAt, text: `${receivedAt} ${THREAD} ${serial++}`, lookup: hasId };
+    return { ms: receivedAt, text: uniqueClock(receivedAt), lookup: hasId };
   const ms = typeof timestamp === 'string' ? parseTimestamp(timestamp) : parseUnixTime(timestamp);
   if (Number.isNaN(ms)) return new Rejection('invalid_timestamp', 'timestamp must be an RFC 3339 text');
   // A time before 1970 is a wrong clock, however old an event may be.

@@ -7,7 +7,9 @@ import { AttributionCache } from './attribution.js';
 import type { ByteWriter } from './byte-writer.js';
 import { enrichEvent, type RequestContext } from './enrich-event.js';
 import { readEvent } from './event-schema.js';
+import { writeFunnelEvents } from './funnel-events.js';
 import { GeoLookup } from './geo.js';
+import { writeHeatPoints } from './heat-points.js';
 import {
   DEFAULT_LIMITS,
   type EnrichLimits,
@@ -16,6 +18,7 @@ import {
   type EnrichWorkerOptions,
   type RejectedEvent,
 } from './protocol.js';
+import { LISTED_ERRORS, NO_ROWS, type RecordContext } from './record-kind.js';
 import { Rejection } from './rejection.js';
 import { writeRow } from './row-writer.js';
 import type { ReadySite } from './site-table.js';
@@ -24,8 +27,6 @@ import { hostOf } from './url.js';
 
 /** Entries of the caches of one worker; together some 20 MB when full. */
 const CACHE = { agents: 5000, attribution: 10_000, addresses: 20_000 } as const;
-
-const LISTED_ERRORS = 10;
 
 export class RequestEnricher {
   readonly geo: GeoLookup;
@@ -49,16 +50,42 @@ export class RequestEnricher {
     const body = parseObject(json);
     if (body === undefined) return refused('invalid_json', 'the body is not valid JSON', 1);
     if (body === null) return refused('invalid_request', 'the body must be a JSON object', 1);
-    const batch = request.source === 'batch';
-    const events = batch ? body.get('events') : [body.value];
-    const named = siteNamed(body, batch);
-    if (named === '' || !Array.isArray(events) || events.length === 0) return missing(batch);
+    const { source } = request;
+    const entries = entriesOf(source, body);
+    const named = siteNamed(source, body);
+    if (named === '' || entries === null) return missing(source);
     if (site === null || !names(site, named)) return { outcome: 'other_site', site: named };
-    const origin = originHost(request, body, events);
-    if (!site.isActive) return refused('website_inactive', 'website is inactive', events.length);
+    const origin = originHost(request, body, entries);
+    if (!site.isActive) return refused('website_inactive', 'website is inactive', entries.length);
     if (!hostAllowed(site, origin, this.production))
-      return refused('origin_not_allowed', 'domain mismatch', events.length);
-    const context: RequestContext = {
+      return refused('origin_not_allowed', 'domain mismatch', entries.length);
+    const escapes = json.includes('\\u');
+    switch (source) {
+      case 'event':
+        return writeOne(body.value, this.context(request, site, origin, escapes), out);
+      case 'batch':
+        return writeBatch(
+          entries,
+          this.limits.batchEvents,
+          this.context(request, site, origin, escapes),
+          out,
+        );
+      case 'heatmap':
+        if (!site.heatmapEnabled) return refused('feature_disabled', HEATMAPS_OFF, entries.length);
+        return writeHeatPoints(entries, this.recordContext(request, site, escapes), out);
+      case 'funnel':
+        if (!site.funnelEnabled) return refused('feature_disabled', FUNNELS_OFF, entries.length);
+        return writeFunnelEvents(entries, this.recordContext(request, site, escapes), out);
+    }
+  }
+
+  private recordContext(request: EnrichRequest, site: ReadySite, escapes: boolean): RecordContext {
+    const { receivedAt, address, userAgent } = request;
+    return { site, receivedAt, address, userAgent, escapes, eventAgeMs: this.limits.eventAgeMs };
+  }
+
+  private context(request: EnrichRequest, site: ReadySite, origin: string, escapes: boolean): RequestContext {
+    return {
       site,
       receivedAt: request.receivedAt,
       geo: this.geo.block(request.address),
@@ -66,14 +93,24 @@ export class RequestEnricher {
       originHost: origin,
       prefetch: request.prefetch,
       eventAgeMs: this.limits.eventAgeMs,
-      escapes: json.includes('\\u'),
+      escapes,
       agents: this.agents,
       attribution: this.attribution,
     };
-    return batch
-      ? writeBatch(events, this.limits.batchEvents, context, out)
-      : writeOne(body.value, context, out);
   }
+}
+
+const HEATMAPS_OFF = 'heatmap recording is manually disabled for this website. enable it in settings';
+const FUNNELS_OFF = 'funnel tracking is disabled for this website';
+
+/** What the request brings; null when it is not what the route takes. */
+function entriesOf(source: EnrichRequest['source'], body: Body): readonly unknown[] | null {
+  if (source === 'event') return [body.value];
+  const list = body.get(source === 'heatmap' ? 'points' : 'events');
+  if (source === 'funnel' && list === undefined) return [body.value];
+  if (!Array.isArray(list)) return null;
+  // An empty list is nothing to do for the trackers of heatmaps and funnels, and a mistake in a batch.
+  return list.length === 0 && source === 'batch' ? null : list;
 }
 
 function writeOne(value: unknown, context: RequestContext, out: ByteWriter): EnrichOutcome {
@@ -94,7 +131,7 @@ function writeOne(value: unknown, context: RequestContext, out: ByteWriter): Enr
     rowCount: 1,
     received: 1,
     rejected: 0,
-    errors: NO_ERRORS,
+    errors: NO_ROWS.errors,
     eventId: formatEventId(out.buffer, id),
     visitorId: event.visitorId,
     sessionId: event.sessionId,
@@ -136,18 +173,6 @@ function writeBatch(
   };
 }
 
-const NO_ERRORS: readonly RejectedEvent[] = [];
-
-const NO_ROWS = {
-  outcome: 'rows',
-  rows: new Uint8Array(0),
-  rowCount: 0,
-  errors: NO_ERRORS,
-  eventId: '',
-  visitorId: '',
-  sessionId: '',
-} as const;
-
 /** UTF-8 to text; a byte order mark and escaped NULs are left out. */
 function bodyText(bytes: Uint8Array): string {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
@@ -175,13 +200,11 @@ function parseObject(json: string): Body | null | undefined {
 }
 
 /** Names a body may call its site by, the route's own first. */
-const SITE_KEYS = {
-  batch: ['siteId', 'site_id', 'website_id', 'websiteId'],
-  event: ['website_id', 'siteId', 'site_id', 'websiteId'],
-} as const;
+const BATCH_KEYS = ['siteId', 'site_id', 'website_id', 'websiteId'] as const;
+const OTHER_KEYS = ['website_id', 'siteId', 'site_id', 'websiteId'] as const;
 
-function siteNamed(body: Body, batch: boolean): string {
-  for (const key of batch ? SITE_KEYS.batch : SITE_KEYS.event) {
+function siteNamed(source: EnrichRequest['source'], body: Body): string {
+  for (const key of source === 'batch' ? BATCH_KEYS : OTHER_KEYS) {
     const value = body.get(key);
     if (typeof value === 'string' && value.trim() !== '') return value.trim();
   }
@@ -206,9 +229,19 @@ function originHost(request: EnrichRequest, body: Body, events: readonly unknown
   return typeof url === 'string' && url.includes('://') ? hostOf(url) : '';
 }
 
-function missing(batch: boolean): EnrichOutcome {
-  const fields = batch ? 'siteId and events' : 'website_id and visitor_id';
-  return refused('invalid_request', `Missing required fields: ${fields}`, batch ? 0 : 1);
+const REQUIRED = {
+  event: 'website_id and visitor_id',
+  batch: 'siteId and events',
+  heatmap: 'website_id and points',
+  funnel: 'website_id and events',
+} as const satisfies Record<EnrichRequest['source'], string>;
+
+function missing(source: EnrichRequest['source']): EnrichOutcome {
+  return refused(
+    'invalid_request',
+    `Missing required fields: ${REQUIRED[source]}`,
+    source === 'event' ? 1 : 0,
+  );
 }
 
 function refused(code: ErrorCode, message: string, received: number): EnrichOutcome {

@@ -10,6 +10,7 @@ import { IntakeMetrics } from './intake-metrics.js';
 import type { EnrichPool } from './pool.js';
 import type { EnrichOutcome, EnrichRequest, RejectedEvent } from './protocol.js';
 import { scanSiteId } from './site-scan.js';
+import { enrichSite } from './site-table.js';
 import { type FeederLimits, TaskFeeder } from './task-feeder.js';
 
 /** A record request as the edge has it. */
@@ -35,7 +36,7 @@ export type IngestAnswer =
       readonly rejected: number;
       /** The first of the rejected events. */
       readonly errors: readonly RejectedEvent[];
-      /** Of a single event; '' for batches. */
+      /** Of a single event; '' for all else. */
       readonly eventId: string;
       readonly visitorId: string;
       readonly sessionId: string;
@@ -197,7 +198,7 @@ function enrichRequest(from: IngestRequest, site: Site | null): EnrichRequest {
   return {
     source: from.source,
     body: from.bytes,
-    site,
+    site: site && enrichSite(site),
     address: from.address,
     userAgent: from.userAgent,
     origin: from.origin,

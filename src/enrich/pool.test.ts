@@ -11,6 +11,10 @@ const site: EnrichSite = {
   host: 'example.com',
   allowedHosts: [],
   isActive: true,
+  heatmapEnabled: true,
+  heatmapInclude: null,
+  heatmapExclude: null,
+  funnelEnabled: true,
 };
 
 function request(visitor: string, address: string): EnrichRequest {

@@ -8,8 +8,11 @@ import type { Source } from '../events/frame.js';
 import type { GeoImage } from './geo-database.js';
 
 export interface EnrichRequest {
-  /** `event`: one object. `batch`: `{siteId, domain, events}`. */
-  readonly source: Extract<Source, 'event' | 'batch'>;
+  /**
+   * `event`: one object. `batch`: `{siteId, domain, events}`. `heatmap`: `{website_id, points}`. `funnel`: `{website_id, events}` or
+   * one event with a `website_id` of its own.
+   */
+  readonly source: Extract<Source, 'event' | 'batch' | 'heatmap' | 'funnel'>;
   /** The body, already inflated. */
   readonly body: Uint8Array;
   /** The site that a cheap scan of the body found; the worker checks it against the parsed body. null: none found. */
@@ -32,6 +35,11 @@ export interface EnrichSite {
   readonly host: string;
   readonly allowedHosts: readonly string[];
   readonly isActive: boolean;
+  readonly heatmapEnabled: boolean;
+  /** Patterns of pages (websites/page-patterns.ts); null: all pages, or none. */
+  readonly heatmapInclude: string | null;
+  readonly heatmapExclude: string | null;
+  readonly funnelEnabled: boolean;
 }
 
 export interface EnrichResult {
@@ -82,7 +90,11 @@ export type RejectionCode =
   | 'invalid_timestamp'
   | 'stale'
   | 'properties_too_large'
-  | 'batch_too_large';
+  | 'batch_too_large'
+  | 'missing_field'
+  | 'invalid_value'
+  | 'excluded_page'
+  | 'bot_agent';
 
 export interface EnrichLimits {
   /** Most events of a batch that are taken; the rest is rejected. */

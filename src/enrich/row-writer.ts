@@ -1,6 +1,7 @@
 /** Writes one `row` record (events/frame.ts) in the order of EVENT_COLUMNS. */
 import { hash } from 'node:crypto';
 import type { ByteWriter } from './byte-writer.js';
+import { beginRecord, endRecord, RECORD_HEADER } from './record-frame.js';
 
 /** A validated, enriched event, ready to be written. Blocks are the already encoded bytes of neighbouring columns. */
 export interface EnrichedEvent {
@@ -40,9 +41,6 @@ export interface EnrichedEvent {
   readonly properties: string;
 }
 
-/** Length of record header: u32 length and u8 flags. */
-const HEADER = 5;
-
 /** Offset of site_id in the row: behind id, timestamp and received_at. */
 const SITE_OFFSET = 32;
 
@@ -51,14 +49,8 @@ const SITE_OFFSET = 32;
  * @returns the position of its event id (16 bytes) in the writer's buffer
  */
 export function writeRow(out: ByteWriter, event: EnrichedEvent): number {
-  const record = out.at;
-  const row = record + HEADER;
-  out.ensure(HEADER + SITE_OFFSET);
-  out.buffer[record + 4] = event.flags;
-  out.at = row + 16;
-  out.i64(event.timestamp);
-  out.i64(event.receivedAt);
-  out.bytes(event.site);
+  const record = beginRecord(out, event.flags, event.timestamp, event.receivedAt, event.site);
+  const row = record + RECORD_HEADER;
   out.u8(event.kind);
   out.string(event.eventType);
   out.string(event.visitorId);
@@ -79,9 +71,8 @@ export function writeRow(out: ByteWriter, event: EnrichedEvent): number {
   out.u32(event.timeOnPage);
   out.u8(event.scrollDepth);
   out.string(event.properties);
-  out.setU32(record, out.at - record - 4);
   const id = event.givenId === '' ? madeId(out, row + SITE_OFFSET, identityEnd, event) : event.givenId;
-  for (let i = 0; i < 16; i++) out.buffer[row + i] = id.charCodeAt(i);
+  endRecord(out, record, id);
   return row;
 }
 

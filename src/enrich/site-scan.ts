@@ -4,10 +4,14 @@
  */
 import type { EnrichRequest } from './protocol.js';
 
+const OTHERS = ['"website_id"', '"siteId"', '"site_id"', '"websiteId"'].map((key) => Buffer.from(key));
+
 const KEYS = {
   batch: ['"siteId"', '"site_id"', '"website_id"', '"websiteId"'].map((key) => Buffer.from(key)),
-  event: ['"website_id"', '"siteId"', '"site_id"', '"websiteId"'].map((key) => Buffer.from(key)),
-} as const;
+  event: OTHERS,
+  heatmap: OTHERS,
+  funnel: OTHERS,
+} as const satisfies Readonly<Record<EnrichRequest['source'], readonly Buffer[]>>;
 
 /** Only so much of the beginning and the end of a body is looked at. */
 const HEAD_BYTES = 2048;

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import type { Site } from '../websites/site.js';
 import { encodeStrings } from './byte-writer.js';
 import type { EnrichSite } from './protocol.js';
 
@@ -29,20 +30,38 @@ export class SiteTable {
   }
 }
 
-/** A site as one line of text for the task: fields by tab (none of them can hold one), allowed hosts last. */
+/** A site as text for the task: JSON, since patterns may hold any character. */
 export function encodeSite(site: EnrichSite): string {
-  return [site.id, site.siteId, site.isActive ? '1' : '0', site.host, ...site.allowedHosts].join('\t');
+  return JSON.stringify(site);
 }
 
 function decodeSite(text: string): ReadySite {
-  const [id = '', siteId = '', active = '', host = '', ...allowedHosts] = text.split('\t');
+  // Our own main thread wrote this text with encodeSite.
+  const site: EnrichSite = JSON.parse(text);
   return {
-    id,
-    siteId,
-    host,
-    allowedHosts,
-    isActive: active === '1',
-    encodedId: encodeStrings([siteId]),
-    key: `${siteId}\t${host}\t${allowedHosts.join('\t')}`,
+    ...site,
+    encodedId: encodeStrings([site.siteId]),
+    key: [site.siteId, site.host, ...site.allowedHosts].join('\t'),
   };
+}
+
+const known = new WeakMap<Site, EnrichSite>();
+
+/** What the worker needs of a site; made once for as long as the directory remembers the site. */
+export function enrichSite(site: Site): EnrichSite {
+  const made = known.get(site);
+  if (made !== undefined) return made;
+  const fresh: EnrichSite = {
+    id: site.id,
+    siteId: site.siteId,
+    host: site.host,
+    allowedHosts: site.allowedHosts,
+    isActive: site.isActive,
+    heatmapEnabled: site.heatmapEnabled,
+    heatmapInclude: site.heatmapIncludePatterns,
+    heatmapExclude: site.heatmapExcludePatterns,
+    funnelEnabled: site.funnelEnabled,
+  };
+  known.set(site, fresh);
+  return fresh;
 }

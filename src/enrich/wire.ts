@@ -18,7 +18,18 @@ import type { EnrichOutcome, EnrichRequest, EnrichResult, EnrichSite, RejectedEv
 import { encodeSite, type ReadySite, type SiteTable } from './site-table.js';
 
 const NO_SITE = 0xffff;
-const SOURCE_CODES = { event: 0, batch: 1 } as const;
+
+/** Both sides are of the same program, so the order may change. */
+const SOURCE_LIST = [
+  'event',
+  'batch',
+  'heatmap',
+  'funnel',
+] as const satisfies readonly EnrichRequest['source'][];
+const SOURCE_CODES = { event: 0, batch: 1, heatmap: 2, funnel: 3 } as const satisfies Record<
+  EnrichRequest['source'],
+  number
+>;
 
 /** Sites as text are remembered as long as the directory remembers the site. */
 const siteTexts = new WeakMap<EnrichSite, string>();
@@ -78,7 +89,7 @@ export function* decodeTask(task: ArrayBuffer, table: SiteTable): Generator<Deco
 }
 
 function readRequest(reader: ByteReader, sites: readonly ReadySite[]): DecodedRequest {
-  const source = reader.u8() === SOURCE_CODES.event ? 'event' : 'batch';
+  const source = SOURCE_LIST[reader.u8()] ?? 'event';
   const prefetch = reader.u8() === 1;
   const site = sites[reader.u16()] ?? null;
   const receivedAt = reader.i64();

@@ -58,13 +58,18 @@ export const EVENT_COLUMNS = [
   { name: 'scroll_depth', type: 'u8' },
   /** JSON object text, `{}` when there is none. */
   { name: 'properties', type: 'string' },
-] as const satisfies readonly { name: string; type: ColumnType }[];
+] as const satisfies readonly Column[];
+
+export interface Column {
+  readonly name: string;
+  readonly type: ColumnType;
+}
 
 /**
  * `id` FixedString(16) · `ms` DateTime64(3,'UTC') as Int64 · `string` String · `label` LowCardinality(String) (same bytes as String) ·
- * `u8`/`u16`/`u32` unsigned integers.
+ * `u8`/`u16`/`u32` unsigned integers · `i16` signed.
  */
-export type ColumnType = 'id' | 'ms' | 'string' | 'label' | 'u8' | 'u16' | 'u32';
+export type ColumnType = 'id' | 'ms' | 'string' | 'label' | 'u8' | 'u16' | 'u32' | 'i16';
 
 export type EventColumn = (typeof EVENT_COLUMNS)[number]['name'];
 

@@ -6,20 +6,19 @@
  *     siteFrame  := u32 length of what follows
  *                   u8 source  u8 siteIdLength  siteId (ASCII)
  *                   u32 received  u32 rejected  u32 rowCount  row*
- *     row        := u32 length of flags and bytes  u8 flags  bytes (RowBinary, see columns.ts)
+ *     row        := u32 length of flags and bytes  u8 flags  bytes (RowBinary; flags and columns: see tables.ts)
  *
  * `received` and `rejected` carry the books (P2): received = rowCount + rejected.
  */
 import { AppError } from '../errors.js';
+import { hasTable } from './tables.js';
 
 const MAGIC = 0x53;
 const VERSION = 0x01;
 
-/** Row flags. `bot`: goes to `bot_events`. `lookup`: its clock says nothing about when a copy could have come; always ask the store. */
-export const RowFlag = { bot: 1, lookup: 2 } as const;
-
-/** Where an event came in; the books are kept per source. */
-export const SOURCES = ['event', 'batch', 'import', 'replay'] as const;
+/** Where an event came in; the books are kept per source. Messages hold the place in this list, so it only grows. `replay` is what came
+ * back from the quarantine, `recording` a session's. */
+export const SOURCES = ['event', 'batch', 'import', 'replay', 'heatmap', 'funnel', 'recording'] as const;
 export type Source = (typeof SOURCES)[number];
 
 /** One site's rows on their way to the stream. */
@@ -117,7 +116,9 @@ function readFrame(buffer: Buffer, start: number, end: number): DecodedSiteFrame
     if (at + 5 > end) throw broken('truncated row header');
     const rowEnd = at + 4 + buffer.readUInt32LE(at);
     if (rowEnd > end || rowEnd < at + 5) throw broken('truncated row');
-    rows.push({ flags: buffer.readUInt8(at + 4), bytes: buffer.subarray(at + 5, rowEnd) });
+    const flags = buffer.readUInt8(at + 4);
+    if (!hasTable(flags)) throw broken('unknown table');
+    rows.push({ flags, bytes: buffer.subarray(at + 5, rowEnd) });
     at = rowEnd;
   }
   if (rows.length !== rowCount) throw broken('row count differs');

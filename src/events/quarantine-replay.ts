@@ -1,5 +1,6 @@
 import type { EventStore, StoredQuarantinedRow } from '../storage/events/event-store.js';
-import { RowFlag, type SiteFrame } from './frame.js';
+import type { SiteFrame } from './frame.js';
+import { flagsOf, RowFlag } from './tables.js';
 
 const PAGE_ROWS = 500;
 /** Newer rows than those asked for that are looked through at most: 100,000. */
@@ -50,7 +51,7 @@ function frameOf(siteId: string, rows: readonly StoredQuarantinedRow[]): SiteFra
     const record = Buffer.allocUnsafe(5 + bytes.byteLength);
     record.writeUInt32LE(1 + bytes.byteLength);
     // Its copies may have come at any time since.
-    record[4] = RowFlag.lookup | (table === 'bot_events' ? RowFlag.bot : 0);
+    record[4] = RowFlag.lookup | flagsOf(table);
     record.set(bytes, 5);
     return record;
   });

@@ -1,23 +1,74 @@
-/** Reads the row bytes of columns.ts back into an object: for the Postgres event store, automations and tests. */
+/** Reads row bytes (columns.ts, tables.ts) back into objects: for the Postgres event store, automations and tests. */
 import { AppError } from '../errors.js';
-import type { ColumnType, EVENT_COLUMNS } from './columns.js';
+import type { Column, ColumnType } from './columns.js';
+import type { RowTable, TABLE_COLUMNS } from './tables.js';
 
 /** `id` → 32 lower-case hex characters, `ms` → number (ms since epoch), texts → string, integers → number. */
 type ColumnValue<T extends ColumnType> = T extends 'id' | 'string' | 'label' ? string : number;
 
-/** A stored event, one property a column, in column order. */
-export type EventRow = {
-  readonly [C in (typeof EVENT_COLUMNS)[number] as C['name']]: ColumnValue<C['type']>;
+type RowOf<Columns extends readonly Column[]> = {
+  readonly [C in Columns[number] as C['name']]: ColumnValue<C['type']>;
 };
 
+/** A stored row of each table, one property a column, in column order. */
+export type TableRows = { readonly [T in RowTable]: RowOf<(typeof TABLE_COLUMNS)[T]> };
+
+export type EventRow = TableRows['events'];
+export type HeatPointRow = TableRows['heat_points'];
+export type FunnelEventRow = TableRows['funnel_events'];
+
 /**
- * Decodes one row (without the frame's length and flags).
+ * Decodes one row of a table (without the frame's length and flags).
  * @throws AppError `internal` when the bytes end too early or go on after the last column
  */
-export function decodeRow(bytes: Uint8Array): EventRow {
+export function decodeRowOf<T extends RowTable>(table: T, bytes: Uint8Array): TableRows[T] {
   const reader = new RowReader(bytes);
-  // The order of these lines is the order of EVENT_COLUMNS; a test compares the two.
-  const row: EventRow = {
+  const row = DECODERS[table](reader);
+  reader.end();
+  return row;
+}
+
+/** Decodes one event; see {@link decodeRowOf}. */
+export function decodeRow(bytes: Uint8Array): EventRow {
+  return decodeRowOf('events', bytes);
+}
+
+/** The order of the lines is the order of TABLE_COLUMNS; a test compares the two. */
+const DECODERS: { readonly [T in RowTable]: (reader: RowReader) => TableRows[T] } = {
+  events: readEvent,
+  bot_events: readEvent,
+  heat_points: (reader) => ({
+    event_id: reader.id(),
+    timestamp: reader.ms(),
+    received_at: reader.ms(),
+    site_id: reader.text(),
+    page: reader.text(),
+    point_type: reader.text(),
+    device: reader.text(),
+    x: reader.i16(),
+    y: reader.i16(),
+    selector: reader.text(),
+    count: reader.u32(),
+  }),
+  funnel_events: (reader) => ({
+    event_id: reader.id(),
+    timestamp: reader.ms(),
+    received_at: reader.ms(),
+    site_id: reader.text(),
+    funnel_id: reader.text(),
+    visitor_id: reader.text(),
+    session_id: reader.text(),
+    event_type: reader.text(),
+    step_name: reader.text(),
+    current_step: reader.u16(),
+    completed_steps: reader.text(),
+    started_at: reader.ms(),
+    converted: reader.u8(),
+  }),
+};
+
+function readEvent(reader: RowReader): EventRow {
+  return {
     event_id: reader.id(),
     timestamp: reader.ms(),
     received_at: reader.ms(),
@@ -58,8 +109,6 @@ export function decodeRow(bytes: Uint8Array): EventRow {
     scroll_depth: reader.u8(),
     properties: reader.text(),
   };
-  reader.end();
-  return row;
 }
 
 class RowReader {
@@ -85,6 +134,10 @@ class RowReader {
 
   u16(): number {
     return this.buffer.readUInt16LE(this.take(2));
+  }
+
+  i16(): number {
+    return this.buffer.readInt16LE(this.take(2));
   }
 
   u32(): number {

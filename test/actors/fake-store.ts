@@ -1,11 +1,11 @@
 import { partitionOf } from '../../src/events/partition.js';
+import type { RowTable } from '../../src/events/tables.js';
 import {
   type BookEntry,
   type EventStore,
   type IdCandidates,
   type QuarantinedRow,
   RowsRefusedError,
-  type RowTable,
   StoreUnavailableError,
 } from '../../src/storage/events/event-store.js';
 

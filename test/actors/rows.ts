@@ -1,4 +1,5 @@
-import { encodeMessage, RowFlag, type SiteFrame, type Source } from '../../src/events/frame.js';
+import { encodeMessage, type SiteFrame, type Source } from '../../src/events/frame.js';
+import { RowFlag } from '../../src/events/tables.js';
 
 /** An event as the writer's tests need it: only the columns that the writer itself reads, not a row of the real tables. */
 export interface TestEvent {

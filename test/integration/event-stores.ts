@@ -1,7 +1,8 @@
 import { Client } from 'pg';
 import { EVENT_COLUMNS } from '../../src/events/columns.js';
+import type { RowTable } from '../../src/events/tables.js';
 import { createClickhouseEventStore } from '../../src/storage/events/clickhouse-event-store.js';
-import type { EventStore, RowTable } from '../../src/storage/events/event-store.js';
+import type { EventStore } from '../../src/storage/events/event-store.js';
 import { createPostgresEventStore } from '../../src/storage/events/postgres-event-store.js';
 import { silentTelemetry } from '../../src/telemetry.js';
 import { freshClickhouse, freshPostgres } from '../support/fresh.js';

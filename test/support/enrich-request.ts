@@ -16,6 +16,10 @@ export const SITE = {
   host: 'example.com',
   allowedHosts: ['shop.example'],
   isActive: true,
+  heatmapEnabled: true,
+  heatmapInclude: null,
+  heatmapExclude: null,
+  funnelEnabled: true,
 };
 export const CHROME =
   'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0.0.0 Safari/537.36';

@@ -1,11 +1,6 @@
 import { createHash } from 'node:crypto';
-import {
-  type DecodedSiteFrame,
-  decodeMessage,
-  type FrameRow,
-  RowFlag,
-  type Source,
-} from '../../events/frame.js';
+import { type DecodedSiteFrame, decodeMessage, type FrameRow, type Source } from '../../events/frame.js';
+import { RowFlag, tableOf } from '../../events/tables.js';
 import type { StreamMessage } from '../../storage/stream/stream.js';
 import type { DedupeWindow } from '../dedupe-window.js';
 import type { Block } from './block.js';
@@ -64,7 +59,7 @@ function admitRow({ window, block, earlier }: Admission, tally: Tally, { flags, 
     tally.duplicate++;
     return;
   }
-  const table = (flags & RowFlag.bot) === 0 ? 'events' : 'bot_events';
+  const table = tableOf(flags);
   const isTimeless = (flags & RowFlag.lookup) !== 0;
   const isConclusive =
     !isTimeless && window.judges(tally.tenure.partition, timestampOf(bytes)) && !window.suspects(bytes);
@@ -73,7 +68,7 @@ function admitRow({ window, block, earlier }: Admission, tally: Tally, { flags, 
 
 function refuseRow({ block }: Admission, tally: Tally, row: FrameRow, reason: string): void {
   const { siteId, source } = tally;
-  const table = (row.flags & RowFlag.bot) === 0 ? 'events' : 'bot_events';
+  const table = tableOf(row.flags);
   const quarantinedAt = Date.now();
   const id = quarantineId(siteId, source, row.bytes, quarantinedAt);
   block.refused.push({

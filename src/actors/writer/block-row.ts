@@ -1,4 +1,4 @@
-import type { RowTable } from '../../storage/events/event-store.js';
+import type { RowTable } from '../../events/tables.js';
 import type { Tally } from './tally.js';
 
 /** A row in a block. */

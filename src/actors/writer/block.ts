@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
-import type { BookEntry, QuarantinedRow, RowTable } from '../../storage/events/event-store.js';
+import type { RowTable } from '../../events/tables.js';
+import type { BookEntry, QuarantinedRow } from '../../storage/events/event-store.js';
 import type { StreamMessage } from '../../storage/stream/stream.js';
 import { type Fingerprint, FingerprintSet } from '../fingerprint.js';
 import type { BlockRow } from './block-row.js';

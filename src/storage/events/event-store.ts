@@ -1,7 +1,5 @@
 import type { Source } from '../../events/frame.js';
-
-/** Tables that take row bytes (events/columns.ts). */
-export type RowTable = 'events' | 'bot_events';
+import type { RowTable } from '../../events/tables.js';
 
 /** The write side of the event store: what the partition writer needs. Two adapters: ClickHouse and Postgres. */
 export interface EventStore {

@@ -1,5 +1,6 @@
 import { Counter, Histogram, type Registry } from 'prom-client';
-import { type EventStore, RowsRefusedError, type RowTable } from './event-store.js';
+import type { RowTable } from '../../events/tables.js';
+import { type EventStore, RowsRefusedError } from './event-store.js';
 
 /** Measures the inserts of a store. */
 export class InsertMetrics {

@@ -1,8 +1,9 @@
 import { AppError } from '../../errors.js';
 import { type ColumnType, EVENT_COLUMNS } from '../../events/columns.js';
 import { decodeRow } from '../../events/row-decoder.js';
+import type { RowTable } from '../../events/tables.js';
 import { type Queryable, type Row, sqlState } from '../postgres.js';
-import { RowsRefusedError, type RowTable, StoreUnavailableError } from './event-store.js';
+import { RowsRefusedError, StoreUnavailableError } from './event-store.js';
 
 /** Rows of one statement: few enough that preparing its parameters does not hold up the event loop. */
 const ROWS_A_STATEMENT = 500;
@@ -15,6 +16,7 @@ const SQL_TYPES: Readonly<Record<ColumnType, string>> = {
   u8: 'smallint',
   u16: 'integer',
   u32: 'bigint',
+  i16: 'smallint',
 };
 
 const COLUMN_LIST = EVENT_COLUMNS.map(({ name }) => `"${name}"`).join(', ');

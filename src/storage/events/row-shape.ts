@@ -54,7 +54,7 @@ function steps(): number[] {
       result.push(-1);
       continue;
     }
-    const size = { id: 16, ms: 8, u8: 1, u16: 2, u32: 4 }[type];
+    const size = { id: 16, ms: 8, u8: 1, u16: 2, u32: 4, i16: 2 }[type];
     const last = result.at(-1);
     if (last !== undefined && last >= 0) result[result.length - 1] = last + size;
     else result.push(size);

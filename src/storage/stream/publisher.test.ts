@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { decodeMessage, RowFlag, type SiteFrame } from '../../events/frame.js';
+import { decodeMessage, type SiteFrame } from '../../events/frame.js';
+import { RowFlag } from '../../events/tables.js';
 import { silentTelemetry } from '../../telemetry.js';
 import { createPublisher, type PublisherOptions } from './publisher.js';
 import { splitFrame } from './split-frame.js';

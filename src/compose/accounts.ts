@@ -26,6 +26,7 @@ export interface AccountParts {
   readonly sites: SiteDirectory;
   readonly websites: WebsiteService;
   readonly needsSetup: () => Promise<boolean>;
+  readonly idempotency: MetadataStore['idempotency'];
   readonly routes: readonly AnyRoute[];
 }
 
@@ -73,6 +74,7 @@ export async function composeAccounts(
     gate,
     sites,
     websites,
+    idempotency: metadata.idempotency,
     needsSetup: async () => !(await auth.setupStatus()).setupComplete,
     routes: [
       ...authRoutes(auth),

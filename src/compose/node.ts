@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { collectDefaultMetrics } from 'prom-client';
 import type { Config } from '../config.js';
 import { createApp } from '../edge/app.js';
+import { createIdempotency } from '../edge/idempotency.js';
 import { openApiDocument } from '../edge/openapi.js';
 import { createRateLimiter } from '../edge/rate-limit.js';
 import type { AnyRoute } from '../edge/route.js';
@@ -147,10 +148,13 @@ async function listen(
     limits: { ingest: config.RATE_LIMIT_INGEST, auth: config.RATE_LIMIT_AUTH, api: config.RATE_LIMIT_API },
   });
   lifecycle.add('rate limiter', rateLimiter, (it) => it.close());
+  const idempotency = createIdempotency({ store: accounts.idempotency, telemetry });
+  lifecycle.add('idempotency keys', idempotency, (it) => it.close());
   const app = createApp({
     routes,
     telemetry,
     rateLimiter,
+    idempotency,
     authenticate: accounts.authenticate,
     resolveSite: (id) => accounts.sites.resolve(id),
     authorize: (principal, site, action) => accounts.gate.authorize(principal, site, action),

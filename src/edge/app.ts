@@ -8,6 +8,7 @@ import { Cors, type CorsOptions } from './cors.js';
 import { EdgeMetrics } from './edge-metrics.js';
 import { type EdgeContext, Exchange, type RouteTraits } from './exchange.js';
 import type { GateOptions } from './gate.js';
+import type { Idempotency } from './idempotency.js';
 import type { RateLimiter } from './rate-limit.js';
 import type { AnyRoute, Method } from './route.js';
 import { type ServeOptions, serveJson, serveRaw } from './serve.js';
@@ -26,6 +27,8 @@ export interface AppOptions extends GateOptions {
   readonly routes: readonly AnyRoute[];
   readonly telemetry: Telemetry;
   readonly rateLimiter: RateLimiter;
+  /** Default: the header `Idempotency-Key` is ignored. */
+  readonly idempotency?: Idempotency;
   readonly cors: CorsOptions;
   readonly trustedProxies: TrustedProxies;
   readonly limits?: EdgeLimits;
@@ -92,6 +95,7 @@ class EdgeApp implements App {
       edge: this.#edge,
       gate: options,
       limiter: options.rateLimiter,
+      idempotency: options.idempotency,
       address: new ClientAddress(options.trustedProxies),
       bodyLimitBytes: limits.apiBodyBytes,
     };

@@ -12,9 +12,10 @@ export interface CorsOptions {
 }
 
 const ALLOWED_HEADERS =
-  'Content-Type, Content-Length, Content-Encoding, Accept-Encoding, X-CSRF-Token, Authorization, accept, origin, Cache-Control, X-Requested-With, X-API-Key, X-Site-ID';
+  'Content-Type, Content-Length, Content-Encoding, Accept-Encoding, X-CSRF-Token, Authorization, accept, origin, Cache-Control, X-Requested-With, X-API-Key, X-Site-ID, Idempotency-Key, If-None-Match';
 const ALLOWED_METHODS = 'POST, OPTIONS, GET, PUT, DELETE, PATCH, HEAD';
-const EXPOSED_HEADERS = 'Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-Request-Id, ETag';
+const EXPOSED_HEADERS =
+  'Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-Request-Id, ETag, Idempotency-Replayed, Content-Disposition';
 /** Seconds. Browsers cap it themselves (Chromium at two hours, Firefox at a day). */
 const PREFLIGHT_MAX_AGE = '86400';
 const LOOPBACK = /^https?:\/\/(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?$/i;

@@ -60,6 +60,8 @@ interface RouteBase<P extends TObject, Q extends TObject> {
   readonly responses: Readonly<Record<number, TSchema>>;
   /** Bytes after inflation; default the API limit. */
   readonly bodyLimit?: number;
+  /** The answer holds a secret that is shown once; it is never kept for a repeated request. */
+  readonly answerIsSecret?: boolean;
 }
 
 export interface Route<P extends TObject = TObject, Q extends TObject = TObject, B extends TSchema = TSchema>

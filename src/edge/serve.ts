@@ -4,6 +4,7 @@ import type { ClientAddress } from './address.js';
 import { Body } from './body.js';
 import { type EdgeContext, Exchange, type RouteTraits, rateError } from './exchange.js';
 import { admit, admitToSite, type GateOptions } from './gate.js';
+import type { Idempotency } from './idempotency.js';
 import { parseEncoding, tooLarge } from './inflate.js';
 import { parseJson } from './json.js';
 import { decodeParams, paramNames, parseQuery } from './query.js';
@@ -17,6 +18,8 @@ export interface ServeOptions {
   readonly gate: GateOptions;
   readonly limiter: RateLimiter;
   readonly address: ClientAddress;
+  /** Default: repeated requests are done again. */
+  readonly idempotency: Idempotency | undefined;
   /** Default limit of a body, in bytes after inflation. */
   readonly bodyLimitBytes: number;
 }
@@ -165,9 +168,28 @@ async function callJson(endpoint: JsonEndpoint, options: ServeOptions, call: Cal
   const accepted = endpoint.accept({ params, query: parseQuery(call.query), request, principal });
   const site =
     endpoint.kind === 'site' ? await admitToSite(gate, endpoint.access, principal, accepted.siteRef) : null;
-  const body = call.body === null ? undefined : parseJson(await call.body);
-  return accepted.run(body, site);
+  const bytes = call.body === null ? undefined : await call.body;
+  const run = () => accepted.run(bytes === undefined ? undefined : parseJson(bytes), site);
+  const key = request.header('idempotency-key');
+  if (
+    key === '' ||
+    options.idempotency === undefined ||
+    request.method !== 'POST' ||
+    principal.kind !== 'account'
+  )
+    return run();
+  return options.idempotency.run({
+    userId: principal.userId,
+    key,
+    method: request.method,
+    target: `${request.path}?${call.query ?? ''}`,
+    body: bytes ?? NOTHING,
+    secret: endpoint.answerIsSecret === true,
+    run,
+  });
 }
+
+const NOTHING = new Uint8Array(0);
 
 /** Counts by account where there is one, else by address; callers with a bad token count by address, too. */
 async function admitLimited(endpoint: JsonEndpoint, options: ServeOptions, request: EdgeRequest) {

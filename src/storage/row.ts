@@ -26,6 +26,10 @@ export function number(row: Row, column: string): number {
   throw unexpected(column, value, 'number');
 }
 
+export function numberOrNull(row: Row, column: string): number | null {
+  return row[column] === null ? null : number(row, column);
+}
+
 export function date(row: Row, column: string): Date {
   const value = row[column];
   if (value instanceof Date) return value;

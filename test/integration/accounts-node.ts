@@ -5,6 +5,7 @@ import { createGate } from '../../src/auth/gate.js';
 import { createPasswords } from '../../src/auth/passwords.js';
 import { createTokens } from '../../src/auth/tokens.js';
 import { createApp } from '../../src/edge/app.js';
+import { createIdempotency } from '../../src/edge/idempotency.js';
 import { createRateLimiter } from '../../src/edge/rate-limit.js';
 import { authRoutes } from '../../src/edge/routes/auth.js';
 import { trackerRoutes } from '../../src/edge/routes/tracker-config.js';
@@ -27,6 +28,7 @@ export interface NodeOptions {
   readonly production?: boolean;
   readonly maxAttempts?: number;
   readonly refreshGraceMs?: number;
+  readonly staleMs?: number;
   readonly onDeleted?: (siteId: string) => Promise<void>;
 }
 
@@ -81,9 +83,15 @@ export async function startNode(options: NodeOptions) {
     telemetry,
     limits: { ingest: 0, auth: 0, api: 0, admin: 0, internal: 0 },
   });
+  const idempotency = createIdempotency({
+    store: metadata.idempotency,
+    telemetry,
+    staleMs: options.staleMs ?? 60_000,
+  });
   const app = createApp({
     telemetry,
     rateLimiter,
+    idempotency,
     routes: [
       ...authRoutes(auth),
       ...websiteRoutes(service),
@@ -122,6 +130,7 @@ export async function startNode(options: NodeOptions) {
     async stop() {
       await app.close();
       await rateLimiter.close();
+      await idempotency.close();
       await metadata.close();
       if (!options.cache) await cache.close();
     },

@@ -2,12 +2,15 @@
  * The metadata store: accounts, sessions, websites and what belongs to them. One adapter (Postgres, embedded or a server); the
  * domain knows these interfaces only. All methods may throw AppError `storage_unavailable`, `timeout` or `overloaded`.
  */
+import type { IdempotencyStore } from './idempotency.js';
+
 export interface MetadataStore {
   readonly users: UserStore;
   readonly sessions: SessionStore;
   readonly websites: WebsiteStore;
   readonly goals: GoalStore;
   readonly funnels: FunnelStore;
+  readonly idempotency: IdempotencyStore;
   /** Throws when the server does not answer. */
   ping(): Promise<void>;
   close(): Promise<void>;

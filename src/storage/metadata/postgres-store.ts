@@ -3,6 +3,7 @@ import { runPostgresMigrations } from '../migrations.js';
 import { openPostgres, waitForPostgres } from '../postgres.js';
 import { createFunnelStore } from './funnels.js';
 import { createGoalStore } from './goals.js';
+import { createIdempotencyStore } from './idempotency.js';
 import type { MetadataStore } from './metadata.js';
 import { createSessionStore } from './sessions.js';
 import { createUserStore } from './users.js';
@@ -42,6 +43,7 @@ export async function createMetadataStore(options: MetadataOptions): Promise<Met
     websites: createWebsiteStore(db),
     goals: createGoalStore(db),
     funnels: createFunnelStore(db),
+    idempotency: createIdempotencyStore(db),
     ping: db.ping,
     close: db.close,
   };

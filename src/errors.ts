@@ -6,6 +6,8 @@ export type ErrorCode =
   | 'invalid_request'
   | 'invalid_json'
   | 'invalid_parameter'
+  | 'unknown_type'
+  | 'limit_reached'
   | 'unsupported_encoding'
   | 'body_too_large'
   | 'batch_too_large'

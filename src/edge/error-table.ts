@@ -28,6 +28,8 @@ export const ERROR_TABLE: Readonly<Record<ErrorCode, Row>> = {
   invalid_request: { status: 400 },
   invalid_json: { status: 400 },
   invalid_parameter: { status: 400 },
+  unknown_type: { status: 400 },
+  limit_reached: { status: 400 },
   invalid_credentials: { status: 400 },
   unauthorized: { status: 401 },
   invalid_token: { status: 401 },

@@ -7,9 +7,10 @@ import type { Cors } from './cors.js';
 import type { EdgeMetrics, RouteMetrics } from './edge-metrics.js';
 import { errorReply } from './error-table.js';
 import type { RateRefusal } from './rate-limit.js';
-import { type EncodedText, type Representation, represent } from './representation.js';
+import { chooseEncoding, type EncodedText, type Representation, represent } from './representation.js';
 import type { EdgeRequest } from './request.js';
 import { type Reply, TextBody } from './route.js';
+import { encodedPieces, StreamBody, StreamWriter } from './stream-body.js';
 import type { UwsResponse } from './uws.js';
 
 /** What all exchanges of an app share. */
@@ -52,6 +53,7 @@ export class Exchange {
   closeConnection = false;
   readonly startedAt = performance.now();
   #over = false;
+  #stream: StreamWriter | null = null;
 
   constructor(
     private readonly edge: EdgeContext,
@@ -91,6 +93,10 @@ export class Exchange {
     if (this.#over) return;
     if (this.aborted) {
       this.#finish(CLIENT_LEFT);
+      return;
+    }
+    if (reply.body instanceof StreamBody) {
+      void this.#replyStream(reply, reply.body);
       return;
     }
     const payload = this.#encode(reply.body);
@@ -143,16 +149,64 @@ export class Exchange {
     }
   }
 
-  #write({ status, headers, body, type }: Representation): void {
+  async #replyStream(reply: Reply<unknown>, { pieces, contentType }: StreamBody): Promise<void> {
+    const encoding = chooseEncoding(this.request?.header('accept-encoding') ?? '');
+    const headers = {
+      ...reply.headers,
+      Vary: 'Accept-Encoding',
+      ...(encoding === null ? {} : { 'Content-Encoding': encoding }),
+    };
+    const head = { status: reply.status, headers, type: contentType };
+    if (this.head) {
+      this.res.cork(() => {
+        this.#writeHead(head);
+        this.res.endWithoutBody(undefined, this.edge.draining);
+      });
+      this.#finish(reply.status);
+      return;
+    }
+    const iterator = encodedPieces(pieces, encoding)[Symbol.asyncIterator]();
+    try {
+      let piece = await iterator.next();
+      if (this.aborted) return;
+      this.#stream = new StreamWriter(this.res);
+      this.res.cork(() => this.#writeHead(head));
+      while (piece.done !== true && (await this.#stream.write(piece.value))) piece = await iterator.next();
+      if (!this.aborted) this.res.cork(() => this.res.end('', this.closeConnection || this.edge.draining));
+    } catch (error) {
+      this.#breakOff(error);
+    } finally {
+      this.#finish(this.aborted ? CLIENT_LEFT : reply.status);
+      await iterator.return?.().catch(() => {});
+    }
+  }
+
+  /** What failed before the first piece is an answer like any other; after it only the connection can tell. */
+  #breakOff(error: unknown): void {
+    if (this.#stream === null) {
+      this.fail(error);
+      return;
+    }
+    if (this.aborted) return;
+    this.edge.log.error({ err: error, route: this.traits.name }, 'an answer broke off');
+    this.res.close();
+  }
+
+  #writeHead({ status, headers, type }: Omit<Representation, 'body'>): void {
     const { res, edge } = this;
     res.writeStatus(STATUS_LINES.get(status) ?? String(status));
     edge.cors.write(res, this.traits.cors, this.origin);
-    if (body !== undefined) res.writeHeader('Content-Type', type);
+    if (type !== '') res.writeHeader('Content-Type', type);
     res.writeHeader('X-Content-Type-Options', 'nosniff');
     if (this.traits.cors === 'api' && headers['Cache-Control'] === undefined) {
       res.writeHeader('Cache-Control', 'no-store');
     }
     writeHeaders(res, headers);
+  }
+
+  #write({ body, ...head }: Representation): void {
+    const { res, edge } = this;
+    this.#writeHead(head);
     const close = this.closeConnection || edge.draining;
     if (body === undefined) res.end('', close);
     else if (this.head) res.endWithoutBody(Buffer.byteLength(body), close);
@@ -164,6 +218,7 @@ export class Exchange {
     this.aborted = true;
     this.edge.metrics.aborted.inc();
     this.request?.abort();
+    this.#stream?.abort();
     // Ends what still waits for the body; a handler that runs already ends by itself.
     this.body?.cancel(ABORTED);
   }

@@ -12,7 +12,11 @@ export interface UwsResponse {
   writeStatus(status: string): UwsResponse;
   writeHeader(name: string, value: string): UwsResponse;
   end(body?: string | Uint8Array, closeConnection?: boolean): UwsResponse;
-  endWithoutBody(contentLength: number, closeConnection?: boolean): UwsResponse;
+  endWithoutBody(contentLength?: number, closeConnection?: boolean): UwsResponse;
+  /** Part of a body of unknown length. False: the client is slower; `onWritable` tells when to go on. Nothing at all would end the answer. */
+  write(chunk: Uint8Array): boolean;
+  /** @param handler answers whether what it wrote was taken; true when it wrote nothing */
+  onWritable(handler: (offset: number) => boolean): UwsResponse;
   /** The chunk's memory is only valid inside the callback. */
   onData(handler: (chunk: ArrayBuffer, isLast: boolean) => void): UwsResponse;
   onAborted(handler: () => void): UwsResponse;

@@ -2,6 +2,7 @@
 import { type Asked, scopeOf } from './asked.js';
 import { Behaviour } from './behaviour.js';
 import { countryName, UNKNOWN } from './countries.js';
+import { EventReports } from './event-reports.js';
 import { change, compareBytes, mean, meanSeconds, percent } from './figures.js';
 import type { SessionAttribute } from './filters.js';
 import type { BreakdownRow, BucketCounts, MetricsStore, PageRow, Totals } from './metrics-store.js';
@@ -21,11 +22,14 @@ export interface TopItem {
 }
 
 export class Analytics {
-  /** The reports that are about time and events. */
+  /** The reports that are about time. */
   readonly behaviour: Behaviour;
+  /** The reports that are about events. */
+  readonly events: EventReports;
 
   constructor(private readonly store: MetricsStore) {
     this.behaviour = new Behaviour(store);
+    this.events = new EventReports(store);
   }
 
   async dashboard(asked: Asked) {
@@ -154,8 +158,8 @@ export class Analytics {
       this.countries(asked),
       this.store.totals(scopeOf(asked), asked.signal),
       this.topItems(asked, 'continent'),
-      this.topItems(asked, 'region'),
-      this.topItems(asked, 'city'),
+      this.places(asked, 'region'),
+      this.places(asked, 'city'),
     ]);
     return {
       countries: countries.slice(0, asked.limit).map(({ name, code, row }) => ({
@@ -175,8 +179,8 @@ export class Analytics {
     const [totals, returning, entries, exits] = await Promise.all([
       this.store.totals(scope, asked.signal),
       this.store.returningVisitors(scope, asked.signal),
-      this.store.pages(scope, 'entries', SHORT_LIST, asked.signal),
-      this.store.pages(scope, 'exits', SHORT_LIST, asked.signal),
+      this.store.pages(scope, 'entries', asked.limit, asked.signal),
+      this.store.pages(scope, 'exits', asked.limit, asked.signal),
     ]);
     const fresh = totals.visitors - returning;
     return {
@@ -214,6 +218,21 @@ export class Analytics {
     ]);
     return rows.map((row) => ({
       name: row.value,
+      count: row.visitors,
+      percentage: percent(row.visitors, totals.visitors),
+    }));
+  }
+
+  /** Places of the same name in two countries are two rows. */
+  private async places(asked: Asked, attribute: 'region' | 'city'): Promise<TopItem[]> {
+    const scope = scopeOf(asked);
+    const [rows, totals] = await Promise.all([
+      this.store.places(scope, attribute, UNKNOWN, asked.limit, asked.signal),
+      this.store.totals(scope, asked.signal),
+    ]);
+    return rows.map((row) => ({
+      name: row.value,
+      ...(row.countryCode === '' ? {} : { code: row.countryCode }),
       count: row.visitors,
       percentage: percent(row.visitors, totals.visitors),
     }));

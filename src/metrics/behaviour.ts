@@ -1,7 +1,6 @@
-/** Reports about what visitors do over time: custom events, activity, retention (contract 7.4, 7.10, 7.11, 7.15, 7.18). */
+/** Reports about what visitors do over time: growth, activity, retention (contract 7.10, 7.11, 7.18). */
 import { type Asked, scopeOf } from './asked.js';
 import { change, mean, meanSeconds, percent } from './figures.js';
-import type { SessionAttribute } from './filters.js';
 import type { CohortRow, MetricsStore } from './metrics-store.js';
 import {
   dayStarts,
@@ -17,8 +16,6 @@ import {
 const DAY_MS = 86_400_000;
 const RETENTION_DAYS = 30;
 const COHORT_WEEKS = 8;
-const MAX_EVENT_TYPES = 1000;
-const UTM_ROWS = 10;
 
 export class Behaviour {
   constructor(private readonly store: MetricsStore) {}
@@ -84,50 +81,6 @@ export class Behaviour {
     });
   }
 
-  async customEvents(asked: Asked) {
-    const scope = scopeOf(asked);
-    const [types, days, sources, mediums, campaigns, terms, content] = await Promise.all([
-      this.store.eventTypes(scope, MAX_EVENT_TYPES, asked.signal),
-      this.store.eventTimeline(scope, dayStarts(asked.period), asked.signal),
-      this.tagged(asked, 'utm_source', 'source'),
-      this.tagged(asked, 'utm_medium', 'medium'),
-      this.tagged(asked, 'utm_campaign', 'campaign'),
-      this.tagged(asked, 'utm_term', 'term'),
-      this.tagged(asked, 'utm_content', 'content'),
-    ]);
-    return {
-      top_events: types.map(({ type, count, visitors, properties }) => {
-        const sample = parseObject(properties);
-        return {
-          event_type: type,
-          count,
-          unique_visitors: visitors,
-          sample_properties: sample,
-          sample_event: { event_type: type, properties: sample },
-          common_properties: sample,
-        };
-      }),
-      timeseries: days.map((count, i) => ({ date: formatDate(asked.period.firstDay + i), count })),
-      total_events: days.reduce((sum, count) => sum + count, 0),
-      unique_events: types.length,
-      utm_performance: { sources, mediums, campaigns, terms, content },
-    };
-  }
-
-  /** UTM values of the sessions that viewed a page; `asked` holds the filter for it. */
-  async pageUtm(asked: Asked) {
-    const rows = async <K extends string>(attribute: SessionAttribute, key: K, missing: string) => {
-      const found = await this.store.breakdown(scopeOf(asked), attribute, missing, asked.limit, asked.signal);
-      return found.map(({ value, views, visitors }) => named(key, value, views, visitors));
-    };
-    const [sources, mediums, campaigns] = await Promise.all([
-      rows('utm_source', 'source', 'direct'),
-      rows('utm_medium', 'medium', 'none'),
-      rows('utm_campaign', 'campaign', 'none'),
-    ]);
-    return { sources, mediums, campaigns };
-  }
-
   async retention(asked: Asked) {
     const { period, now, signal, siteId } = asked;
     const longest = periodOf({ days: 2 * RETENTION_DAYS }, period.zone, now);
@@ -157,18 +110,6 @@ export class Behaviour {
       }),
     };
   }
-
-  private async tagged<K extends string>(asked: Asked, attribute: SessionAttribute, key: K) {
-    const rows = await this.store.breakdown(scopeOf(asked), attribute, '', UTM_ROWS + 1, asked.signal);
-    return rows
-      .filter(({ value }) => value !== '')
-      .slice(0, UTM_ROWS)
-      .map(({ value, views, visitors, sessions }) => ({
-        ...named(key, value, views, visitors),
-        pageviews: views,
-        sessions,
-      }));
-  }
 }
 
 /** metrics.md "Goals, funnels, retention": cohorts of thirty days, the youngest of them `n` days old. */
@@ -190,20 +131,4 @@ function lastWeeks({ zone }: Period, now: number): Period {
   const monday = today - ((today + 3) % 7);
   const from = formatDate(monday - 7 * (COHORT_WEEKS - 1));
   return periodOf({ from, to: formatDate(monday + 6) }, zone, now);
-}
-
-type Named<K extends string> = { [key in K]: string } & { visits: number; unique_visitors: number };
-
-function named<K extends string>(key: K, value: string, visits: number, unique_visitors: number): Named<K>;
-function named(key: string, value: string, visits: number, unique_visitors: number): object {
-  return { [key]: value, visits, unique_visitors };
-}
-
-function parseObject(text: string): object {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : {};
-  } catch {
-    return {};
-  }
 }

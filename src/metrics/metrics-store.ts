@@ -59,6 +59,40 @@ export interface EventTypeRow {
   readonly properties: string;
 }
 
+/** A region or city; equal names in two countries are two of them. */
+export interface PlaceRow extends BreakdownRow {
+  /** ISO 3166-1 alpha-2; '' unknown, and of the missing value. */
+  readonly countryCode: string;
+}
+
+/** A property that custom events of one type have, with a text, a number or a boolean in it. */
+export interface PropertyRow {
+  readonly name: string;
+  readonly count: number;
+  readonly visitors: number;
+}
+
+/** A value of one property of custom events of one type. */
+export interface PropertyValueRow {
+  readonly type: 'boolean' | 'number' | 'string';
+  readonly value: string;
+  readonly count: number;
+  readonly visitors: number;
+}
+
+/** Measures of one web vital, in thousandths of its unit (docs/metrics-notes.md "Web vitals"). */
+export interface VitalRow {
+  readonly name: string;
+  readonly count: number;
+  readonly sum: number;
+  readonly p75: number;
+  readonly p90: number;
+  readonly p99: number;
+  /** How many are good, and how many poor. */
+  readonly good: number;
+  readonly poor: number;
+}
+
 /** Visitors first seen in one bucket who had an event in another (the same or a later one); buckets by their index. */
 export interface CohortRow {
   readonly cohort: number;
@@ -91,12 +125,32 @@ export interface MetricsStore {
     limit: number | undefined,
     signal: AbortSignal,
   ): Promise<BreakdownRow[]>;
+  /** As `breakdown`, of a place within its country; ties by the country's code. */
+  places(
+    scope: Scope,
+    attribute: 'region' | 'city',
+    missing: string,
+    limit: number,
+    signal: AbortSignal,
+  ): Promise<PlaceRow[]>;
   /** Pages with at least one of what they are ordered by. */
   pages(scope: Scope, order: PageOrder, limit: number, signal: AbortSignal): Promise<PageRow[]>;
   /** Most frequent first, then by the type's bytes. */
   eventTypes(scope: Scope, limit: number, signal: AbortSignal): Promise<EventTypeRow[]>;
   /** Custom events, one number a bucket; `starts` as in `timeline`. */
   eventTimeline(scope: Scope, starts: readonly number[], signal: AbortSignal): Promise<number[]>;
+  /** Names of the properties of a custom event, most frequent first, then by bytes. */
+  properties(scope: Scope, eventType: string, limit: number, signal: AbortSignal): Promise<PropertyRow[]>;
+  /** Values of a property, most frequent first, then by type, number, bytes. */
+  propertyValues(
+    scope: Scope,
+    eventType: string,
+    property: string,
+    limit: number,
+    signal: AbortSignal,
+  ): Promise<PropertyValueRow[]>;
+  /** Web vitals that were measured, in no order. A page filter is asked of the page that was measured. */
+  webVitals(scope: Scope, signal: AbortSignal): Promise<VitalRow[]>;
   /** Pairs of buckets that have visitors, by any event; `starts` as in `timeline`. */
   cohorts(siteId: string, starts: readonly number[], signal: AbortSignal): Promise<CohortRow[]>;
   /** Distinct visitors with any event received at or after `since` (ms since epoch). */

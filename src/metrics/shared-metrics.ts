@@ -13,7 +13,11 @@ import type {
   EventTypeRow,
   MetricsStore,
   PageRow,
+  PlaceRow,
+  PropertyRow,
+  PropertyValueRow,
   Totals,
+  VitalRow,
 } from './metrics-store.js';
 
 export interface SharedMetricsOptions {
@@ -50,6 +54,10 @@ export function shareMetrics(store: MetricsStore, options: SharedMetricsOptions)
   const pages = new Question<PageRow[]>('pages', shared, ttlMs);
   const eventTypes = new Question<EventTypeRow[]>('event_types', shared, ttlMs);
   const eventTimeline = new Question<number[]>('event_timeline', shared, ttlMs);
+  const places = new Question<PlaceRow[]>('places', shared, ttlMs);
+  const properties = new Question<PropertyRow[]>('properties', shared, ttlMs);
+  const propertyValues = new Question<PropertyValueRow[]>('property_values', shared, ttlMs);
+  const webVitals = new Question<VitalRow[]>('web_vitals', shared, ttlMs);
   const cohorts = new Question<CohortRow[]>('cohorts', shared, ttlMs);
   const live = new Question<number>('live', shared, liveTtlMs);
   return {
@@ -68,6 +76,19 @@ export function shareMetrics(store: MetricsStore, options: SharedMetricsOptions)
       eventTypes.ask([scope, limit], signal, (own) => store.eventTypes(scope, limit, own)),
     eventTimeline: (scope, starts, signal) =>
       eventTimeline.ask([scope, starts], signal, (own) => store.eventTimeline(scope, starts, own)),
+    places: (scope, attribute, missing, limit, signal) =>
+      places.ask([scope, attribute, missing, limit], signal, (own) =>
+        store.places(scope, attribute, missing, limit, own),
+      ),
+    properties: (scope, eventType, limit, signal) =>
+      properties.ask([scope, eventType, limit], signal, (own) =>
+        store.properties(scope, eventType, limit, own),
+      ),
+    propertyValues: (scope, eventType, property, limit, signal) =>
+      propertyValues.ask([scope, eventType, property, limit], signal, (own) =>
+        store.propertyValues(scope, eventType, property, limit, own),
+      ),
+    webVitals: (scope, signal) => webVitals.ask([scope], signal, (own) => store.webVitals(scope, own)),
     cohorts: (siteId, starts, signal) =>
       cohorts.ask([siteId, starts], signal, (own) => store.cohorts(siteId, starts, own)),
     live: (siteId, since, signal) => live.ask([siteId], signal, (own) => store.live(siteId, since, own)),
@@ -80,7 +101,7 @@ class SharedState {
   readonly turns: Turns;
   readonly asked: Counter<'question' | 'outcome'>;
   readonly seconds: Histogram<'question'>;
-  /** Of each of the nine questions. */
+  /** Of each of the questions. */
   readonly cacheCharacters: number;
 
   constructor({
@@ -90,7 +111,7 @@ class SharedState {
     cacheCharacters = 16_000_000,
   }: SharedMetricsOptions) {
     const registers = [telemetry.registry];
-    this.cacheCharacters = Math.ceil(cacheCharacters / 9);
+    this.cacheCharacters = Math.ceil(cacheCharacters / 13);
     this.turns = new Turns(concurrency, queueLimit);
     this.asked = new Counter({
       name: 'seentics_metrics_questions_total',

@@ -121,6 +121,8 @@ describe.each(['clickhouse', 'postgres'] as const)('analytics routes on %s', (ki
     'traffic-summary',
     'activity-trends',
     'custom-events',
+    'event-properties',
+    'web-vitals',
     'user-retention',
     'live-visitors',
   ];
@@ -130,7 +132,7 @@ describe.each(['clickhouse', 'postgres'] as const)('analytics routes on %s', (ki
     const schema = declared?.responses[200];
     if (!schema) throw new Error(`${name} is not declared`);
     for (const id of [SITE, EMPTY]) {
-      const { status, body } = await get(`${name}/${id}?days=30&timezone=Asia/Kolkata`);
+      const { status, body } = await get(`${name}/${id}?days=30&timezone=Asia/Kolkata&event=click`);
       expect(status).toBe(200);
       expect(Check(schema, body), JSON.stringify([...Errors(schema, body)].slice(0, 3))).toBe(true);
     }
@@ -184,6 +186,8 @@ describe.each(['clickhouse', 'postgres'] as const)('analytics routes on %s', (ki
     'live-visitors/{site}?timezone=Nowhere/Land',
     'dashboard/{site}?from=2026-01-01',
     'page-utm-breakdown/{site}',
+    'event-properties/{site}',
+    `event-properties/{site}?event=click&property=${'x'.repeat(257)}`,
     'hourly-stats/{site}?from=2026-01-01&to=2026-03-01',
   ])('refuses %s', async (path) => {
     const { status, body } = await get(path.replace('{site}', SITE));
@@ -194,6 +198,7 @@ describe.each(['clickhouse', 'postgres'] as const)('analytics routes on %s', (ki
   it.each([
     "top-pages/{site}?country=');DROP TABLE events--&city=\\",
     'dashboard/{site}?browser={p0:String}&os=%27%22%60&page_path=%25_%5C',
+    'event-properties/{site}?event=%27%5C&property=%27%7Bp0:String%7D%5C%22%60%F0%9F%98%80',
     'top-pages/{site}?page_path=~%F0%9F%98%80&source=__proto__&channel=constructor',
   ])('takes any text for a filter: %s', async (path) => {
     expect((await get(path.replace('{site}', SITE))).status).toBe(200);

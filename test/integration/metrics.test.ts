@@ -261,7 +261,7 @@ async function compare(
         ),
       },
     ],
-    events: (q) => [analytics.behaviour.customEvents(asked), reference.customEvents(q)],
+    events: (q) => [analytics.events.customEvents(asked), reference.customEvents(q)],
     insights: (q) => [analytics.visitorInsights(asked), reference.visitorInsights(q)],
     ...(asked.period.days <= 2
       ? {

@@ -204,6 +204,46 @@ export const PageUtm = Type.Object({
   sources: campaigns('source'),
   mediums: campaigns('medium'),
   campaigns: campaigns('campaign'),
+  terms: campaigns('term'),
+  content: campaigns('content'),
+});
+
+const share = {
+  count: integer,
+  unique_visitors: integer,
+  percentage: Type.Number({ description: "Share of the type's events" }),
+};
+export const EventProperties = Type.Object({
+  website_id: string,
+  event: string,
+  property: Type.String({ description: "'' when names were asked for" }),
+  count: Type.Integer({ description: 'Events of this type' }),
+  unique_visitors: integer,
+  properties: list(Type.Object({ name: string, ...share })),
+  values: list(
+    Type.Object({
+      value: string,
+      type: Type.Union([Type.Literal('boolean'), Type.Literal('number'), Type.Literal('string')]),
+      ...share,
+    }),
+  ),
+});
+
+export const WebVitals = Type.Object({
+  website_id: string,
+  web_vitals: list(
+    Type.Object({
+      name: Type.String({ description: 'lcp, inp, cls, fid, fcp or ttfb; in ms, cls without a unit' }),
+      avg: number,
+      count: integer,
+      p75: number,
+      p90: number,
+      p99: number,
+      good: integer,
+      needs_improvement: integer,
+      poor: integer,
+    }),
+  ),
 });
 export const Retention = Type.Object({
   website_id: string,

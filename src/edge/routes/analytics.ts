@@ -19,7 +19,7 @@ const Params = Type.Object({ website_id: Type.String({ description: 'UUID or pub
 const text = (description: string) => Type.Optional(Type.String({ description }));
 
 /** Texts, so that what is wrong with them is told by the domain, with one code. */
-const Query = Type.Object({
+const parameters = {
   days: text('1 to 3650: from local midnight of today - (days - 1) days until now'),
   from: text('YYYY-MM-DD, local, inclusive; wins over days'),
   to: text('YYYY-MM-DD, local, inclusive'),
@@ -28,19 +28,26 @@ const Query = Type.Object({
   ...Object.fromEntries(
     FILTER_FIELDS.map((field) => [field, text('Filter: value, a,b (any), !value (not), ~text (contains)')]),
   ),
-});
+};
+const eventParameters = {
+  event: text('Type of custom events; required'),
+  property: text('Whose values are wanted; without it the names of all properties are answered'),
+};
 
 const LONGEST_HOURLY_DAYS = 31;
 
+type ReportQuery = AnalyticsQuery & { readonly event?: string; readonly property?: string };
+
 /** All reads of a site's figures, for whoever may read the site. */
 export function analyticsRoutes({ analytics, clock = Date.now }: AnalyticsRoutesOptions): AnyRoute[] {
-  const { behaviour } = analytics;
+  const { behaviour, events } = analytics;
   const report = <T extends TProperties>(
     name: string,
     summary: string,
     answer: Type.TObject<T>,
     defaultDays: number,
-    make: (asked: Asked, websiteId: string, query: AnalyticsQuery) => Promise<unknown>,
+    make: (asked: Asked, websiteId: string, query: ReportQuery) => Promise<unknown>,
+    more: Readonly<Record<string, ReturnType<typeof text>>> = {},
   ): AnyRoute =>
     siteRoute({
       method: 'GET',
@@ -52,7 +59,7 @@ export function analyticsRoutes({ analytics, clock = Date.now }: AnalyticsRoutes
       access: { site: 'read' },
       siteFrom: { param: 'website_id' },
       params: Params,
-      query: Query,
+      query: Type.Object({ ...parameters, ...more }),
       responses: { 200: answer },
       async handle({ params, query, site, request }) {
         const asked = ask(site, query, defaultDays, clock(), request.signal);
@@ -162,7 +169,7 @@ export function analyticsRoutes({ analytics, clock = Date.now }: AnalyticsRoutes
       7,
       async (asked, website_id) => ({
         website_id,
-        ...(await behaviour.customEvents(asked)),
+        ...(await events.customEvents(asked)),
       }),
     ),
     report(
@@ -173,8 +180,29 @@ export function analyticsRoutes({ analytics, clock = Date.now }: AnalyticsRoutes
       (asked, _, query) => {
         if (!query.page_path?.trim())
           throw new AppError('invalid_parameter', 'page_path query parameter is required');
-        return behaviour.pageUtm(asked);
+        return events.pageUtm(asked);
       },
+    ),
+    report(
+      'event-properties',
+      'Properties of a type of custom events, or the values of one of them',
+      body.EventProperties,
+      7,
+      async (asked, website_id, { event, property }) => ({
+        website_id,
+        ...(await events.eventProperties(asked, event, property)),
+      }),
+      eventParameters,
+    ),
+    report(
+      'web-vitals',
+      'How fast pages were for visitors',
+      body.WebVitals,
+      7,
+      async (asked, website_id) => ({
+        website_id,
+        web_vitals: await events.webVitals(asked),
+      }),
     ),
     report(
       'user-retention',

@@ -1,5 +1,3 @@
-import { ClickHouseError, type ClickHouseSettings } from '@clickhouse/client';
-import { AppError } from '../../errors.js';
 import type { SessionAttribute } from '../../metrics/filters.js';
 import type {
   BreakdownRow,
@@ -9,10 +7,17 @@ import type {
   MetricsStore,
   PageOrder,
   PageRow,
+  PlaceRow,
+  PropertyRow,
+  PropertyValueRow,
   Scope,
   Totals,
+  VitalRow,
 } from '../../metrics/metrics-store.js';
-import { type Clickhouse, type ClickhouseOptions, openClickhouse, reasonOf } from '../clickhouse.js';
+import { type Clickhouse, type ClickhouseOptions, openClickhouse } from '../clickhouse.js';
+import { ClickhouseReader, type ClickhouseReaderOptions } from './clickhouse-reader.js';
+import { placesSql } from './metrics/clickhouse-places.js';
+import { propertiesSql, propertyValuesSql } from './metrics/clickhouse-properties.js';
 import {
   breakdownSql,
   cohortsSql,
@@ -25,20 +30,21 @@ import {
   totalsSql,
 } from './metrics/clickhouse-queries.js';
 import { onSlots, type RowSource, type Sql } from './metrics/clickhouse-rows.js';
+import { webVitalsSql } from './metrics/clickhouse-vitals.js';
 import {
   cohortRows,
   eventTypeRow,
   fillBuckets,
   fillNumbers,
   numbers,
+  placeRow,
+  propertyRow,
+  propertyValueRow,
   textAndNumbers,
+  vitalRow,
 } from './metrics/result-rows.js';
 
-export interface ClickhouseMetricsOptions {
-  /** A query that takes longer is ended by the server; default 15,000. */
-  readonly maxExecutionMs?: number;
-  /** Memory of one query in bytes; default 1 GiB. */
-  readonly maxMemoryBytes?: number;
+export interface ClickhouseMetricsOptions extends ClickhouseReaderOptions {
   /** Reads raw events even where the rollup has the answer: for tests that compare the two. */
   readonly rawOnly?: boolean;
 }
@@ -53,31 +59,13 @@ export function createClickhouseMetrics(
 
 /** Figures from ClickHouse: from the session rollup where the asked instants allow it, else from raw events; the same answer. */
 export class ClickhouseMetrics implements MetricsStore {
-  private readonly settings: ClickHouseSettings;
+  private readonly reader: ClickhouseReader;
 
   constructor(
-    private readonly clickhouse: Clickhouse,
+    clickhouse: Clickhouse,
     private readonly options: ClickhouseMetricsOptions = {},
   ) {
-    const memory = options.maxMemoryBytes ?? 1024 ** 3;
-    this.settings = {
-      // Nothing but reading; the limits below cannot be lifted by the query itself.
-      readonly: '2',
-      max_execution_time: (options.maxExecutionMs ?? 15_000) / 1_000,
-      timeout_overflow_mode: 'throw',
-      max_memory_usage: String(memory),
-      // Spills to disk instead of failing.
-      max_bytes_before_external_group_by: String(Math.floor(memory / 2)),
-      // The query ends when its connection does, and that ends when the caller of the API leaves.
-      cancel_http_readonly_queries_on_client_close: 1,
-      // Hashes find no place in the index; trying takes ten times as long as the query.
-      use_index_for_in_with_subqueries: 0,
-      output_format_json_quote_64bit_integers: 0,
-      // All rows of a site are on one shard.
-      ...(clickhouse.cluster === undefined
-        ? {}
-        : { distributed_product_mode: 'local', optimize_skip_unused_shards: 1 }),
-    };
+    this.reader = new ClickhouseReader(clickhouse, options);
   }
 
   async totals(scope: Scope, signal: AbortSignal): Promise<Totals> {
@@ -136,6 +124,42 @@ export class ClickhouseMetrics implements MetricsStore {
     );
   }
 
+  async places(
+    scope: Scope,
+    attribute: 'region' | 'city',
+    missing: string,
+    limit: number,
+    signal: AbortSignal,
+  ): Promise<PlaceRow[]> {
+    const sql = placesSql(scope, attribute, missing, limit, this.source([scope.from]));
+    return (await this.rows(sql, signal)).map(placeRow);
+  }
+
+  async properties(
+    scope: Scope,
+    eventType: string,
+    limit: number,
+    signal: AbortSignal,
+  ): Promise<PropertyRow[]> {
+    const sql = propertiesSql(scope, eventType, limit, this.source([scope.from]));
+    return (await this.rows(sql, signal)).map(propertyRow);
+  }
+
+  async propertyValues(
+    scope: Scope,
+    eventType: string,
+    property: string,
+    limit: number,
+    signal: AbortSignal,
+  ): Promise<PropertyValueRow[]> {
+    const sql = propertyValuesSql(scope, eventType, property, limit, this.source([scope.from]));
+    return (await this.rows(sql, signal)).map(propertyValueRow);
+  }
+
+  async webVitals(scope: Scope, signal: AbortSignal): Promise<VitalRow[]> {
+    return (await this.rows(webVitalsSql(scope, this.source([scope.from])), signal)).map(vitalRow);
+  }
+
   async cohorts(siteId: string, starts: readonly number[], signal: AbortSignal): Promise<CohortRow[]> {
     const rows = await this.rows(cohortsSql(siteId, starts, this.source(starts)), signal);
     return cohortRows(
@@ -150,43 +174,16 @@ export class ClickhouseMetrics implements MetricsStore {
   }
 
   close(): Promise<void> {
-    return this.clickhouse.close();
+    return this.reader.close();
   }
 
   private source(instants: readonly number[]): RowSource {
     return this.options.rawOnly || !onSlots(instants) ? 'raw' : 'rollup';
   }
 
-  private async rows({ text, params }: Sql, signal: AbortSignal): Promise<unknown[][]> {
-    try {
-      const answer = await this.clickhouse.client.query({
-        query: text,
-        query_params: { ...params },
-        format: 'JSONCompactEachRow',
-        clickhouse_settings: this.settings,
-        abort_signal: signal,
-      });
-      return await answer.json<unknown[]>();
-    } catch (error) {
-      signal.throwIfAborted();
-      throw readError(error);
-    }
+  private rows(sql: Sql, signal: AbortSignal): Promise<unknown[][]> {
+    return this.reader.rows(sql, signal);
   }
 }
 
 const inSeconds = (instants: readonly number[]): number[] => instants.map((at) => Math.floor(at / 1000));
-
-/** MEMORY_LIMIT_EXCEEDED, TOO_MANY_BYTES, TOO_MANY_ROWS, TOO_SLOW, QUERY_WAS_CANCELLED by an administrator. */
-const TOO_EXPENSIVE = new Set(['241', '307', '158', '160', '394']);
-
-function readError(error: unknown): AppError {
-  if (!(error instanceof ClickHouseError))
-    return new AppError('storage_unavailable', 'The event store is not reachable', {
-      cause: error,
-      retryAfterSeconds: 5,
-    });
-  if (error.code === '159') return new AppError('timeout', 'The query took too long', { cause: error });
-  if (TOO_EXPENSIVE.has(error.code))
-    return new AppError('query_too_expensive', 'The query needs more memory than allowed', { cause: error });
-  return new AppError('internal', `event store: ${reasonOf(error)}`, { cause: error });
-}

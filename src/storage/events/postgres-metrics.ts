@@ -1,8 +1,6 @@
-import type pg from 'pg';
-import { AppError } from '../../errors.js';
 import type { MetricsStore } from '../../metrics/metrics-store.js';
-import type { Telemetry } from '../../telemetry.js';
-import { type Database, isUnavailable, openPostgres, sqlState } from '../postgres.js';
+import { placesSql } from './metrics/postgres-places.js';
+import { propertiesSql, propertyValuesSql } from './metrics/postgres-properties.js';
 import {
   breakdownSql,
   cohortsSql,
@@ -14,32 +12,26 @@ import {
   timelineSql,
   totalsSql,
 } from './metrics/postgres-queries.js';
-import type { PgSql } from './metrics/postgres-rows.js';
+import { webVitalsSql } from './metrics/postgres-vitals.js';
 import {
   cohortRows,
   eventTypeRow,
   fillBuckets,
   fillNumbers,
   numbers,
+  placeRow,
+  propertyRow,
+  propertyValueRow,
   textAndNumbers,
+  vitalRow,
 } from './metrics/result-rows.js';
+import { PostgresReader, type PostgresReaderOptions } from './postgres-reader.js';
 
-export interface PostgresMetricsOptions {
-  readonly url: string;
-  readonly maxConnections: number;
-  readonly minConnections: number;
-  readonly telemetry: Telemetry;
-  /** A query that takes longer is ended by the server; default 15,000. */
-  readonly maxExecutionMs?: number;
-}
+export type PostgresMetricsOptions = PostgresReaderOptions;
 
 /** Figures from Postgres, always from raw events: the same answers as ClickHouse, not the same speed. */
 export function createPostgresMetrics(options: PostgresMetricsOptions): MetricsStore {
-  const { maxExecutionMs = 15_000, ...rest } = options;
-  const reader = new Reader(
-    openPostgres({ ...rest, name: 'figures', statementTimeoutMs: maxExecutionMs }),
-    openPostgres({ ...rest, name: 'figures_cancel', maxConnections: 1, minConnections: 0 }),
-  );
+  const reader = new PostgresReader('figures', options);
   return {
     async totals(scope, signal) {
       const [row] = await reader.rows(totalsSql(scope), signal);
@@ -93,6 +85,19 @@ export function createPostgresMetrics(options: PostgresMetricsOptions): MetricsS
         rows.map((row) => numbers(row, 2)),
       );
     },
+    async places(scope, attribute, missing, limit, signal) {
+      return (await reader.rows(placesSql(scope, attribute, missing, limit), signal)).map(placeRow);
+    },
+    async properties(scope, eventType, limit, signal) {
+      return (await reader.rows(propertiesSql(scope, eventType, limit), signal)).map(propertyRow);
+    },
+    async propertyValues(scope, eventType, property, limit, signal) {
+      const rows = await reader.rows(propertyValuesSql(scope, eventType, property, limit), signal);
+      return rows.map(propertyValueRow);
+    },
+    async webVitals(scope, signal) {
+      return (await reader.rows(webVitalsSql(scope), signal)).map(vitalRow);
+    },
     async cohorts(siteId, starts, signal) {
       const rows = await reader.rows(cohortsSql(siteId, starts), signal);
       return cohortRows(
@@ -105,88 +110,4 @@ export function createPostgresMetrics(options: PostgresMetricsOptions): MetricsS
     },
     close: () => reader.close(),
   };
-}
-
-/** Runs reading queries that end when their caller leaves. */
-class Reader {
-  private readonly pids = new WeakMap<pg.PoolClient, number>();
-
-  constructor(
-    private readonly db: Database,
-    /** Another pool, so that ending a query never waits for the queries. */
-    private readonly canceller: Database,
-  ) {}
-
-  async rows({ text, values }: PgSql, signal: AbortSignal): Promise<unknown[][]> {
-    signal.throwIfAborted();
-    try {
-      return await this.run(text, values, signal);
-    } catch (error) {
-      signal.throwIfAborted();
-      throw readError(error);
-    }
-  }
-
-  async close(): Promise<void> {
-    await Promise.all([this.db.close(), this.canceller.close()]);
-  }
-
-  private async run(text: string, values: readonly unknown[], signal: AbortSignal): Promise<unknown[][]> {
-    const client = await this.db.pool.connect();
-    // A connection that breaks while checked out reports here too; the running query rejects as well.
-    const ignore = () => {};
-    client.on('error', ignore);
-    let cancelled: Promise<unknown> | undefined;
-    let broken = true;
-    try {
-      const pid = await this.prepare(client);
-      signal.throwIfAborted();
-      const cancel = () => {
-        cancelled = this.canceller.query('SELECT pg_cancel_backend($1)', [pid]).catch(() => {});
-      };
-      signal.addEventListener('abort', cancel, { once: true });
-      try {
-        const answer = await client.query<unknown[]>({ text, values: [...values], rowMode: 'array' });
-        broken = false;
-        return answer.rows;
-      } catch (error) {
-        broken = sqlState(error) === '' || isUnavailable(error);
-        throw error;
-      } finally {
-        signal.removeEventListener('abort', cancel);
-        // The next user of the connection must not be the one that is cancelled.
-        await cancelled;
-      }
-    } finally {
-      client.off('error', ignore);
-      client.release(broken);
-    }
-  }
-
-  /** Once a connection: what its statements may do, and the number it is cancelled by. */
-  private async prepare(client: pg.PoolClient): Promise<number> {
-    const known = this.pids.get(client);
-    if (known !== undefined) return known;
-    // Compiling costs more than these queries take.
-    await client.query('SET default_transaction_read_only = on; SET jit = off; SET work_mem = 65536');
-    const { rows } = await client.query<unknown[]>({ text: 'SELECT pg_backend_pid()', rowMode: 'array' });
-    const [pid] = numbers(rows[0], 1);
-    this.pids.set(client, pid);
-    return pid;
-  }
-}
-
-function readError(error: unknown): unknown {
-  if (error instanceof AppError) return error;
-  if (isUnavailable(error))
-    return new AppError('storage_unavailable', 'The event store is not reachable', {
-      cause: error,
-      retryAfterSeconds: 5,
-    });
-  // query_canceled; out_of_memory, disk_full.
-  if (sqlState(error) === '57014')
-    return new AppError('timeout', 'The query took too long', { cause: error });
-  if (/^53[12]00$/.test(sqlState(error)))
-    return new AppError('query_too_expensive', 'The query needs more memory than allowed', { cause: error });
-  return error;
 }

@@ -1,5 +1,13 @@
 /** Readers of result rows (arrays of values), which prove what they hand on. */
-import type { BucketCounts, CohortRow, EventTypeRow } from '../../../metrics/metrics-store.js';
+import type {
+  BucketCounts,
+  CohortRow,
+  EventTypeRow,
+  PlaceRow,
+  PropertyRow,
+  PropertyValueRow,
+  VitalRow,
+} from '../../../metrics/metrics-store.js';
 
 /** A tuple of N numbers. */
 export type Numbers<N extends number, T extends number[] = []> = T['length'] extends N
@@ -60,6 +68,39 @@ export function eventTypeRow(row: readonly unknown[]): EventTypeRow {
     throw new TypeError('expected a type and properties');
   const [count, visitors] = numbers(rest, 2);
   return { type, properties, count, visitors };
+}
+
+/** @param row label, country code, views, visitors, sessions, bounces */
+export function placeRow(row: readonly unknown[]): PlaceRow {
+  const [value, countryCode, ...rest] = row;
+  if (typeof value !== 'string' || typeof countryCode !== 'string') throw new TypeError('expected two texts');
+  const [views, visitors, sessions, bounces] = numbers(rest, 4);
+  return { value, countryCode, views, visitors, sessions, bounces };
+}
+
+/** @param row name, count, visitors */
+export function propertyRow(row: readonly unknown[]): PropertyRow {
+  const { text, counts } = textAndNumbers(row, 2);
+  return { name: text, count: counts[0], visitors: counts[1] };
+}
+
+/** Numbers are written as JavaScript does. @param row type, text, number, count, visitors */
+export function propertyValueRow(row: readonly unknown[]): PropertyValueRow {
+  const [type, text, number, ...rest] = row;
+  if (!isPropertyType(type) || typeof text !== 'string' || typeof number !== 'number')
+    throw new TypeError('expected type, text and number of a property');
+  const [count, visitors] = numbers(rest, 2);
+  return { type, value: type === 'number' ? String(number) : text, count, visitors };
+}
+
+const isPropertyType = (type: unknown): type is PropertyValueRow['type'] =>
+  type === 'boolean' || type === 'number' || type === 'string';
+
+/** @param row name, count, sum, p75, p90, p99, good, poor */
+export function vitalRow(row: readonly unknown[]): VitalRow {
+  const { text, counts } = textAndNumbers(row, 7);
+  const [count, sum, p75, p90, p99, good, poor] = counts;
+  return { name: text, count, sum, p75, p90, p99, good, poor };
 }
 
 /** Drivers give 64-bit integers as text. */

@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { collectDefaultMetrics } from 'prom-client';
 import type { Config } from '../config.js';
 import { createApp } from '../edge/app.js';
+import { docsPage } from '../edge/docs-page.js';
 import { createIdempotency } from '../edge/idempotency.js';
 import { openApiDocument } from '../edge/openapi.js';
 import { createRateLimiter } from '../edge/rate-limit.js';
@@ -124,6 +125,7 @@ async function compose(
         stream: { choice: stream.choice, stream: stream.store },
       }),
       document: () => openApiDocument(routes, { version }),
+      page: () => docsPage(routes, version),
     }),
   );
   const port = await listen(config, routes, accounts, cache.store, telemetry, lifecycle);

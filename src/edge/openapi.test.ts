@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { silentTelemetry } from '../telemetry.js';
+import { docsPage } from './docs-page.js';
 import { openApiDocument } from './openapi.js';
 import type { AnyRoute } from './route.js';
 import { type PartStatus, systemRoutes } from './routes/system.js';
@@ -20,6 +21,7 @@ const routes: readonly AnyRoute[] = [
     parts: () => parts(),
     registry: telemetry.registry,
     document: () => openApiDocument(routes, { version: '9.8.7' }),
+    page: () => docsPage(routes, '9.8.7'),
   }),
 ];
 let test: TestApp;
@@ -102,7 +104,7 @@ describe('the system routes', () => {
     const own = silentTelemetry();
     const app = await startApp({
       telemetry: own,
-      routes: systemRoutes({ version: '1', parts: state, registry: own.registry, document: () => ({}) }),
+      routes: systemRoutes({ version: '1', parts: state, registry: own.registry, document: () => ({}), page: () => '' }),
     });
     const ask = async (path: string): Promise<[number, Json]> => {
       const response = await fetch(app.url + path);
@@ -158,7 +160,7 @@ describe('the system routes', () => {
     const { app, url } = await startApp({
       telemetry: own,
       routes: systemRoutes({
-        ...{ version: '1', parts: async () => [], registry: own.registry, document: () => ({}) },
+        ...{ version: '1', parts: async () => [], registry: own.registry, document: () => ({}), page: () => '' },
         metricsToken: 'a token',
       }),
     });

@@ -1,6 +1,7 @@
 /** The OpenAPI 3.1 document, made from the same declarations that validate the requests. */
 import type { TObject, TSchema } from 'typebox';
 import { ERROR_TABLE, ErrorBody } from './error-table.js';
+import { exampleOf } from './examples.js';
 import type { AnyRoute } from './route.js';
 
 export interface OpenApiInfo {
@@ -79,7 +80,7 @@ function parametersOf(schema: TObject, where: 'path' | 'query'): Operation[] {
 }
 
 function requestBody(schema: TSchema): Operation {
-  return { required: true, content: { 'application/json': { schema } } };
+  return { required: true, content: { 'application/json': { schema, example: exampleOf(schema) } } };
 }
 
 function responses(route: AnyRoute): Record<string, Operation> {
@@ -88,7 +89,9 @@ function responses(route: AnyRoute): Record<string, Operation> {
     const description = annotation(schema, 'description') ?? route.summary;
     // A schema with `contentMediaType` (a page of text) names its own type.
     const type = annotation(schema, 'contentMediaType') ?? 'application/json';
-    out[status] = status === '204' ? { description } : { description, content: { [type]: { schema } } };
+    const isJson = type === 'application/json';
+    const content = { [type]: { schema, ...(isJson ? { example: exampleOf(schema) } : {}) } };
+    out[status] = status === '204' ? { description } : { description, content };
   }
   return out;
 }

@@ -34,6 +34,8 @@ export interface SystemDeps {
   readonly metricsToken?: string;
   /** The OpenAPI document. */
   document(): unknown;
+  /** The same for people, HTML. */
+  page(): string;
 }
 
 const Part = Type.Object({
@@ -72,6 +74,10 @@ const Ready = Type.Object(
 /** Longest that a probe waits for the parts, in ms, and for how long their answer serves further probes. */
 const PARTS_TIMEOUT_MS = 2000;
 const PARTS_MAX_AGE_MS = 500;
+
+/** The page is text and one style; nothing on it may run or load. */
+const PAGE_POLICY =
+  "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const NONE = Type.Object({});
 const PUBLIC = {
@@ -113,6 +119,16 @@ export function systemRoutes(deps: SystemDeps): AnyRoute[] {
       body: deps.document(),
       headers: { 'Cache-Control': 'public, max-age=300' },
     })),
+    declare(
+      '/docs',
+      'This description, for people',
+      { 200: Type.String({ contentMediaType: 'text/html' }) },
+      async () => ({
+        status: 200,
+        body: new TextBody(deps.page(), 'text/html; charset=utf-8'),
+        headers: { 'Cache-Control': 'public, max-age=300', 'Content-Security-Policy': PAGE_POLICY },
+      }),
+    ),
   ];
 }
 

@@ -83,7 +83,8 @@ export interface SiteRoute<
   /** Where the site id (either form) stands. */
   readonly siteFrom:
     | { readonly param: keyof Static<P> & string }
-    | { readonly query: keyof Static<Q> & string };
+    | { readonly query: keyof Static<Q> & string }
+    | { readonly body: keyof Static<B> & string };
   readonly body?: B;
   handle(
     context: RouteContext<Static<P>, Static<Q>, Static<B>> & { readonly site: Site },
@@ -122,6 +123,8 @@ export interface CallInput {
 export interface AcceptedCall {
   /** The site id as the caller gave it; '' on routes that are not about a site. */
   readonly siteRef: string;
+  /** Where in the body it stands instead. */
+  readonly siteKey?: string;
   /**
    * Validates the body and runs the handler.
    * @param body parsed JSON; ignored when the route declares none
@@ -186,7 +189,7 @@ export function siteRoute<P extends TObject, Q extends TObject, B extends TSchem
       const { params, query, body } = parse(input);
       const { request, principal } = input;
       return {
-        siteRef: ('param' in siteFrom ? input.params[siteFrom.param] : input.query[siteFrom.query]) ?? '',
+        ...siteNamed(siteFrom, input),
         run: async (raw, site) => {
           if (site === null) throw new Error(`${definition.path} ran without its site`);
           return definition.handle({ params, query, body: body(raw), request, principal, site });
@@ -194,6 +197,14 @@ export function siteRoute<P extends TObject, Q extends TObject, B extends TSchem
       };
     },
   };
+}
+
+function siteNamed(
+  from: { readonly param: string } | { readonly query: string } | { readonly body: string },
+  { params, query }: CallInput,
+): Pick<AcceptedCall, 'siteRef' | 'siteKey'> {
+  if ('body' in from) return { siteRef: '', siteKey: from.body };
+  return { siteRef: ('param' in from ? params[from.param] : query[from.query]) ?? '' };
 }
 
 /** Declares a raw route. */

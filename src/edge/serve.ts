@@ -166,8 +166,9 @@ async function callJson(endpoint: JsonEndpoint, options: ServeOptions, call: Cal
   const principal = await admitLimited(endpoint, options, request);
   const params = decodeParams(call.names, call.encoded);
   const accepted = endpoint.accept({ params, query: parseQuery(call.query), request, principal });
-  const site =
-    endpoint.kind === 'site' ? await admitToSite(gate, endpoint.access, principal, accepted.siteRef) : null;
+  const siteRef =
+    accepted.siteKey === undefined ? accepted.siteRef : siteInBody(await call.body, accepted.siteKey);
+  const site = endpoint.kind === 'site' ? await admitToSite(gate, endpoint.access, principal, siteRef) : null;
   const bytes = call.body === null ? undefined : await call.body;
   const run = () => accepted.run(bytes === undefined ? undefined : parseJson(bytes), site);
   const key = request.header('idempotency-key');
@@ -190,6 +191,15 @@ async function callJson(endpoint: JsonEndpoint, options: ServeOptions, call: Cal
 }
 
 const NOTHING = new Uint8Array(0);
+
+/** @throws AppError `invalid_json`, `invalid_request` when the body names no site */
+function siteInBody(bytes: Uint8Array | null, key: string): string {
+  const body = parseJson(bytes ?? NOTHING);
+  const site: unknown =
+    typeof body === 'object' && body !== null ? Object.getOwnPropertyDescriptor(body, key)?.value : undefined;
+  if (typeof site === 'string' && site !== '') return site;
+  throw new AppError('invalid_request', `${key} is required`);
+}
 
 /** Counts by account where there is one, else by address; callers with a bad token count by address, too. */
 async function admitLimited(endpoint: JsonEndpoint, options: ServeOptions, request: EdgeRequest) {

@@ -82,6 +82,13 @@ export function flagsOf(table: RowTable): number {
   return table === 'bot_events' ? RowFlag.bot : KINDS.indexOf(table) << 4;
 }
 
+const EVENT_TABLES = ['events', 'bot_events'] as const;
+
+/** The tables in which a copy of a row of this table may stand: who was taken for a bot once need not be the next time. */
+export function copyTables(table: RowTable): readonly RowTable[] {
+  return table === 'events' || table === 'bot_events' ? EVENT_TABLES : [table];
+}
+
 /** The table of that name, as the stores give it back; undefined when there is none. */
 export function tableNamed(name: string): RowTable | undefined {
   return ROW_TABLES.find((table) => table === name);

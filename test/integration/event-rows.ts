@@ -1,5 +1,5 @@
-import { EVENT_COLUMNS } from '../../src/events/columns.js';
-import type { EventRow } from '../../src/events/row-decoder.js';
+import type { EventRow, FunnelEventRow, HeatPointRow, TableRows } from '../../src/events/row-decoder.js';
+import { type RowTable, TABLE_COLUMNS } from '../../src/events/tables.js';
 
 /** Site id of the rows that `makeRow` makes when not told otherwise. */
 export const SITE = '65f1a2b3c4d5e6f708192a3b';
@@ -50,11 +50,53 @@ export function makeRow(changes: Partial<EventRow> = {}): EventRow {
   };
 }
 
-/** The row bytes of events/columns.ts. Written for clarity, not speed: the product's own encoder is another one. */
-export function encodeRow(row: EventRow): Uint8Array {
+/** A complete heat point. */
+export function makeHeatPoint(changes: Partial<HeatPointRow> = {}): HeatPointRow {
+  return {
+    event_id: '00000000000000000000000000000001',
+    timestamp: 1_760_000_000_123,
+    received_at: 1_760_000_000_456,
+    site_id: SITE,
+    page: '/pricing',
+    point_type: 'click',
+    device: 'desktop',
+    x: 500,
+    y: 120,
+    selector: 'main > button:nth-of-type(2)',
+    count: 1,
+    ...changes,
+  };
+}
+
+/** A complete funnel event. */
+export function makeFunnelEvent(changes: Partial<FunnelEventRow> = {}): FunnelEventRow {
+  return {
+    event_id: '00000000000000000000000000000001',
+    timestamp: 1_760_000_000_123,
+    received_at: 1_760_000_000_456,
+    site_id: SITE,
+    funnel_id: '7c1d2e3f-4a5b-4c6d-8e7f-0a1b2c3d4e5f',
+    visitor_id: 'visitor-1',
+    session_id: 'session-1',
+    event_type: 'progress',
+    step_name: 'Cart',
+    current_step: 2,
+    completed_steps: '[1,2]',
+    started_at: 1_759_999_990_000,
+    converted: 0,
+    ...changes,
+  };
+}
+
+/** The bytes of an event. */
+export const encodeRow = (row: EventRow): Uint8Array => encodeRowOf('events', row);
+
+/** Row bytes as events/columns.ts has them. Written for clarity, not speed: the product's own encoders are others. */
+export function encodeRowOf<T extends RowTable>(table: T, row: TableRows[T]): Uint8Array {
+  const values = new Map<string, string | number>(Object.entries(row));
   return Buffer.concat(
-    EVENT_COLUMNS.map(({ name, type }) => {
-      const value = row[name];
+    TABLE_COLUMNS[table].map(({ name, type }) => {
+      const value = values.get(name) ?? '';
       switch (type) {
         case 'id':
           return Buffer.from(String(value), 'hex');
@@ -64,6 +106,8 @@ export function encodeRow(row: EventRow): Uint8Array {
           return Buffer.from(Uint8Array.of(Number(value)).buffer);
         case 'u16':
           return Buffer.from(Uint16Array.of(Number(value)).buffer);
+        case 'i16':
+          return Buffer.from(Int16Array.of(Number(value)).buffer);
         case 'u32':
           return Buffer.from(Uint32Array.of(Number(value)).buffer);
         default: {

@@ -52,7 +52,7 @@ describe.each(Object.entries(openers))('event store without a server: %s', (_, o
         ],
         'token',
       ),
-      store.existingIds([{ siteId: SITE, ids: [new Uint8Array(16)] }]),
+      store.existingIds([{ siteId: SITE, table: 'events', ids: [new Uint8Array(16)] }]),
       store.recentIds(0, 1, 0, 1),
       store.books(SITE, 0, 1),
       store.listQuarantine(SITE, 1),
@@ -111,7 +111,9 @@ describe('ClickHouse that fails in the middle of the work', () => {
   });
 
   const stored = async (): Promise<Set<string>> =>
-    store.existingIds([{ siteId: SITE, ids: rows(30_000).map((row) => row.subarray(0, 16)) }]);
+    store.existingIds([
+      { siteId: SITE, table: 'events', ids: rows(30_000).map((row) => row.subarray(0, 16)) },
+    ]);
 
   it('keeps a block that it has confirmed, and takes an unconfirmed one once, when it is killed', async () => {
     await store.insertRows('events', rows(100), 'confirmed', soon());
@@ -146,8 +148,10 @@ describe('ClickHouse that fails in the middle of the work', () => {
     // The server has read the late request when it is through with a later one on another connection.
     await until(() => store.ping().then(() => true), { what: 'the server to answer again' });
     await store.insertRows('events', rows(1, 29_998), freshName('token'), soon());
-    expect(await store.existingIds([{ siteId: SITE, ids: late.map((row) => row.subarray(0, 16)) }])).toEqual(
-      new Set(),
-    );
+    expect(
+      await store.existingIds([
+        { siteId: SITE, table: 'events', ids: late.map((row) => row.subarray(0, 16)) },
+      ]),
+    ).toEqual(new Set());
   });
 });

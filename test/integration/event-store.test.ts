@@ -4,6 +4,7 @@ import { partitionOf } from '../../src/events/partition.js';
 import type { EventRow } from '../../src/events/row-decoder.js';
 import {
   type BookEntry,
+  type IdCandidates,
   type QuarantinedRow,
   RowsRefusedError,
   StoreUnavailableError,
@@ -179,18 +180,21 @@ describe.each(Object.entries(openers))('event store contract: %s', (kind, open) 
     await opened.store.insertRows('bot_events', [row('a bot', { site_id: b })], freshName('token'), soon());
     const asked = Array.from({ length: 7_000 }, (_, n) => raw(`many ${n}`));
     const found = await opened.store.existingIds([
-      { siteId: a, ids: asked },
-      { siteId: b, ids: [raw('a bot'), raw('no bot'), raw('many 1').slice()] },
+      { siteId: a, table: 'events', ids: asked },
+      { siteId: b, table: 'events', ids: [raw('a bot'), raw('no bot'), raw('many 1').slice()] },
     ]);
     expect(found.size).toBe(5_001);
     expect(found.has(id('many 4999'))).toBe(true);
     expect(found.has(id('many 5000'))).toBe(false);
     expect(found.has(id('a bot'))).toBe(true);
-    expect(await opened.store.existingIds([{ siteId: b, ids: [raw('many 1')] }])).toEqual(new Set());
+    expect(await opened.store.existingIds([{ siteId: b, table: 'events', ids: [raw('many 1')] }])).toEqual(
+      new Set(),
+    );
     expect(await opened.store.existingIds([])).toEqual(new Set());
     // Known times narrow the search.
-    const inTime = {
+    const inTime: IdCandidates = {
       siteId: a,
+      table: 'bot_events',
       ids: [raw('many 7'), raw('many 8'), raw('none')],
       from: day + 7,
       to: day + 8,
@@ -334,7 +338,7 @@ describe.each(Object.entries(openers))('event store contract: %s', (kind, open) 
       (await stored('bot_events', site)).length,
       (await opened.store.books(site, 0, 3_600_000)).length,
       (await opened.store.listQuarantine(site, 10)).length,
-      (await opened.store.existingIds([{ siteId: site, ids: [raw(`${site} 1`)] }])).size,
+      (await opened.store.existingIds([{ siteId: site, table: 'bot_events', ids: [raw(`${site} 1`)] }])).size,
     ];
     expect(await left(gone)).toEqual([0, 0, 0, 0, 0]);
     expect(await left(kept)).toEqual([20, 20, 1, 1, 1]);

@@ -1,6 +1,5 @@
 import { Client } from 'pg';
-import { EVENT_COLUMNS } from '../../src/events/columns.js';
-import type { RowTable } from '../../src/events/tables.js';
+import { type RowTable, TABLE_COLUMNS } from '../../src/events/tables.js';
 import { createClickhouseEventStore } from '../../src/storage/events/clickhouse-event-store.js';
 import type { EventStore } from '../../src/storage/events/event-store.js';
 import { createPostgresEventStore } from '../../src/storage/events/postgres-event-store.js';
@@ -28,16 +27,17 @@ async function openClickhouse(): Promise<OpenStore> {
     telemetry: silentTelemetry(),
   });
   await store.migrate();
-  const columns = EVENT_COLUMNS.map(({ name, type }) => {
-    if (type === 'id') return `lower(hex(${name}))`;
-    return type === 'ms' ? `toFloat64(toUnixTimestamp64Milli(${name}))` : name;
-  });
+  const columnsOf = (table: RowTable) =>
+    TABLE_COLUMNS[table].map(({ name, type }) => {
+      if (type === 'id') return `lower(hex(${name}))`;
+      return type === 'ms' ? `toFloat64(toUnixTimestamp64Milli(${name}))` : name;
+    });
   return {
     store,
     proxy,
     commitText: 'INSERT',
     rows: async (table) => {
-      const query = `SELECT ${columns.join(', ')} FROM ${table} ORDER BY event_id FORMAT JSONCompact`;
+      const query = `SELECT ${columnsOf(table).join(', ')} FROM ${table} ORDER BY event_id FORMAT JSONCompact`;
       const answer = await fetch(`${url}/?database=${database}`, { method: 'POST', body: query });
       return JSON.parse(await answer.text()).data;
     },
@@ -62,11 +62,12 @@ export const openers: Record<EventStore['kind'], () => Promise<OpenStore>> = {
       telemetry: silentTelemetry(),
     });
     await store.migrate();
-    const columns = EVENT_COLUMNS.map(({ name, type }) => {
-      if (type === 'id') return `encode(uuid_send(${name}), 'hex') AS ${name}`;
-      if (type === 'ms') return `(extract(epoch FROM "${name}") * 1000)::float8 AS ${name}`;
-      return type === 'u32' ? `${name}::float8` : `"${name}"`;
-    });
+    const columnsOf = (table: RowTable) =>
+      TABLE_COLUMNS[table].map(({ name, type }) => {
+        if (type === 'id') return `encode(uuid_send(${name}), 'hex') AS ${name}`;
+        if (type === 'ms') return `(extract(epoch FROM "${name}") * 1000)::float8 AS ${name}`;
+        return type === 'u32' ? `${name}::float8` : `"${name}"`;
+      });
     return {
       store,
       proxy,
@@ -75,7 +76,7 @@ export const openers: Record<EventStore['kind'], () => Promise<OpenStore>> = {
         const client = new Client({ connectionString: url });
         await client.connect();
         try {
-          const query = `SELECT ${columns.join(', ')} FROM ${table} ORDER BY ${table}.event_id`;
+          const query = `SELECT ${columnsOf(table).join(', ')} FROM ${table} ORDER BY ${table}.event_id`;
           return (await client.query<(string | number)[]>({ text: query, rowMode: 'array' })).rows;
         } finally {
           await client.end();

@@ -195,6 +195,7 @@ async function storedIds(store: EventStore, count: number): Promise<Set<string>>
   return store.existingIds(
     SITES.map((siteId) => ({
       siteId,
+      table: 'events',
       ids: numbers.filter((row) => row.siteId === siteId).map((row) => row.bytes.subarray(0, 16)),
     })),
   );

@@ -1,9 +1,11 @@
+import { copyTables, type RowTable } from '../../events/tables.js';
 import type { IdCandidates } from '../../storage/events/event-store.js';
 import type { BlockRow } from './block-row.js';
 import { timestampOf } from './row.js';
 
 interface Group {
   readonly siteId: string;
+  readonly table: RowTable;
   readonly ids: Uint8Array[];
   from: number;
   to: number;
@@ -12,22 +14,28 @@ interface Group {
 /** A sender that gives its own ids may stamp a retry anew. */
 const SLACK_MS = 3_600_000;
 
-/** The question to the store about these rows: by site, those whose copies must bear the same timestamp within their range of time. */
+/** The question to the store about these rows: by site and table, those whose copies must bear the same timestamp within their range of time. */
 export function candidatesOf(rows: readonly BlockRow[]): IdCandidates[] {
   const timed = new Map<string, Group>();
   const timeless = new Map<string, Group>();
-  for (const { bytes, tally, isTimeless } of rows) {
-    const { siteId } = tally;
+  for (const row of rows) {
+    const { bytes, isTimeless } = row;
+    const { siteId } = row.tally;
+    const [table = row.table] = copyTables(row.table);
     const groups = isTimeless ? timeless : timed;
-    let group = groups.get(siteId);
+    const key = `${table} ${siteId}`;
+    let group = groups.get(key);
     if (group === undefined) {
-      group = { siteId, ids: [], from: Number.POSITIVE_INFINITY, to: Number.NEGATIVE_INFINITY };
-      groups.set(siteId, group);
+      group = { siteId, table, ids: [], from: Number.POSITIVE_INFINITY, to: Number.NEGATIVE_INFINITY };
+      groups.set(key, group);
     }
     const timestamp = timestampOf(bytes);
     group.ids.push(bytes.subarray(0, 16));
     group.from = Math.min(group.from, timestamp - SLACK_MS);
     group.to = Math.max(group.to, timestamp + SLACK_MS);
   }
-  return [...timed.values(), ...Array.from(timeless.values(), ({ siteId, ids }) => ({ siteId, ids }))];
+  return [
+    ...timed.values(),
+    ...Array.from(timeless.values(), ({ siteId, table, ids }) => ({ siteId, table, ids })),
+  ];
 }

@@ -3,6 +3,7 @@ import Type from 'typebox';
 import { AppError } from '../../errors.js';
 import { type SiteFrame, SOURCES } from '../../events/frame.js';
 import { replayQuarantined } from '../../events/quarantine-replay.js';
+import { ROW_TABLES } from '../../events/tables.js';
 import { parseParameters } from '../../metrics/parameters.js';
 import {
   type BookTotals,
@@ -55,7 +56,7 @@ const Quarantine = Type.Object({
     Type.Object({
       id: Type.String({ description: '32 hex characters' }),
       source,
-      table: Type.Union([Type.Literal('events'), Type.Literal('bot_events')]),
+      table: Type.Union(ROW_TABLES.map((name) => Type.Literal(name))),
       quarantined_at: Type.String({ format: 'date-time' }),
       reason: Type.String(),
       size: count,

@@ -3,37 +3,84 @@ import { STATEMENT_TIMEOUT_MS } from '../clickhouse-migrations.js';
 import { renderMigration } from '../clickhouse-sql.js';
 import { storeError } from './clickhouse-insert.js';
 
-/**
- * Removes a site from every table that has a `site_id`, whoever made it. Two steps a table: a lightweight delete, after which no query
- * sees the rows, and a rewrite in the background of the parts that held them, which also frees the bytes. (Deleting in one step would
- * keep the caller waiting for the rewrite, since a part holds rows of many sites.)
- */
+/** Removes a site from every table that has a `site_id`, whoever made it. */
 export async function deleteSite(clickhouse: Clickhouse, siteId: string): Promise<void> {
-  const onCluster = renderMigration('{{on_cluster}}', clickhouse.cluster);
+  const parameters = { site: siteId };
   try {
-    const candidates = await tablesWithSite(clickhouse);
-    const holding = await Promise.all(candidates.map((table) => holds(clickhouse, table, siteId)));
-    const tables = candidates.filter((_, index) => holding[index]);
-    await Promise.all(
-      tables.map((table) =>
-        run(
-          clickhouse,
-          `DELETE FROM \`${table}\` ${onCluster} WHERE site_id = {site:String}`,
-          { site: siteId },
-          { lightweight_deletes_sync: '2', mutations_sync: '2' },
-        ),
-      ),
-    );
-    for (const table of tables)
-      await run(
-        clickhouse,
-        `ALTER TABLE \`${table}\` ${onCluster} APPLY DELETED MASK`,
-        {},
-        { mutations_sync: '0', alter_sync: '0' },
-      );
+    const tables = await tablesWithSite(clickhouse);
+    await deleteRows(clickhouse, tables, 'site_id = {site:String}', parameters);
   } catch (error) {
     throw storeError(error);
   }
+}
+
+/** UTF-16 units of the pages of one statement: escaped, they stay below the 128 KiB that the server takes as one parameter. */
+const PAGES_TEXT = 20_000;
+
+/** Removes the heat points of some pages of a site. */
+export async function deletePages(
+  clickhouse: Clickhouse,
+  siteId: string,
+  pages: readonly string[],
+): Promise<void> {
+  const table = renderMigration('{{table:heat_points}}', clickhouse.cluster);
+  try {
+    for (const some of inPortions(pages)) {
+      const condition = 'site_id = {site:String} AND page IN {pages:Array(String)}';
+      await deleteRows(clickhouse, [table], condition, { site: siteId, pages: some });
+    }
+  } catch (error) {
+    throw storeError(error);
+  }
+}
+
+function* inPortions(pages: readonly string[]): Generator<string[]> {
+  let portion: string[] = [];
+  let text = 0;
+  for (const page of pages) {
+    if (portion.length > 0 && text + page.length > PAGES_TEXT) {
+      yield portion;
+      portion = [];
+      text = 0;
+    }
+    portion.push(page);
+    // Quotes and comma.
+    text += page.length + 3;
+  }
+  if (portion.length > 0) yield portion;
+}
+
+/**
+ * Two steps a table: a lightweight delete, after which no query sees the rows, and a rewrite in the background of the parts that held
+ * them, which also frees the bytes. (Deleting in one step would keep the caller waiting for the rewrite, since a part holds rows of many
+ * sites.)
+ */
+export async function deleteRows(
+  clickhouse: Clickhouse,
+  candidates: readonly string[],
+  condition: string,
+  parameters: Record<string, unknown>,
+): Promise<void> {
+  const onCluster = renderMigration('{{on_cluster}}', clickhouse.cluster);
+  const holding = await Promise.all(
+    candidates.map((table) => holds(clickhouse, table, condition, parameters)),
+  );
+  const tables = candidates.filter((_, index) => holding[index]);
+  await Promise.all(
+    tables.map((table) =>
+      run(clickhouse, `DELETE FROM \`${table}\` ${onCluster} WHERE ${condition}`, parameters, {
+        lightweight_deletes_sync: '2',
+        mutations_sync: '2',
+      }),
+    ),
+  );
+  for (const table of tables)
+    await run(
+      clickhouse,
+      `ALTER TABLE \`${table}\` ${onCluster} APPLY DELETED MASK`,
+      {},
+      { mutations_sync: '0', alter_sync: '0' },
+    );
 }
 
 /** Tables that hold data themselves: neither views nor the distributed tables over others. */
@@ -50,12 +97,18 @@ async function tablesWithSite({ client }: Clickhouse): Promise<string[]> {
 }
 
 /** Whether a delete has anything to do; it touches every part of a table, also for nothing. Other nodes' tables cannot be asked. */
-async function holds({ client, cluster }: Clickhouse, table: string, siteId: string): Promise<boolean> {
+async function holds(
+  { client, cluster }: Clickhouse,
+  table: string,
+  condition: string,
+  parameters: Record<string, unknown>,
+): Promise<boolean> {
   if (cluster !== undefined) return true;
   const answer = await client.query({
-    query: `SELECT 1 FROM \`${table}\` WHERE site_id = {site:String} LIMIT 1`,
-    query_params: { site: siteId },
+    query: `SELECT 1 FROM \`${table}\` WHERE ${condition} LIMIT 1`,
+    query_params: parameters,
     format: 'JSONCompactEachRow',
+    use_multipart_params: true,
     abort_signal: AbortSignal.timeout(STATEMENT_TIMEOUT_MS),
   });
   return (await answer.json()).length > 0;
@@ -64,12 +117,13 @@ async function holds({ client, cluster }: Clickhouse, table: string, siteId: str
 async function run(
   { client }: Clickhouse,
   query: string,
-  parameters: Record<string, string>,
+  parameters: Record<string, unknown>,
   settings: Record<string, string>,
 ): Promise<void> {
   await client.command({
     query,
     query_params: parameters,
+    use_multipart_params: true,
     clickhouse_settings: { ...settings, wait_end_of_query: 1 },
     abort_signal: AbortSignal.timeout(STATEMENT_TIMEOUT_MS),
   });

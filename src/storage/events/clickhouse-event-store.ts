@@ -2,7 +2,7 @@ import { SOURCES } from '../../events/frame.js';
 import type { Telemetry } from '../../telemetry.js';
 import { type Clickhouse, type ClickhouseOptions, openClickhouse } from '../clickhouse.js';
 import { runClickhouseMigrations, STATEMENT_TIMEOUT_MS, type WithLock } from '../clickhouse-migrations.js';
-import { deleteSite } from './clickhouse-deletion.js';
+import { deletePages, deleteSite } from './clickhouse-deletion.js';
 import { BlockInserter, MAX_BLOCK_ROWS, storeError } from './clickhouse-insert.js';
 import { existingIds, recentIds } from './clickhouse-lookups.js';
 import { listQuarantine, quarantineBytes, takeQuarantined } from './clickhouse-quarantine.js';
@@ -57,7 +57,7 @@ export function createClickhouseEventStore(options: ClickhouseEventStoreOptions)
       if (rows.length === 0) return;
       await metrics.measure(table, rows, async () => {
         if (rows.length > MAX_BLOCK_ROWS) throw new RowsRefusedError(`more than ${MAX_BLOCK_ROWS} rows`);
-        await checkRows(rows);
+        await checkRows(table, rows);
         await inserter.insert({ table, body: rows, token, deadline });
       });
     },
@@ -72,6 +72,7 @@ export function createClickhouseEventStore(options: ClickhouseEventStoreOptions)
     listQuarantine: (siteId, limit, before) => listQuarantine(clickhouse, siteId, limit, before),
     takeQuarantined: (siteId, ids) => takeQuarantined(clickhouse, siteId, ids),
     deleteSite: (siteId) => deleteSite(clickhouse, siteId),
+    deletePages: (siteId, pages) => deletePages(clickhouse, siteId, pages),
     ping: () => clickhouse.ping(),
     async close() {
       closing.abort();

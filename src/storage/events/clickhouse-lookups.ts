@@ -1,4 +1,5 @@
 import { partitionOf } from '../../events/partition.js';
+import { copyTables, ROW_TABLES, type RowTable } from '../../events/tables.js';
 import type { Clickhouse } from '../clickhouse.js';
 import { storeError } from './clickhouse-insert.js';
 import type { IdCandidates } from './event-store.js';
@@ -10,10 +11,9 @@ const ID_BYTES = 16;
 /** A look-up ends after this time, so that a server that hangs reads as unavailable. */
 const LOOKUP_TIMEOUT_MS = 30_000;
 
-const TABLES = ['events', 'bot_events'] as const;
-
 /** What one query asks for. */
 interface Chunk {
+  readonly tables: readonly RowTable[];
   readonly sites: Set<string>;
   readonly ids: Set<string>;
   /** `site id`, because the query itself finds any id with any site. */
@@ -34,16 +34,21 @@ export async function existingIds(
   return found;
 }
 
-/** Candidates with a time range and those without do not share a query: the latter read the site's whole history. */
+/**
+ * Candidates of other tables do not share a query, nor do those with a time range and those without: the latter read the site's whole
+ * history.
+ */
 function* chunksOf(candidates: readonly IdCandidates[]): Generator<Chunk> {
-  const open = new Map<boolean, Chunk>();
-  for (const { siteId, ids, from, to } of candidates) {
+  const open = new Map<string, Chunk>();
+  for (const { siteId, table, ids, from, to } of candidates) {
     const range = from === undefined || to === undefined ? undefined : { from, to };
+    const tables = copyTables(table);
+    const key = `${tables.join()} ${range !== undefined}`;
     for (const id of ids) {
-      let chunk = open.get(range !== undefined);
+      let chunk = open.get(key);
       if (!chunk) {
-        chunk = { sites: new Set(), ids: new Set(), pairs: new Set(), range: range && { ...range } };
-        open.set(range !== undefined, chunk);
+        chunk = { tables, sites: new Set(), ids: new Set(), pairs: new Set(), range: range && { ...range } };
+        open.set(key, chunk);
       }
       const hex = Buffer.from(id.buffer, id.byteOffset, ID_BYTES).toString('hex');
       chunk.sites.add(siteId);
@@ -54,7 +59,7 @@ function* chunksOf(candidates: readonly IdCandidates[]): Generator<Chunk> {
         chunk.range.to = Math.max(chunk.range.to, range.to);
       }
       if (chunk.ids.size >= IDS_A_QUERY) {
-        open.delete(range !== undefined);
+        open.delete(key);
         yield chunk;
       }
     }
@@ -69,7 +74,7 @@ async function query({ client }: Clickhouse, chunk: Chunk): Promise<[string, str
       ? ''
       : ` AND timestamp BETWEEN fromUnixTimestamp64Milli({from:Int64}, 'UTC') AND fromUnixTimestamp64Milli({to:Int64}, 'UTC')
           AND toDate(timestamp) BETWEEN toDate(fromUnixTimestamp64Milli({from:Int64}, 'UTC')) AND toDate(fromUnixTimestamp64Milli({to:Int64}, 'UTC'))`;
-  const selects = TABLES.map(
+  const selects = chunk.tables.map(
     (table) =>
       `SELECT site_id, lower(hex(event_id)) AS id FROM ${table}
        WHERE site_id IN {sites:Array(String)}
@@ -99,7 +104,7 @@ export async function recentIds(
   limit: number,
 ): Promise<Uint8Array[] | null> {
   // partitionOf in SQL for ids of our own form; ids of any other form come along and are told apart here.
-  const selects = TABLES.map(
+  const selects = ROW_TABLES.map(
     (table) =>
       `SELECT event_id, if(match(site_id, '^[0-9a-f]{8,}$'), '', site_id) AS odd_site FROM ${table}
        WHERE received_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')

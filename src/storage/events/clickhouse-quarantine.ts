@@ -1,4 +1,5 @@
 import { SOURCES } from '../../events/frame.js';
+import { tableNamed } from '../../events/tables.js';
 import type { Clickhouse } from '../clickhouse.js';
 import { renderMigration } from '../clickhouse-sql.js';
 import { storeError } from './clickhouse-insert.js';
@@ -110,7 +111,7 @@ function fromLine([id, siteId, source, table, at, reason, bytes]: Line): StoredQ
     id,
     siteId,
     source: SOURCES.find((known) => known === source) ?? 'event',
-    table: table === 'bot_events' ? 'bot_events' : 'events',
+    table: tableNamed(table) ?? 'events',
     quarantinedAt: Number(at),
     reason,
     bytes: Buffer.from(bytes, 'base64'),

@@ -19,12 +19,12 @@ export interface EventStore {
   /** Keeps refused rows with reason and original bytes. Same token rule as rows. */
   quarantine(entries: readonly QuarantinedRow[], token: string): Promise<void>;
   /**
-   * Which of these ids are stored already for their site, in `events` or `bot_events`? Answers lower-case hex ids. An id that is asked
-   * for several sites in one call is answered when one of them has it.
+   * Which of these ids are stored already for their site, in their table (or in the other one of `events` and `bot_events`)? Answers
+   * lower-case hex ids. An id that is asked for several sites or tables in one call is answered when one of them has it.
    */
   existingIds(candidates: readonly IdCandidates[]): Promise<Set<string>>;
   /**
-   * Ids of the rows received at or after `since` (ms), of sites of this partition; null when there are more than `limit`.
+   * Ids of the rows of all tables received at or after `since` (ms), of sites of this partition; null when there are more than `limit`.
    * Used to refill the dedupe window when a partition is taken over.
    */
   recentIds(
@@ -50,6 +50,10 @@ export interface EventStore {
    * close the site and let the writers run dry first.
    */
   deleteSite(siteId: string): Promise<void>;
+  /**
+   * Removes the heat points of these pages (as stored: normalised paths) of a site. Points that are on their way stay.
+   */
+  deletePages(siteId: string, pages: readonly string[]): Promise<void>;
   /** Throws when the store does not answer. */
   ping(): Promise<void>;
   close(): Promise<void>;
@@ -57,6 +61,7 @@ export interface EventStore {
 
 export interface IdCandidates {
   readonly siteId: string;
+  readonly table: RowTable;
   /** 16 raw bytes each. */
   readonly ids: readonly Uint8Array[];
   /**

@@ -1,5 +1,6 @@
 import { SOURCES } from '../../events/frame.js';
 import { partitionOf } from '../../events/partition.js';
+import { copyTables, ROW_TABLES, type RowTable } from '../../events/tables.js';
 import type { Telemetry } from '../../telemetry.js';
 import { runPostgresMigrations } from '../migrations.js';
 import { type Database, openPostgres, type Queryable, type Row, waitForPostgres } from '../postgres.js';
@@ -76,7 +77,7 @@ export function createPostgresEventStore(options: PostgresEventStoreOptions): Ev
     async insertRows(table, rows, token, deadline) {
       if (rows.length === 0) return;
       await metrics.measure(table, rows, async () => {
-        await checkRows(rows);
+        await checkRows(table, rows);
         await once(`${table} ${token}`, deadline, (tx) => insertRows(tx, table, rows));
       });
     },
@@ -100,6 +101,7 @@ export function createPostgresEventStore(options: PostgresEventStoreOptions): Ev
     listQuarantine: (siteId, limit, before) => attempt(() => listQuarantine(db, siteId, limit, before)),
     takeQuarantined: (siteId, ids) => attempt(() => takeQuarantined(db, siteId, ids)),
     deleteSite: (siteId) => attempt(() => deleteSite(db, siteId)),
+    deletePages: (siteId, pages) => attempt(() => deletePages(db, siteId, pages)),
     ping: () => db.ping(),
     async close() {
       closing.abort();
@@ -163,22 +165,30 @@ const counters = (row: Row): Omit<BookTotals, 'source'> => ({
 });
 
 async function existingIds(db: Database, candidates: readonly IdCandidates[]): Promise<Set<string>> {
-  const pairs = candidates.flatMap(({ siteId, ids }) =>
-    ids.map((id) => ({ siteId, id: Buffer.from(id.buffer, id.byteOffset, 16).toString('hex') })),
-  );
   const found = new Set<string>();
-  for (let start = 0; start < pairs.length; start += IDS_A_QUERY) {
-    const chunk = pairs.slice(start, start + IDS_A_QUERY);
-    const rows = await db.query(
-      `WITH wanted AS MATERIALIZED (SELECT * FROM unnest($1::text[], $2::uuid[]) AS w (site_id, event_id))
-       SELECT encode(uuid_send(event_id), 'hex') AS id FROM wanted JOIN events USING (site_id, event_id)
-       UNION ALL
-       SELECT encode(uuid_send(event_id), 'hex') FROM wanted JOIN bot_events USING (site_id, event_id)`,
-      [chunk.map((pair) => pair.siteId), chunk.map((pair) => pair.id)],
-    );
-    for (const row of rows) found.add(text(row, 'id'));
+  for (const table of ROW_TABLES) {
+    const pairs = candidates
+      .filter((candidate) => copyTables(candidate.table).includes(table))
+      .flatMap(({ siteId, ids }) =>
+        ids.map((id) => ({ siteId, id: Buffer.from(id.buffer, id.byteOffset, 16).toString('hex') })),
+      );
+    for (let start = 0; start < pairs.length; start += IDS_A_QUERY)
+      for (const id of await storedOf(db, table, pairs.slice(start, start + IDS_A_QUERY))) found.add(id);
   }
   return found;
+}
+
+async function storedOf(
+  db: Database,
+  table: RowTable,
+  pairs: readonly { readonly siteId: string; readonly id: string }[],
+): Promise<string[]> {
+  const rows = await db.query(
+    `WITH wanted AS MATERIALIZED (SELECT * FROM unnest($1::text[], $2::uuid[]) AS w (site_id, event_id))
+     SELECT encode(uuid_send(event_id), 'hex') AS id FROM wanted JOIN ${table} USING (site_id, event_id)`,
+    [pairs.map((pair) => pair.siteId), pairs.map((pair) => pair.id)],
+  );
+  return rows.map((row) => text(row, 'id'));
 }
 
 async function recentIds(
@@ -194,7 +204,7 @@ async function recentIds(
      WHERE received_at >= timestamptz 'epoch' + $1::bigint * interval '1 millisecond'
        AND CASE WHEN site_id ~ '^[0-9a-f]{8,}$' THEN ('x' || right(site_id, 8))::bit(32)::bigint % $2::bigint = $3::bigint ELSE true END`;
   const rows = await db.query(
-    `SELECT * FROM (${select('events')} UNION ALL ${select('bot_events')}) AS recent LIMIT $4::bigint`,
+    `SELECT * FROM (${ROW_TABLES.map(select).join(' UNION ALL ')}) AS recent LIMIT $4::bigint`,
     [Math.floor(since), partitions, partition, limit + 1],
   );
   if (rows.length > limit) return null;
@@ -216,4 +226,12 @@ async function deleteSite(db: Database, siteId: string): Promise<void> {
     for (const table of tables)
       await tx.query(`DELETE FROM ${text(table, 'name')} WHERE site_id = $1`, [siteId]);
   });
+}
+
+async function deletePages(db: Database, siteId: string, pages: readonly string[]): Promise<void> {
+  await db.query(
+    `DELETE FROM heat_points WHERE site_id = $1 AND page = ANY($2::text[])
+       AND md5(page) IN (SELECT md5(one) FROM unnest($2::text[]) AS one)`,
+    [siteId, pages],
+  );
 }

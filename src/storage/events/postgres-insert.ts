@@ -1,7 +1,7 @@
 import { AppError } from '../../errors.js';
-import { type ColumnType, EVENT_COLUMNS } from '../../events/columns.js';
-import { decodeRow } from '../../events/row-decoder.js';
-import type { RowTable } from '../../events/tables.js';
+import type { ColumnType } from '../../events/columns.js';
+import { decodeRowOf } from '../../events/row-decoder.js';
+import { type RowTable, TABLE_COLUMNS } from '../../events/tables.js';
 import { type Queryable, type Row, sqlState } from '../postgres.js';
 import { RowsRefusedError, StoreUnavailableError } from './event-store.js';
 
@@ -19,30 +19,33 @@ const SQL_TYPES: Readonly<Record<ColumnType, string>> = {
   i16: 'smallint',
 };
 
-const COLUMN_LIST = EVENT_COLUMNS.map(({ name }) => `"${name}"`).join(', ');
-/** Exact for milliseconds, unlike to_timestamp() of a fraction. */
-const VALUES = EVENT_COLUMNS.map(({ name, type }) =>
-  type === 'ms' ? `timestamptz 'epoch' + "${name}" * interval '1 millisecond'` : `"${name}"`,
-).join(', ');
-const PARAMETERS = EVENT_COLUMNS.map(({ type }, index) => `$${index + 1}::${SQL_TYPES[type]}[]`).join(', ');
-
-const insertStatement = (table: RowTable): string =>
-  `INSERT INTO ${table} (${COLUMN_LIST})
-   SELECT ${VALUES} FROM unnest(${PARAMETERS}) AS rows (${COLUMN_LIST})
-   ON CONFLICT (site_id, event_id) DO NOTHING`;
+function insertStatement(table: RowTable): string {
+  const columns = TABLE_COLUMNS[table];
+  const names = columns.map(({ name }) => `"${name}"`).join(', ');
+  // Exact for milliseconds, unlike to_timestamp() of a fraction.
+  const values = columns.map(({ name, type }) =>
+    type === 'ms' ? `timestamptz 'epoch' + "${name}" * interval '1 millisecond'` : `"${name}"`,
+  );
+  const parameters = columns.map(({ type }, index) => `$${index + 1}::${SQL_TYPES[type]}[]`);
+  return `INSERT INTO ${table} (${names})
+    SELECT ${values.join(', ')} FROM unnest(${parameters.join(', ')}) AS rows (${names})
+    ON CONFLICT (site_id, event_id) DO NOTHING`;
+}
 
 /** Inserts all rows within the caller's transaction; rows that are stored already stay as they are. */
 export async function insertRows(tx: Queryable, table: RowTable, rows: readonly Uint8Array[]): Promise<void> {
   const statement = insertStatement(table);
   for (let start = 0; start < rows.length; start += ROWS_A_STATEMENT) {
-    const decoded = rows.slice(start, start + ROWS_A_STATEMENT).map(decodeRow);
-    const columns = EVENT_COLUMNS.map(({ name }) => decoded.map((row) => storable(row[name])));
+    const decoded = rows
+      .slice(start, start + ROWS_A_STATEMENT)
+      .map((row) => Object.values<string | number>(decodeRowOf(table, row)));
+    const columns = TABLE_COLUMNS[table].map((_, index) => decoded.map((values) => storable(values[index])));
     await tx.query(statement, columns);
   }
 }
 
 /** Postgres has no NUL in texts; everything else survives. */
-export function storable<T extends string | number>(value: T): T | string {
+export function storable<T extends string | number | undefined>(value: T): T | string {
   return typeof value === 'string' && value.includes('\0') ? value.replaceAll('\0', '\uFFFD') : value;
 }
 

@@ -1,4 +1,5 @@
 import { SOURCES } from '../../events/frame.js';
+import { tableNamed } from '../../events/tables.js';
 import type { Database, Queryable, Row } from '../postgres.js';
 import { date, text } from '../row.js';
 import type { QuarantinedRow, StoredQuarantinedRow } from './event-store.js';
@@ -59,7 +60,7 @@ const fromRow = (row: Row): StoredQuarantinedRow => ({
   id: text(row, 'id'),
   siteId: text(row, 'site_id'),
   source: SOURCES.find((known) => known === text(row, 'source')) ?? 'event',
-  table: text(row, 'row_table') === 'bot_events' ? 'bot_events' : 'events',
+  table: tableNamed(text(row, 'row_table')) ?? 'events',
   quarantinedAt: date(row, 'quarantined_at').getTime(),
   reason: text(row, 'reason'),
   bytes: bytes(row, 'bytes'),

@@ -18,12 +18,12 @@ describe('isRow', () => {
   it('knows a row, and agrees with the decoder on what is none', () => {
     fc.assert(
       fc.property(row, fc.nat(), fc.nat(255), (bytes, place, value) => {
-        expect(isRow(bytes)).toBe(true);
+        expect(isRow('events', bytes)).toBe(true);
         const changed = Uint8Array.from(bytes);
         changed[place % changed.length] = value;
-        expect(isRow(changed)).toBe(decodes(changed));
-        expect(isRow(bytes.subarray(0, place % bytes.length))).toBe(false);
-        expect(isRow(Buffer.concat([bytes, Uint8Array.of(0)]))).toBe(false);
+        expect(isRow('events', changed)).toBe(decodes(changed));
+        expect(isRow('events', bytes.subarray(0, place % bytes.length))).toBe(false);
+        expect(isRow('events', Buffer.concat([bytes, Uint8Array.of(0)]))).toBe(false);
       }),
       { seed: 1, numRuns: 200 },
     );
@@ -32,8 +32,10 @@ describe('isRow', () => {
   it('names the rows that are none', async () => {
     const good = encodeRow(makeRow());
     const bad = good.subarray(1);
-    await expect(checkRows([good, bad, good, good, bad])).rejects.toMatchObject({ badRows: [1, 4] });
-    await expect(checkRows(new Array(30_000).fill(good))).resolves.toBeUndefined();
+    await expect(checkRows('events', [good, bad, good, good, bad])).rejects.toMatchObject({
+      badRows: [1, 4],
+    });
+    await expect(checkRows('events', new Array(30_000).fill(good))).resolves.toBeUndefined();
   });
 });
 

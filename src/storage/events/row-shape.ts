@@ -1,33 +1,36 @@
 import { setImmediate } from 'node:timers/promises';
-import { EVENT_COLUMNS } from '../../events/columns.js';
+import type { Column } from '../../events/columns.js';
+import { ROW_TABLES, type RowTable, TABLE_COLUMNS } from '../../events/tables.js';
 import { RowsRefusedError } from './event-store.js';
 
-/** What of a row is fixed bytes (a number) and what a string, merged: `[32, 'string', 1, 'string', …]`. */
-const STEPS: readonly number[] = steps();
+/** What of a row is fixed bytes (a number) and what a string (-1), merged: `[32, -1, 1, -1, …]`. */
+const STEPS: ReadonlyMap<RowTable, readonly number[]> = new Map(
+  ROW_TABLES.map((table) => [table, steps(TABLE_COLUMNS[table])]),
+);
 
 /** Rows that are checked before other work gets its turn: about 2 ms. */
 const ROWS_A_TURN = 10_000;
 
-/** @throws RowsRefusedError with `badRows` when some of the rows are no rows */
-export async function checkRows(rows: readonly Uint8Array[]): Promise<void> {
+/** @throws RowsRefusedError with `badRows` when some of the rows are no rows of the table */
+export async function checkRows(table: RowTable, rows: readonly Uint8Array[]): Promise<void> {
   const bad: number[] = [];
   for (let index = 0; index < rows.length; index++) {
     if (index % ROWS_A_TURN === ROWS_A_TURN - 1) await setImmediate();
     const row = rows[index];
-    if (row === undefined || !isRow(row)) bad.push(index);
+    if (row === undefined || !isRow(table, row)) bad.push(index);
   }
-  if (bad.length > 0) throw new RowsRefusedError('the row has not the layout of an event', bad);
+  if (bad.length > 0) throw new RowsRefusedError('the row has not the layout of its table', bad);
 }
 
 /**
- * Whether the bytes are exactly one row in the layout of events/columns.ts. RowBinary has no marks between rows: one row that is too
+ * Whether the bytes are exactly one row in the layout of the table (events/tables.ts). RowBinary has no marks between rows: one row that is too
  * short would shift all that follow, and the server might find its way back and store garbage. So a block is walked before it goes
  * out (0.1 to 0.2 µs a row).
  */
-export function isRow(bytes: Uint8Array): boolean {
+export function isRow(table: RowTable, bytes: Uint8Array): boolean {
   const end = bytes.length;
   let at = 0;
-  for (const step of STEPS) {
+  for (const step of STEPS.get(table) ?? []) {
     if (step >= 0) {
       at += step;
       continue;
@@ -46,10 +49,9 @@ export function isRow(bytes: Uint8Array): boolean {
   return at === end;
 }
 
-/** -1 stands for a string. */
-function steps(): number[] {
+function steps(columns: readonly Column[]): number[] {
   const result: number[] = [];
-  for (const { type } of EVENT_COLUMNS) {
+  for (const { type } of columns) {
     if (type === 'string' || type === 'label') {
       result.push(-1);
       continue;

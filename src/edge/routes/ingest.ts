@@ -1,10 +1,11 @@
 /** The two record routes of contract section 6. */
 import Type from 'typebox';
 import { EventSchema } from '../../enrich/event-schema.js';
-import type { IngestAnswer, IngestRequest, Intake } from '../../enrich/intake.js';
-import { AppError, type ErrorCode } from '../../errors.js';
+import type { IngestAnswer, Intake } from '../../enrich/intake.js';
+import { AppError } from '../../errors.js';
 import { ErrorBody } from '../error-table.js';
-import { type AnyRoute, type Reply, type RequestInfo, rawRoute } from '../route.js';
+import { type AnyRoute, type Reply, rawRoute } from '../route.js';
+import { ingestRequest, PERMANENT, PREFETCH_HEADERS, RejectedEventSchema } from './ingest-shared.js';
 
 export interface IngestRouteOptions {
   readonly intake: Intake;
@@ -13,30 +14,6 @@ export interface IngestRouteOptions {
 }
 
 const DEFAULT_BODY_LIMIT = 1 << 20;
-
-/** Headers by which browsers and proxies mark a load that nobody looks at yet. */
-const PREFETCH_HEADERS = ['sec-purpose', 'purpose', 'x-purpose', 'x-moz'] as const;
-
-/**
- * Refusals that stay the same however often the request comes. The unmodified tracker repeats a batch for ever on any status but 2xx
- * (contract 17.7), so on its route they are answered 200 and say `rejected`.
- */
-const PERMANENT: ReadonlySet<ErrorCode> = new Set([
-  'body_too_large',
-  'batch_too_large',
-  'invalid_json',
-  'invalid_request',
-  'origin_not_allowed',
-  'unsupported_encoding',
-  'website_inactive',
-  'website_not_found',
-]);
-
-const RejectedEventSchema = Type.Object({
-  index: Type.Integer(),
-  code: Type.String(),
-  message: Type.String(),
-});
 
 const EventAccepted = Type.Object({
   status: Type.Literal('accepted'),
@@ -117,32 +94,6 @@ export function ingestRoutes(options: IngestRouteOptions): AnyRoute[] {
       refuse: refuseBatch,
     }),
   ];
-}
-
-function ingestRequest(
-  source: IngestRequest['source'],
-  bytes: Uint8Array,
-  request: RequestInfo,
-): IngestRequest {
-  const { origin } = request;
-  return {
-    source,
-    bytes,
-    address: request.address,
-    userAgent: request.userAgent,
-    origin: origin === '' || origin === 'null' ? request.referer : origin,
-    receivedAt: Date.now(),
-    prefetch: isPrefetch(request),
-  };
-}
-
-/** `Sec-Purpose: prefetch;prerender`, `Purpose: prefetch`, `X-Purpose: preview`, `X-Moz: prefetch`. */
-function isPrefetch(request: RequestInfo): boolean {
-  for (const name of PREFETCH_HEADERS) {
-    const value = request.header(name);
-    if (value !== '' && /prefetch|prerender|preview/i.test(value)) return true;
-  }
-  return false;
 }
 
 function eventReply(answer: IngestAnswer): Reply<unknown> {

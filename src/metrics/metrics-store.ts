@@ -3,6 +3,8 @@
  * counted is said in metrics.md and, where that leaves something open, in docs/metrics-notes.md.
  */
 import type { Filter, SessionAttribute } from './filters.js';
+import type { FunnelMetrics } from './funnel-metrics.js';
+import type { GoalMetrics } from './goal-metrics.js';
 
 /** Which site, which instants [from, to) in ms since epoch, which filters. */
 export interface Scope {
@@ -103,7 +105,7 @@ export interface CohortRow {
 /** By visitors, views and label; by entries and label; by exits and label. */
 export type PageOrder = 'visitors' | 'entries' | 'exits';
 
-export interface MetricsStore {
+export interface MetricsStore extends GoalMetrics, FunnelMetrics {
   totals(scope: Scope, signal: AbortSignal): Promise<Totals>;
   /** How many of the period's visitors had an event before it. */
   returningVisitors(scope: Scope, signal: AbortSignal): Promise<number>;

@@ -28,6 +28,9 @@ function manualStore() {
     webVitals: never,
     cohorts: never,
     live: never,
+    goals: never,
+    funnel: never,
+    trackedFunnels: never,
     close: () => Promise.resolve(),
   };
   return { store, asked };

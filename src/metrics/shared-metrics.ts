@@ -6,6 +6,8 @@ import { LRUCache } from 'lru-cache';
 import { Counter, Gauge, Histogram } from 'prom-client';
 import { AppError } from '../errors.js';
 import type { Telemetry } from '../telemetry.js';
+import type { FunnelCounts, TrackedCounts } from './funnel-metrics.js';
+import type { GoalCounts } from './goal-metrics.js';
 import type {
   BreakdownRow,
   BucketCounts,
@@ -59,6 +61,9 @@ export function shareMetrics(store: MetricsStore, options: SharedMetricsOptions)
   const propertyValues = new Question<PropertyValueRow[]>('property_values', shared, ttlMs);
   const webVitals = new Question<VitalRow[]>('web_vitals', shared, ttlMs);
   const cohorts = new Question<CohortRow[]>('cohorts', shared, ttlMs);
+  const goals = new Question<GoalCounts[]>('goals', shared, ttlMs);
+  const funnel = new Question<FunnelCounts[]>('funnel', shared, ttlMs);
+  const tracked = new Question<TrackedCounts[]>('tracked_funnels', shared, ttlMs);
   const live = new Question<number>('live', shared, liveTtlMs);
   return {
     totals: (scope, signal) => totals.ask([scope], signal, (own) => store.totals(scope, own)),
@@ -92,6 +97,11 @@ export function shareMetrics(store: MetricsStore, options: SharedMetricsOptions)
     cohorts: (siteId, starts, signal) =>
       cohorts.ask([siteId, starts], signal, (own) => store.cohorts(siteId, starts, own)),
     live: (siteId, since, signal) => live.ask([siteId], signal, (own) => store.live(siteId, since, own)),
+    goals: (scope, list, signal) => goals.ask([scope, list], signal, (own) => store.goals(scope, list, own)),
+    funnel: (scope, question, signal) =>
+      funnel.ask([scope, question], signal, (own) => store.funnel(scope, question, own)),
+    trackedFunnels: (siteId, ids, from, to, signal) =>
+      tracked.ask([siteId, ids, from, to], signal, (own) => store.trackedFunnels(siteId, ids, from, to, own)),
     close: () => store.close(),
   };
 }
@@ -111,7 +121,7 @@ class SharedState {
     cacheCharacters = 16_000_000,
   }: SharedMetricsOptions) {
     const registers = [telemetry.registry];
-    this.cacheCharacters = Math.ceil(cacheCharacters / 13);
+    this.cacheCharacters = Math.ceil(cacheCharacters / 16);
     this.turns = new Turns(concurrency, queueLimit);
     this.asked = new Counter({
       name: 'seentics_metrics_questions_total',

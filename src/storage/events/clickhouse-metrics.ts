@@ -1,4 +1,6 @@
 import type { SessionAttribute } from '../../metrics/filters.js';
+import type { FunnelCounts, FunnelQuestion, TrackedCounts } from '../../metrics/funnel-metrics.js';
+import type { GoalCounts, GoalMatch } from '../../metrics/goal-metrics.js';
 import type {
   BreakdownRow,
   BucketCounts,
@@ -15,6 +17,7 @@ import type {
   VitalRow,
 } from '../../metrics/metrics-store.js';
 import { type Clickhouse, type ClickhouseOptions, openClickhouse } from '../clickhouse.js';
+import { ClickhouseConversions } from './clickhouse-conversions.js';
 import { ClickhouseReader, type ClickhouseReaderOptions } from './clickhouse-reader.js';
 import { placesSql } from './metrics/clickhouse-places.js';
 import { propertiesSql, propertyValuesSql } from './metrics/clickhouse-properties.js';
@@ -60,12 +63,14 @@ export function createClickhouseMetrics(
 /** Figures from ClickHouse: from the session rollup where the asked instants allow it, else from raw events; the same answer. */
 export class ClickhouseMetrics implements MetricsStore {
   private readonly reader: ClickhouseReader;
+  private readonly conversions: ClickhouseConversions;
 
   constructor(
     clickhouse: Clickhouse,
     private readonly options: ClickhouseMetricsOptions = {},
   ) {
     this.reader = new ClickhouseReader(clickhouse, options);
+    this.conversions = new ClickhouseConversions(this.reader, ({ from }) => this.source([from]));
   }
 
   async totals(scope: Scope, signal: AbortSignal): Promise<Totals> {
@@ -171,6 +176,24 @@ export class ClickhouseMetrics implements MetricsStore {
   async live(siteId: string, since: number, signal: AbortSignal): Promise<number> {
     const [row] = await this.rows(liveSql(siteId, since), signal);
     return numbers(row, 1)[0];
+  }
+
+  goals(scope: Scope, goals: readonly GoalMatch[], signal: AbortSignal): Promise<GoalCounts[]> {
+    return this.conversions.goals(scope, goals, signal);
+  }
+
+  funnel(scope: Scope, question: FunnelQuestion, signal: AbortSignal): Promise<FunnelCounts[]> {
+    return this.conversions.funnel(scope, question, signal);
+  }
+
+  trackedFunnels(
+    siteId: string,
+    ids: readonly string[],
+    from: number,
+    to: number,
+    signal: AbortSignal,
+  ): Promise<TrackedCounts[]> {
+    return this.conversions.trackedFunnels(siteId, ids, from, to, signal);
   }
 
   close(): Promise<void> {

@@ -25,6 +25,7 @@ import {
   textAndNumbers,
   vitalRow,
 } from './metrics/result-rows.js';
+import { PostgresConversions } from './postgres-conversions.js';
 import { PostgresReader, type PostgresReaderOptions } from './postgres-reader.js';
 
 export type PostgresMetricsOptions = PostgresReaderOptions;
@@ -32,6 +33,7 @@ export type PostgresMetricsOptions = PostgresReaderOptions;
 /** Figures from Postgres, always from raw events: the same answers as ClickHouse, not the same speed. */
 export function createPostgresMetrics(options: PostgresMetricsOptions): MetricsStore {
   const reader = new PostgresReader('figures', options);
+  const conversions = new PostgresConversions(reader);
   return {
     async totals(scope, signal) {
       const [row] = await reader.rows(totalsSql(scope), signal);
@@ -108,6 +110,10 @@ export function createPostgresMetrics(options: PostgresMetricsOptions): MetricsS
     async live(siteId, since, signal) {
       return numbers((await reader.rows(liveSql(siteId, since), signal))[0], 1)[0];
     },
+    goals: (scope, goals, signal) => conversions.goals(scope, goals, signal),
+    funnel: (scope, question, signal) => conversions.funnel(scope, question, signal),
+    trackedFunnels: (siteId, ids, from, to, signal) =>
+      conversions.trackedFunnels(siteId, ids, from, to, signal),
     close: () => reader.close(),
   };
 }

@@ -2,6 +2,8 @@
  * The metadata store: accounts, sessions, websites and what belongs to them. One adapter (Postgres, embedded or a server); the
  * domain knows these interfaces only. All methods may throw AppError `storage_unavailable`, `timeout` or `overloaded`.
  */
+import type { AutomationStore } from './automations.js';
+import type { ExecutionStore } from './executions.js';
 import type { IdempotencyStore } from './idempotency.js';
 
 export interface MetadataStore {
@@ -11,6 +13,8 @@ export interface MetadataStore {
   readonly goals: GoalStore;
   readonly funnels: FunnelStore;
   readonly idempotency: IdempotencyStore;
+  readonly automations: AutomationStore;
+  readonly executions: ExecutionStore;
   /** Throws when the server does not answer. */
   ping(): Promise<void>;
   close(): Promise<void>;
@@ -154,14 +158,38 @@ export interface ClickGoal {
   readonly selector: string;
 }
 
+export interface GoalRecord {
+  readonly id: string;
+  /** UUID of the website. */
+  readonly websiteId: string;
+  readonly name: string;
+  readonly type: string;
+  /** Event type or path, `*` a wildcard in paths. */
+  readonly identifier: string;
+  readonly selector: string | null;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+}
+
+export type NewGoal = Pick<GoalRecord, 'id' | 'websiteId' | 'name' | 'type' | 'identifier' | 'selector'>;
+
 export interface GoalStore {
   /** Goals of type `event` with a CSS selector: what the tracker watches for. */
   withSelector(websiteId: string): Promise<ClickGoal[]>;
+  /** Newest first, at most 500. */
+  list(websiteId: string): Promise<GoalRecord[]>;
+  /** Null when the site has `limit` goals already, or is gone. */
+  create(goal: NewGoal, limit: number): Promise<GoalRecord | null>;
+  /** False when the site has no such goal. */
+  delete(websiteId: string, id: string): Promise<boolean>;
 }
 
 export interface FunnelRecord {
   readonly id: string;
   readonly siteId: string;
+  /** Account that made it. */
+  readonly userId: string;
+  readonly isActive: boolean;
   readonly name: string;
   readonly description: string;
   readonly createdAt: Date;
@@ -180,7 +208,40 @@ export interface FunnelStepRecord {
   readonly matchType: string;
 }
 
+export type NewFunnelStep = Pick<FunnelStepRecord, 'name' | 'order' | 'stepType' | 'matchType'> & {
+  /** '' when it is not about a page, or an event. */
+  readonly pagePath: string;
+  readonly eventType: string;
+};
+
+export interface NewFunnel {
+  readonly id: string;
+  readonly siteId: string;
+  readonly userId: string;
+  readonly name: string;
+  readonly description: string;
+  readonly steps: readonly NewFunnelStep[];
+}
+
+/** null: unchanged. */
+export interface FunnelPatch {
+  readonly name: string | null;
+  readonly description: string | null;
+  readonly isActive: boolean | null;
+  /** Replace all steps. */
+  readonly steps: readonly NewFunnelStep[] | null;
+}
+
 export interface FunnelStore {
   /** Active funnels of a site, newest first, at most 200. */
   active(siteId: string): Promise<FunnelRecord[]>;
+  /** All funnels of a site, newest first, at most 200. */
+  list(siteId: string): Promise<FunnelRecord[]>;
+  find(siteId: string, id: string): Promise<FunnelRecord | null>;
+  /** Null when the site has `limit` funnels already. */
+  create(funnel: NewFunnel, limit: number): Promise<FunnelRecord | null>;
+  /** Null when the site has no such funnel. */
+  update(siteId: string, id: string, patch: FunnelPatch): Promise<FunnelRecord | null>;
+  /** False when the site has no such funnel. */
+  delete(siteId: string, id: string): Promise<boolean>;
 }

@@ -122,6 +122,19 @@ describe('websites', () => {
     }
   });
 
+  it('are listed in pages on demand', async () => {
+    const { token } = await signUp(node, 'pages@example.com');
+    for (const name of ['One', 'Two', 'Three'])
+      await node.call('POST', BASE, { token, body: { name, url: `${name}.example` } });
+    const first = (await node.call('GET', `${BASE}?limit=2`, { token })).body;
+    const rest = (await node.call('GET', `${BASE}?limit=2&cursor=${first.next_cursor}`, { token })).body;
+    const names = [...first.data, ...rest.data].map((site: { name: string }) => site.name);
+    expect(names).toEqual(['Three', 'Two', 'One']);
+    expect(rest.next_cursor).toBeNull();
+    expect((await node.call('GET', BASE, { token })).body).not.toHaveProperty('next_cursor');
+    expect((await node.call('GET', `${BASE}?cursor=junk`, { token })).body.code).toBe('invalid_parameter');
+  });
+
   it('are listed newest first, shared ones included, [] for none', async () => {
     const first = await createWithTeam();
     const second = await create();

@@ -4,6 +4,7 @@ import { AppError } from '../../errors.js';
 import { MAX_ALLOWED_ORIGINS } from '../../websites/settings.js';
 import type { Website } from '../../websites/website.js';
 import type { WebsiteChange, WebsiteService } from '../../websites/website-service.js';
+import { NEXT_CURSOR, PAGE_QUERY, pageOf } from '../paging.js';
 import { type AnyRoute, route, siteRoute } from '../route.js';
 
 const Nothing = Type.Object({});
@@ -105,11 +106,13 @@ export function websiteRoutes(websites: WebsiteService): AnyRoute[] {
       summary: 'Own websites and those shared with the account, newest first',
       access: 'account',
       params: Nothing,
-      responses: { 200: Type.Object({ data: Type.Array(WebsiteBody) }) },
-      handle: async ({ principal }) => ({
-        status: 200,
-        body: { data: (await websites.list(userIdOf(principal))).map(websiteBody) },
-      }),
+      query: Type.Object(PAGE_QUERY),
+      responses: { 200: Type.Object({ data: Type.Array(WebsiteBody), ...NEXT_CURSOR }) },
+      async handle({ principal, query }) {
+        const list = await websites.list(userIdOf(principal));
+        const { items, next } = pageOf(list, query, ({ id }) => id);
+        return { status: 200, body: { data: items.map(websiteBody), ...next } };
+      },
     }),
     route({
       ...common,

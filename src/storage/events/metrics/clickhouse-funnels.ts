@@ -72,28 +72,38 @@ class FunnelSql {
         arrayMap((t, late) -> if(late, -1, t), t, late) AS s FROM (${events})`;
     for (let i = 1; i < steps.length; i++) {
       const start = strict ? BEFORE : `arrayFill(${known}, ${BEFORE})`;
-      const next = `arrayMap((t, m, start) -> if(bitTest(m, ${i}) AND start >= 0 AND t - start <= ${this.window}, start, -1), t, m, ${start})`;
-      const first = `arrayFirstIndex(${known}, next)`;
+      const reaches = `arrayMap((t, m, start) -> if(bitTest(m, ${i}) AND start >= 0 AND t - start <= ${this.window}, start, -1), t, m, ${start})`;
+      const first = `arrayFirstIndex(${known}, reaches)`;
       const left = `t[arrayLastIndex(${known}, arraySlice(s, 1, ${first} - 1))]`;
-      walk = `SELECT label, t, m, next AS s, arrayPushBack(gaps, if(${first} > 0, t[${first}] - ${left}, 0)) AS gaps,
-          toUInt8(reached + (${first} > 0)) AS reached
-        FROM (SELECT label, t, m, s, gaps, reached, ${next} AS next FROM (${walk}))`;
+      walk = `SELECT label, t, m, reaches AS s, walked AS gaps, so_far AS reached FROM (
+          SELECT label, t, m, reaches, arrayPushBack(gaps, if(${first} > 0, t[${first}] - ${left}, 0)) AS walked,
+            toUInt8(reached + (${first} > 0)) AS so_far
+          FROM (SELECT label, t, m, s, gaps, reached, ${reaches} AS reaches FROM (${walk})))`;
     }
     return walk;
   }
 
-  /** One row a visitor and label. On the way `v` tells of every event when the next one comes that serves the class. */
+  /**
+   * One row a visitor and label. Of equal times starts come first, so that the first of them sees all. On the way `v` tells of every event when the next one
+   * comes that serves the class.
+   */
   unorderedWalk(): string {
     const classes = stepClasses(this.question.steps);
     const choices = classes.map(({ match }, i) => `${this.condition(match)}, ${i + 1}`);
-    const events = this.sortedEvents(`toUInt32(multiIf(${choices.join(', ')}, 0))`, '1', 'serves > 0');
+    const events = this.sortedEvents(
+      `toUInt32(multiIf(${choices.join(', ')}, 0))`,
+      '1',
+      'serves > 0',
+      '(e.1, e.3)',
+    );
     let walk = `SELECT label, t, m, late, arrayMap(t -> toUInt8(0), t) AS hits, t AS v FROM (${events})`;
     classes.forEach(({ steps }, i) => {
       for (let nth = 0; nth < steps; nth++) {
         const own = nth === 0 ? 't' : AFTER;
         const next = `arrayReverseFill(${known}, arrayMap((m, own) -> if(m = ${i + 1}, own, -1), m, ${own}))`;
-        walk = `SELECT label, t, m, late, v, arrayMap((hits, v, t) -> toUInt8(hits + (v >= 0 AND v - t <= ${this.window})), hits, v, t) AS hits
-          FROM (SELECT label, t, m, late, hits, ${next} AS v FROM (${walk}))`;
+        const hit = `toUInt8(hits + (next >= 0 AND next - t <= ${this.window}))`;
+        walk = `SELECT label, t, m, late, next AS v, arrayMap((hits, next, t) -> ${hit}, hits, next, t) AS hits
+          FROM (SELECT label, t, m, late, hits, ${next} AS next FROM (${walk}))`;
       }
     });
     return `SELECT label, [] :: Array(Int64) AS gaps, arrayMax((hits, late) -> if(late, 0, hits), hits, late) AS reached FROM (${walk})`;
@@ -102,11 +112,12 @@ class FunnelSql {
   /**
    * One row a visitor and label that it starts with, events as arrays in their order: times `t`, what they serve `m`, and `late`: is no
    * start under this label.
+   * @param order of events `e` = (t, m, late)
    */
-  private sortedEvents(serves: string, starts: string, kept: string): string {
+  private sortedEvents(serves: string, starts: string, kept: string, order = '(e.1, e.2, e.3)'): string {
     const { source, label } = this.labels();
     return `SELECT label, events.1 AS t, events.2 AS m, events.3 AS late FROM (
-        SELECT label, arraySort(arrayMap(e -> (e.1, e.2, toUInt8(e.3 != label)), list)) AS events FROM (
+        SELECT label, arraySort(e -> ${order}, arrayMap(e -> (e.1, e.2, toUInt8(e.3 != label)), list)) AS events FROM (
           SELECT list, arrayJoin(arrayDistinct(arrayFilter(x -> x != '', list.3))) AS label FROM (
             SELECT groupArray((ts, serves, if(${starts} AND ts < {to:Int64}, ${label}, ''))) AS list
             FROM (

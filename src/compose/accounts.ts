@@ -13,7 +13,8 @@ import type { MetadataStore } from '../storage/metadata/metadata.js';
 import type { Telemetry } from '../telemetry.js';
 import type { SiteDirectory } from '../websites/site.js';
 import { createSiteDirectory } from '../websites/site-directory.js';
-import { createSiteNotices } from '../websites/site-notices.js';
+import { createSiteNotices, type SiteNotices } from '../websites/site-notices.js';
+import { createTrackedPages } from '../websites/tracked-pages.js';
 import { createTrackerConfigs } from '../websites/tracker-config.js';
 import { createWebsiteService, type WebsiteService } from '../websites/website-service.js';
 import { signingSecret } from './secret.js';
@@ -27,18 +28,21 @@ export interface AccountParts {
   readonly websites: WebsiteService;
   readonly needsSetup: () => Promise<boolean>;
   readonly idempotency: MetadataStore['idempotency'];
+  readonly notices: SiteNotices;
   readonly routes: readonly AnyRoute[];
 }
 
 /**
  * Accounts and websites: who may do what, and the routes about both.
  * @param purge removes a deleted site's data from all other stores
+ * @param loadTrackedPages pages of a site that have heat points
  */
 export async function composeAccounts(
   config: Config,
   metadata: MetadataStore,
   cache: Cache,
   purge: (siteId: string) => Promise<void>,
+  loadTrackedPages: (siteId: string) => Promise<readonly string[]>,
   telemetry: Telemetry,
 ): Promise<AccountParts> {
   const { log, registry } = telemetry;
@@ -65,6 +69,7 @@ export async function composeAccounts(
   const configs = createTrackerConfigs({
     goals: metadata.goals,
     funnels: metadata.funnels,
+    trackedPages: createTrackedPages({ load: loadTrackedPages, notices, telemetry }),
     notices,
     telemetry,
   });
@@ -75,6 +80,7 @@ export async function composeAccounts(
     sites,
     websites,
     idempotency: metadata.idempotency,
+    notices,
     needsSetup: async () => !(await auth.setupStatus()).setupComplete,
     routes: [
       ...authRoutes(auth),

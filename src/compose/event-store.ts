@@ -1,10 +1,13 @@
 import type { Config } from '../config.js';
+import type { HeatStore } from '../heatmaps/heat-store.js';
 import type { MetricsStore } from '../metrics/metrics-store.js';
 import type { ClickhouseOptions } from '../storage/clickhouse.js';
 import type { WithLock } from '../storage/clickhouse-migrations.js';
 import { createClickhouseEventStore } from '../storage/events/clickhouse-event-store.js';
 import { createClickhouseMetrics } from '../storage/events/clickhouse-metrics.js';
 import type { EventStore } from '../storage/events/event-store.js';
+import { createClickhouseHeat } from '../storage/events/heat/clickhouse-heat.js';
+import { createPostgresHeat } from '../storage/events/heat/postgres-heat.js';
 import { createPostgresEventStore } from '../storage/events/postgres-event-store.js';
 import { createPostgresMetrics } from '../storage/events/postgres-metrics.js';
 import { openPostgres } from '../storage/postgres.js';
@@ -16,6 +19,7 @@ import type { Lifecycle } from './lifecycle.js';
 export interface EventStores {
   readonly events: EventStore;
   readonly metrics: MetricsStore;
+  readonly heat: HeatStore;
 }
 
 const MIGRATION_LOCK = 'seentics_clickhouse_migrations';
@@ -37,6 +41,7 @@ export async function openEventStores(
       : inClickhouse(config, engines, engines.clickhouse, telemetry);
   lifecycle.add('event store', stores.events, (it) => it.close());
   lifecycle.add('figures', stores.metrics, (it) => it.close());
+  lifecycle.add('heatmaps', stores.heat, (it) => it.close());
   signal.throwIfAborted();
   // What is left waiting then ends when the lifecycle closes the stores.
   await Promise.race([stores.events.migrate(), rejectOnAbort(signal)]);
@@ -59,6 +64,7 @@ function inPostgres(config: Config, engines: Engines, telemetry: Telemetry): Eve
   return {
     events: createPostgresEventStore(options),
     metrics: createPostgresMetrics({ ...options, maxExecutionMs: config.QUERY_TIMEOUT * 1_000 }),
+    heat: createPostgresHeat({ ...options, maxExecutionMs: config.QUERY_TIMEOUT * 1_000 }),
   };
 }
 
@@ -72,6 +78,7 @@ function inClickhouse(
   return {
     events: createClickhouseEventStore({ clickhouse, telemetry, withLock }),
     metrics: createClickhouseMetrics(clickhouse, { maxExecutionMs: config.QUERY_TIMEOUT * 1_000 }),
+    heat: createClickhouseHeat(clickhouse, { maxExecutionMs: config.QUERY_TIMEOUT * 1_000 }),
   };
 }
 

@@ -16,6 +16,7 @@ import type { Telemetry } from '../telemetry.js';
 import { composeAccounts } from './accounts.js';
 import { type Engines, type PartChoice, startEngines } from './engines.js';
 import { openEventStores } from './event-store.js';
+import { composeHeatmaps, trackedPagesOf } from './heatmaps.js';
 import { startIntake, startWriter } from './ingest.js';
 import { Lifecycle } from './lifecycle.js';
 import { readiness } from './readiness.js';
@@ -87,7 +88,14 @@ async function compose(
     openStream(context, !engines.parts.every((part) => part.embedded)),
   ]);
   const purge = (siteId: string) => stores.events.deleteSite(siteId);
-  const accounts = await composeAccounts(config, metadata, cache.store, purge, telemetry);
+  const accounts = await composeAccounts(
+    config,
+    metadata,
+    cache.store,
+    purge,
+    trackedPagesOf(stores.heat),
+    telemetry,
+  );
   keepPurging(accounts.websites, telemetry, lifecycle);
   const routes: AnyRoute[] = [];
   if (config.ROLES.includes('writer'))
@@ -103,6 +111,7 @@ async function compose(
       lifecycle,
     );
     routes.push(...intake.routes, ...accounts.routes, ...analyticsRoutes({ analytics }));
+    routes.push(...composeHeatmaps(stores.heat, intake.intake, accounts.notices, telemetry, lifecycle));
   }
   const parts = [...engines.parts, stream.choice, cache.choice, objects.choice];
   const probe = (part: string, kind: string, ping: () => Promise<void>, required: boolean) => {

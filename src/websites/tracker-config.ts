@@ -7,6 +7,8 @@ import type { SiteNotices } from './site-notices.js';
 export interface TrackerConfigOptions {
   readonly goals: GoalStore;
   readonly funnels: FunnelStore;
+  /** Pages of a site that have heat points; never rejects. */
+  readonly trackedPages: (siteId: string) => Promise<readonly string[]>;
   readonly notices: Pick<SiteNotices, 'onChange'>;
   readonly telemetry: Telemetry;
   /** Default 30,000. */
@@ -18,6 +20,8 @@ export interface TrackerConfigs {
   clickGoals(site: Site): Promise<readonly ClickGoal[]>;
   /** [] when the site has funnels switched off. */
   activeFunnels(site: Site): Promise<readonly FunnelRecord[]>;
+  /** Pages that have heat points; [] when the site has heatmaps switched off. */
+  trackedPages(site: Site): Promise<readonly string[]>;
 }
 
 export function createTrackerConfigs(options: TrackerConfigOptions): TrackerConfigs {
@@ -32,5 +36,6 @@ export function createTrackerConfigs(options: TrackerConfigOptions): TrackerConf
   return {
     clickGoals: (site) => goals.get(site.id),
     activeFunnels: async (site) => (site.funnelEnabled ? funnels.get(site.siteId) : []),
+    trackedPages: async (site) => (site.heatmapEnabled ? options.trackedPages(site.siteId) : []),
   };
 }

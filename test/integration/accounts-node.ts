@@ -77,7 +77,7 @@ export async function startNode(options: NodeOptions) {
     log: telemetry.log,
     onDeleted: options.onDeleted ?? (async () => {}),
   });
-  const configs = createTrackerConfigs({ ...metadata, notices, telemetry });
+  const configs = createTrackerConfigs({ ...metadata, trackedPages: async () => [], notices, telemetry });
   const rateLimiter = createRateLimiter({
     cache,
     telemetry,

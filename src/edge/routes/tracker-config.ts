@@ -24,7 +24,9 @@ const ConfigBody = Type.Object({
   heatmap_include_patterns: patterns,
   heatmap_exclude_patterns: patterns,
   max_heatmaps: Type.Integer({ description: '-1: unlimited' }),
-  tracked_urls: Type.Array(Type.String()),
+  tracked_urls: Type.Array(Type.String(), {
+    description: 'Pages that have heat points, the first 1,000; may be a minute old',
+  }),
   replay_enabled: Type.Boolean(),
   replay_sampling_rate: Type.Number(),
   replay_include_patterns: patterns,
@@ -101,7 +103,8 @@ export function trackerRoutes({ directory, configs, production }: TrackerRoutesO
           }
           throw error;
         });
-        return cacheable(configBody(site, await configs.clickGoals(site)));
+        const [goals, pages] = await Promise.all([configs.clickGoals(site), configs.trackedPages(site)]);
+        return cacheable(configBody(site, goals, pages));
       },
     }),
     route({
@@ -139,7 +142,7 @@ function cacheable(body: object): Reply<object> {
 }
 
 // The tracker copies every key over its own configuration: no key may be added here that is not meant to rule it.
-function configBody(site: Site, goals: readonly ClickGoal[]) {
+function configBody(site: Site, goals: readonly ClickGoal[], trackedPages: readonly string[]) {
   return {
     site_id: site.siteId,
     automation_enabled: site.automationEnabled,
@@ -148,8 +151,7 @@ function configBody(site: Site, goals: readonly ClickGoal[]) {
     heatmap_include_patterns: site.heatmapIncludePatterns,
     heatmap_exclude_patterns: site.heatmapExcludePatterns,
     max_heatmaps: -1,
-    // Counts only under a limit of pages, and there is none.
-    tracked_urls: [],
+    tracked_urls: trackedPages,
     replay_enabled: site.replayEnabled,
     replay_sampling_rate: site.replaySamplingRate,
     replay_include_patterns: site.replayIncludePatterns,

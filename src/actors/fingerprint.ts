@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { flagsOf, type RowTable } from '../events/tables.js';
 
 /**
  * Folds a 128-bit event id into 64 bits, without allocating: `read` leaves the result in `hi` and `lo`. All 16 bytes count, because ids
@@ -48,6 +49,12 @@ export function siteSalt(siteId: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < siteId.length; i++) hash = Math.imul(hash ^ siteId.charCodeAt(i), 0x01000193);
   return mix(hash) || 1;
+}
+
+/** The salt of a table's rows of a site: the same id in two tables is two rows. Never NO_SITE. */
+export function tableSalt(site: number, table: RowTable): number {
+  const code = flagsOf(table) >> 4;
+  return code === 0 ? site : mix(site + code) || 1;
 }
 
 /** Final avalanche of MurmurHash3. */

@@ -7,6 +7,7 @@ import { ActorGroup } from './runtime/group.js';
 import type { Block } from './writer/block.js';
 import { BlockInserter } from './writer/block-inserter.js';
 import { Collector } from './writer/collector.js';
+import type { RowObserver } from './writer/observer.js';
 import { PartitionActor, type PartitionCommand, type PartitionHost } from './writer/partition-actor.js';
 import { Pause } from './writer/pause.js';
 import type { Tenure } from './writer/tenure.js';
@@ -20,6 +21,8 @@ export interface PartitionWriterOptions {
     EventStore,
     'insertRows' | 'addToBooks' | 'quarantine' | 'existingIds' | 'recentIds' | 'repair'
   >;
+  /** Sees new events before they are stored. */
+  readonly observer?: RowObserver;
   /** Number of partitions of the stream. */
   readonly partitions: number;
   readonly telemetry: Telemetry;
@@ -86,6 +89,7 @@ export function createPartitionWriter(options: PartitionWriterOptions): Partitio
     create: () =>
       new BlockInserter({
         store,
+        observer: options.observer,
         window,
         metrics,
         log,

@@ -1,23 +1,28 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { createPartitionWriter } from '../../src/actors/partition-writer.js';
+import { hexId } from '../../src/actors/writer/row.js';
 import { partitionOf } from '../../src/events/partition.js';
 import { silentTelemetry } from '../../src/telemetry.js';
-import { FakeStore, type Fault } from './fake-store.js';
+import { FakeStore, type Fault, rowKey } from './fake-store.js';
 import { type FakeNode, FakePartition } from './fake-stream.js';
-import { idOf, messageOf, siteOf, type TestEvent } from './rows.js';
+import { idOf, messageOf, siteOf, type TestEvent, tableOfEvent } from './rows.js';
 
 const PARTITIONS = 3;
 const LEASE_MS = 25;
 const SITES = Array.from({ length: PARTITIONS * 2 }, (_, i) => siteOf(i % PARTITIONS, i));
 const START = Date.now();
 
-/** The same number is the same event whenever it comes: of now or of days ago, bot or not, taken or refused by the store. */
+/**
+ * The same number is the same row whenever it comes: of any table, of now or of days ago, bot or not, taken or refused by the store. Two
+ * sites in turn use the same ids, and so do the tables.
+ */
 function eventOf(number: number): TestEvent {
+  const place = number % 60;
   return {
-    site: SITES[number % SITES.length] ?? '',
-    // Two sites in turn use the same ids.
-    number: Math.floor(number / 2),
+    site: SITES[place % SITES.length] ?? '',
+    number: Math.floor(place / 2),
+    ...(number < 60 ? {} : { table: number < 90 ? 'heat_points' : 'funnel_events' }),
     timestamp: number % 5 === 0 ? START - 3 * 86_400_000 : START + (number % 100),
     receivedAt: Date.now(),
     bot: number % 11 === 3,
@@ -167,16 +172,20 @@ it('P3: every event is stored exactly once, whatever fails in between', { timeou
         }
         await cluster.settle();
         const events = sent.map(eventOf);
-        const key = (event: TestEvent) => `${event.site} ${idOf(event.number)}`;
+        const key = (event: TestEvent) => rowKey(event.site, idOf(event.number), tableOfEvent(event));
         const good = new Set(events.filter(({ bad }) => !bad).map(key));
         const bad = new Set(events.filter((event) => event.bad).map(key));
         const counts = cluster.store.counts();
         expect(new Set(counts.keys())).toEqual(good);
         expect(Math.max(0, ...counts.values())).toBeLessThanOrEqual(1);
-        expect(new Set(cluster.store.kept.keys())).toEqual(bad);
+        const kept = [...cluster.store.kept.values()];
+        expect(new Set(kept.map(({ siteId, table, bytes }) => rowKey(siteId, hexId(bytes), table)))).toEqual(
+          bad,
+        );
+        expect(kept).toHaveLength(bad.size);
         for (const { table, site, id } of cluster.store.rows) {
-          const event = events.find((other) => key(other) === `${site} ${id}`);
-          expect(table).toBe(event?.bot ? 'bot_events' : 'events');
+          const event = events.find((other) => key(other) === rowKey(site, id, table));
+          expect(table).toBe(event && tableOfEvent(event));
         }
         const { received, stored, duplicate, bot, rejected, quarantined } = cluster.store.totals();
         expect(received).toBe(stored + duplicate + bot + rejected + quarantined);
@@ -208,7 +217,7 @@ it('P2: without a crash the books are exact', { timeout: 60_000 }, async () => {
         const totals = cluster.store.totals();
         const tables = cluster.store.rows.map(({ table }) => table);
         expect(totals.received).toBe(sent);
-        expect(totals.stored).toBe(tables.filter((table) => table === 'events').length);
+        expect(totals.stored).toBe(tables.filter((table) => table !== 'bot_events').length);
         expect(totals.bot).toBe(tables.filter((table) => table === 'bot_events').length);
       },
     ),

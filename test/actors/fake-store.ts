@@ -1,5 +1,5 @@
 import { partitionOf } from '../../src/events/partition.js';
-import type { RowTable } from '../../src/events/tables.js';
+import { copyTables, type RowTable } from '../../src/events/tables.js';
 import {
   type BookEntry,
   type EventStore,
@@ -104,10 +104,13 @@ export class FakeStore {
     };
   }
 
-  /** How often each row (site and id) is stored. */
+  /** How often each row (site and id, and the table of what is no event) is stored. */
   counts(): Map<string, number> {
     const counts = new Map<string, number>();
-    for (const { site, id } of this.rows) counts.set(`${site} ${id}`, (counts.get(`${site} ${id}`) ?? 0) + 1);
+    for (const { site, id, table } of this.rows) {
+      const key = rowKey(site, id, table);
+      counts.set(key, (counts.get(key) ?? 0) + 1);
+    }
     return counts;
   }
 
@@ -147,12 +150,14 @@ export class FakeStore {
     const found = new Set<string>();
     for (const {
       siteId,
+      table,
       ids,
       from = Number.NEGATIVE_INFINITY,
       to = Number.POSITIVE_INFINITY,
     } of candidates) {
       const asked = new Set(ids.map((id) => Buffer.from(id).toString('hex')));
-      for (const row of this.rows)
+      const tables = copyTables(table);
+      for (const row of this.rows.filter((one) => tables.includes(one.table)))
         if (row.site === siteId && asked.has(row.id) && row.timestamp >= from && row.timestamp <= to)
           found.add(row.id);
     }
@@ -165,6 +170,11 @@ export class FakeStore {
       .map(({ id }) => Buffer.from(id, 'hex'));
     return ids.length > limit ? null : ids;
   }
+}
+
+/** What is one row: bots and others of the same id are copies of one event. */
+export function rowKey(site: string, id: string, table: RowTable): string {
+  return copyTables(table).includes('events') ? `${site} ${id}` : `${site} ${id} ${table}`;
 }
 
 function parse(table: RowTable, row: Uint8Array): Stored {

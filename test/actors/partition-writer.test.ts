@@ -74,6 +74,51 @@ describe('the partition writer', () => {
     });
   });
 
+  it('stores the rows of each table together, and books them as stored by their source', async () => {
+    const { writer, store, take } = await owner({ flushMs: 60_000 });
+    const heat = (number: number) => event(number, { table: 'heat_points' });
+    await take(encodeMessage([siteFrame([heat(1), heat(2), heat(1)], 'heatmap', 3)]));
+    await take(messageOf([event(1), event(2, { bot: true })]));
+    await take(encodeMessage([siteFrame([event(1, { table: 'funnel_events' }), heat(3)], 'funnel')]));
+    await writer.flush();
+    expect(store.inserts.map(({ table, rows }) => [table, rows])).toEqual([
+      ['events', 1],
+      ['bot_events', 1],
+      ['heat_points', 3],
+      ['funnel_events', 1],
+    ]);
+    const booked = Object.fromEntries(
+      store.books.map(({ source, received, stored, duplicate, rejected }) => [
+        source,
+        { received, stored, duplicate, rejected },
+      ]),
+    );
+    expect(booked).toEqual({
+      heatmap: { received: 6, stored: 2, duplicate: 1, rejected: 3 },
+      event: { received: 2, stored: 1, duplicate: 0, rejected: 0 },
+      funnel: { received: 2, stored: 2, duplicate: 0, rejected: 0 },
+    });
+  });
+
+  it('keeps the same id of two tables apart, and knows copies of each after a takeover', async () => {
+    const store = new FakeStore();
+    const tables = [{}, { table: 'heat_points' }, { table: 'funnel_events' }] as const;
+    const old = { timestamp: Date.now() - 10 * DAY_MS };
+    const rows = tables.flatMap((table) => [event(1, table), event(2, { ...old, ...table })]);
+    const first = await owner({}, store);
+    await first.take(messageOf(rows.slice(0, 2)));
+    await first.writer.flush();
+    for (const options of [{}, { refillIds: 1 }, { dedupeWindowEvents: 2 }]) {
+      const { writer, take } = await owner(options, store);
+      await take(messageOf(rows));
+      await writer.flush();
+      await take(messageOf([...rows, ...rows]));
+      await writer.flush();
+    }
+    expect([...store.counts().values()]).toEqual([1, 1, 1, 1, 1, 1]);
+    expect(store.totals()).toMatchObject({ received: 56, stored: 6, duplicate: 50 });
+  });
+
   it('stores on its own within the flush time', async () => {
     const { store, take, acked } = await owner();
     await take(messageOf([event(1)]));

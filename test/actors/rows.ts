@@ -1,5 +1,5 @@
 import { encodeMessage, type SiteFrame, type Source } from '../../src/events/frame.js';
-import { RowFlag } from '../../src/events/tables.js';
+import { flagsOf, RowFlag, type RowTable } from '../../src/events/tables.js';
 
 /** An event as the writer's tests need it: only the columns that the writer itself reads, not a row of the real tables. */
 export interface TestEvent {
@@ -9,6 +9,8 @@ export interface TestEvent {
   readonly timestamp: number;
   readonly receivedAt: number;
   readonly bot?: boolean;
+  /** Default: the table of events or of bots. */
+  readonly table?: RowTable;
   readonly lookup?: boolean;
   /** The fake store refuses it. */
   readonly bad?: boolean;
@@ -39,14 +41,19 @@ export function siteFrame(events: readonly TestEvent[], source: Source = 'event'
   if (first === undefined) throw new RangeError('a frame needs an event');
   return rawFrame(
     first.site,
-    events.map((event) => ({ flags: flagsOf(event), bytes: rowBytes(event) })),
+    events.map((event) => ({ flags: flags(event), bytes: rowBytes(event) })),
     source,
     rejected,
   );
 }
 
-function flagsOf(event: TestEvent): number {
-  return (event.bot ? RowFlag.bot : 0) | (event.lookup ? RowFlag.lookup : 0);
+/** Where an event is stored. */
+export function tableOfEvent({ table, bot }: TestEvent): RowTable {
+  return table ?? (bot ? 'bot_events' : 'events');
+}
+
+function flags(event: TestEvent): number {
+  return flagsOf(tableOfEvent(event)) | (event.lookup ? RowFlag.lookup : 0);
 }
 
 export function rawFrame(

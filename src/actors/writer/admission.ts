@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { type DecodedSiteFrame, decodeMessage, type FrameRow, type Source } from '../../events/frame.js';
-import { RowFlag, tableOf } from '../../events/tables.js';
+import { RowFlag, type RowTable, tableOf } from '../../events/tables.js';
 import type { StreamMessage } from '../../storage/stream/stream.js';
 import type { DedupeWindow } from '../dedupe-window.js';
+import { tableSalt } from '../fingerprint.js';
 import type { Block } from './block.js';
 import { hexId, MIN_ROW_BYTES, timestampOf } from './row.js';
 import { Tally } from './tally.js';
@@ -49,28 +50,25 @@ function admitFrame(into: Admission, tenure: Tenure, frame: DecodedSiteFrame): v
 }
 
 function admitRow({ window, block, earlier }: Admission, tally: Tally, { flags, bytes }: FrameRow): void {
+  const table = tableOf(flags);
+  const salt = tableSalt(tally.salt, table);
   // `knows` leaves the fingerprint read, for the sets of the blocks.
   const { fingerprint } = window;
-  if (
-    window.knows(bytes, tally.salt) ||
-    earlier?.pending.has(fingerprint) ||
-    !block.pending.add(fingerprint)
-  ) {
+  if (window.knows(bytes, salt) || earlier?.pending.has(fingerprint) || !block.pending.add(fingerprint)) {
     tally.duplicate++;
     return;
   }
-  const table = tableOf(flags);
   const isTimeless = (flags & RowFlag.lookup) !== 0;
   const isConclusive =
     !isTimeless && window.judges(tally.tenure.partition, timestampOf(bytes)) && !window.suspects(bytes);
-  (isConclusive ? block.rows : block.lookups).push({ bytes, table, tally, isTimeless });
+  (isConclusive ? block.rows : block.lookups).push({ bytes, table, salt, tally, isTimeless });
 }
 
 function refuseRow({ block }: Admission, tally: Tally, row: FrameRow, reason: string): void {
   const { siteId, source } = tally;
   const table = tableOf(row.flags);
   const quarantinedAt = Date.now();
-  const id = quarantineId(siteId, source, row.bytes, quarantinedAt);
+  const id = quarantineId(siteId, source, table, row.bytes, quarantinedAt);
   block.refused.push({
     tally,
     entry: { id, siteId, source, table, quarantinedAt, reason, bytes: row.bytes },
@@ -83,7 +81,7 @@ function refuseMessage({ block }: Admission, tenure: Tenure, data: Uint8Array, r
   const tally = new Tally(tenure, { ...frame, rows: [] }, Date.now());
   block.tallies.push(tally);
   const quarantinedAt = Date.now();
-  const id = quarantineId(NO_SITE_ID, 'event', data, quarantinedAt);
+  const id = quarantineId(NO_SITE_ID, 'event', 'events', data, quarantinedAt);
   block.refused.push({
     tally,
     entry: {
@@ -100,11 +98,22 @@ function refuseMessage({ block }: Admission, tenure: Tenure, data: Uint8Array, r
 
 /**
  * The same bytes of a site have the same id, so that an entry that is made again after a crash is recognised; for a whole row that is
- * its event id. An entry that comes back from a replay is a new one: the old one is about to be removed.
+ * its event id, with the table where it is no event. An entry that comes back from a replay is a new one: the old one is about to be removed.
  */
-export function quarantineId(siteId: string, source: Source, bytes: Uint8Array, now: number): string {
+export function quarantineId(
+  siteId: string,
+  source: Source,
+  table: RowTable,
+  bytes: Uint8Array,
+  now: number,
+): string {
   const isReplay = source === 'replay';
-  if (siteId !== NO_SITE_ID && !isReplay && bytes.byteLength >= MIN_ROW_BYTES) return hexId(bytes);
-  const hash = createHash('sha256').update(`${siteId} ${isReplay ? now : ''} `);
-  return hash.update(bytes).digest('hex').slice(0, 32);
+  if (isReplay || siteId === NO_SITE_ID || bytes.byteLength < MIN_ROW_BYTES)
+    return hashed(`${siteId} ${isReplay ? now : ''} `, bytes);
+  const isEvent = table === 'events' || table === 'bot_events';
+  return isEvent ? hexId(bytes) : hashed(`${siteId} ${table} `, bytes.subarray(0, 16));
+}
+
+function hashed(scope: string, bytes: Uint8Array): string {
+  return createHash('sha256').update(scope).update(bytes).digest('hex').slice(0, 32);
 }

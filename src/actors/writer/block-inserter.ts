@@ -4,9 +4,10 @@ import type { Logger } from '../../telemetry.js';
 import type { DedupeWindow } from '../dedupe-window.js';
 import type { Actor } from '../runtime/actor.js';
 import { NO_SITE_ID, quarantineId } from './admission.js';
-import { type Block, Piece, type RefusedRow } from './block.js';
+import { type Block, Piece, piecesOf, type RefusedRow } from './block.js';
 import type { BlockRow } from './block-row.js';
 import { candidatesOf } from './candidates.js';
+import type { ObservedRow, RowObserver } from './observer.js';
 import type { Pause } from './pause.js';
 import { hexId } from './row.js';
 import { bookEntries } from './tally.js';
@@ -32,6 +33,7 @@ const ORPHANED_BOOK_ATTEMPTS = 3;
 
 export interface BlockInserterOptions {
   readonly store: Pick<EventStore, 'insertRows' | 'addToBooks' | 'quarantine' | 'existingIds'>;
+  readonly observer: RowObserver | undefined;
   readonly window: DedupeWindow;
   readonly metrics: WriterMetrics;
   readonly log: Logger;
@@ -44,9 +46,9 @@ export interface BlockInserterOptions {
  * Stores one block after the other. Each step leaves its result in the block and can be repeated, so whatever happens in between, the
  * block goes on where it stood:
  *
- *     look up -> insert (parting what is refused) -> quarantine -> book -> acknowledge
+ *     look up -> observe -> insert (parting what is refused) -> quarantine -> book -> acknowledge
  *
- * A step that the store does not answer is repeated with growing pauses, for as long as a partition of the block is owned.
+ * A step that fails is repeated with growing pauses, for as long as a partition of the block is owned.
  */
 export class BlockInserter implements Actor<Block> {
   constructor(readonly options: BlockInserterOptions) {}
@@ -54,6 +56,7 @@ export class BlockInserter implements Actor<Block> {
   async receive(block: Block): Promise<void> {
     this.options.metrics.blockRows.observe(block.rowCount);
     await this.#lookUp(block);
+    await this.#observe(block);
     await this.#insert(block);
     await this.#quarantine(block);
     await this.#book(block);
@@ -61,8 +64,8 @@ export class BlockInserter implements Actor<Block> {
   }
 
   /**
-   * Runs a call of the store.
-   * @returns its result, or undefined after a pause when the store did not answer
+   * Runs a call of the store or the observer.
+   * @returns its result, or undefined after a pause when it failed
    */
   async #call<Result>(step: string, run: () => Promise<Result>): Promise<Result | undefined> {
     const { metrics, log, pause } = this.options;
@@ -72,7 +75,7 @@ export class BlockInserter implements Actor<Block> {
       return result;
     } catch (error) {
       metrics.failures.inc({ step });
-      log.warn({ step, err: error }, 'event store does not answer: trying again');
+      log.warn({ step, err: error }, 'a step of the writer failed: trying again');
       await pause.afterFailure();
       return undefined;
     }
@@ -84,7 +87,7 @@ export class BlockInserter implements Actor<Block> {
     for (;;) {
       block.dropEnded(window.fingerprint);
       block.lookups = block.lookups.filter((row) => {
-        const isDuplicate = window.knows(row.bytes, row.tally.salt);
+        const isDuplicate = window.knows(row.bytes, row.salt);
         if (isDuplicate) row.tally.duplicate++;
         return !isDuplicate;
       });
@@ -93,10 +96,27 @@ export class BlockInserter implements Actor<Block> {
       if (answer === undefined) continue;
       for (const row of answer.stored) {
         row.tally.duplicate++;
-        window.add(row.bytes, row.tally.salt);
+        window.add(row.bytes, row.salt);
       }
       for (const row of answer.missing) block.rows.push(row);
       block.lookups = block.lookups.filter((row) => !answer.asked.has(row));
+    }
+  }
+
+  /** Shows new events to the observer, before they are stored: after a crash it sees those again that are not stored by then. */
+  async #observe(block: Block): Promise<void> {
+    const { observer, window, metrics } = this.options;
+    while (observer !== undefined && !block.isObserved) {
+      block.dropEnded(window.fingerprint);
+      const rows = await wantedOf(block.rows, observer);
+      if (rows.length > 0) {
+        const stop = metrics.observeSeconds.startTimer();
+        const isSeen = await this.#call('observe', () => observer.observe(rows).then(() => true));
+        if (isSeen === undefined) continue;
+        stop();
+        metrics.observedRows.inc(rows.length);
+      }
+      block.isObserved = true;
     }
   }
 
@@ -127,13 +147,7 @@ export class BlockInserter implements Actor<Block> {
     const { window, pause } = this.options;
     const refusals = new Map<string, number>();
     if (block.pieces === undefined) {
-      const { rows } = block;
-      const of = (table: BlockRow['table']) =>
-        new Piece(
-          table,
-          rows.filter((row) => row.table === table),
-        );
-      block.pieces = [of('bot_events'), of('events')];
+      block.pieces = piecesOf(block.rows);
       block.rows = [];
     }
     for (let piece = block.pieces.at(-1); piece !== undefined; piece = block.pieces.at(-1)) {
@@ -239,11 +253,11 @@ export class BlockInserter implements Actor<Block> {
 
   /** In slices: while it goes on, the block's own `pending` still answers for rows that the window does not know yet. */
   async #markStored(rows: readonly BlockRow[]): Promise<void> {
-    for (const [index, { bytes, table, tally }] of rows.entries()) {
+    for (const [index, { bytes, table, salt, tally }] of rows.entries()) {
       if (index % ROWS_A_TURN === ROWS_A_TURN - 1) await nextTurn();
-      this.options.window.add(bytes, tally.salt);
-      if (table === 'events') tally.stored++;
-      else tally.bot++;
+      this.options.window.add(bytes, salt);
+      if (table === 'bot_events') tally.bot++;
+      else tally.stored++;
     }
   }
 
@@ -324,6 +338,17 @@ export class BlockInserter implements Actor<Block> {
   }
 }
 
+/** The events that the observer wants to see. */
+async function wantedOf(rows: readonly BlockRow[], observer: RowObserver): Promise<ObservedRow[]> {
+  const wanted: ObservedRow[] = [];
+  for (const [index, { bytes, table, tally }] of rows.entries()) {
+    if (index % ROWS_A_TURN === ROWS_A_TURN - 1) await nextTurn();
+    const { siteId } = tally;
+    if (table === 'events' && observer.wants(siteId)) wanted.push({ siteId, bytes });
+  }
+  return wanted;
+}
+
 /** Until when all of the piece's partitions are ours, ms since epoch. */
 function validUntil(piece: Piece): number {
   const tenures = new Set(piece.rows.map((row) => row.tally.tenure));
@@ -335,7 +360,7 @@ function validUntil(piece: Piece): number {
 function refusedRow({ bytes, table, tally }: BlockRow, reason: string): RefusedRow {
   const { siteId, source } = tally;
   const quarantinedAt = Date.now();
-  const id = quarantineId(siteId, source, bytes, quarantinedAt);
+  const id = quarantineId(siteId, source, table, bytes, quarantinedAt);
   const entry = { id, siteId, source, table, quarantinedAt, reason: reason.slice(0, 500), bytes };
   return { tally, entry };
 }

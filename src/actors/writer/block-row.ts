@@ -5,6 +5,8 @@ import type { Tally } from './tally.js';
 export interface BlockRow {
   readonly bytes: Uint8Array;
   readonly table: RowTable;
+  /** Of its site and table, for its fingerprint. */
+  readonly salt: number;
   readonly tally: Tally;
   /** A copy of it may bear another timestamp (`RowFlag.lookup`). */
   readonly isTimeless: boolean;

@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import type { RowTable } from '../../events/tables.js';
+import { ROW_TABLES, type RowTable } from '../../events/tables.js';
 import type { BookEntry, QuarantinedRow } from '../../storage/events/event-store.js';
 import type { StreamMessage } from '../../storage/stream/stream.js';
 import { type Fingerprint, FingerprintSet } from '../fingerprint.js';
@@ -46,6 +46,20 @@ export class Piece {
   }
 }
 
+/** One piece for each table that has rows; the last one is inserted first: events before all else. */
+export function piecesOf(rows: readonly BlockRow[]): Piece[] {
+  const byTable = new Map<RowTable, BlockRow[]>();
+  for (const row of rows) {
+    const own = byTable.get(row.table);
+    if (own === undefined) byTable.set(row.table, [row]);
+    else own.push(row);
+  }
+  return ROW_TABLES.flatMap((table) => {
+    const own = byTable.get(table);
+    return own === undefined ? [] : [new Piece(table, own)];
+  }).reverse();
+}
+
 /**
  * What is collected from all partitions, stored together and acknowledged together. The ids of its rows are `pending`: a copy that
  * comes before the block is settled is a duplicate, and is booked as one no sooner than the original is stored, since blocks are
@@ -61,6 +75,8 @@ export class Block {
   /** Rows that may be in the store although the window does not know them. */
   lookups: BlockRow[] = [];
   refused: RefusedRow[] = [];
+  /** The observer has seen the rows. */
+  isObserved = false;
   /** Set when `lookups` are resolved and `rows` divided by table; the last one is inserted first. */
   pieces: Piece[] | undefined;
   /** Set when nothing can change in them any more. */
@@ -111,7 +127,7 @@ export class Block {
     for (const piece of this.pieces ?? []) piece.reduceTo(piece.rows.filter(alive));
     this.pending.clear();
     for (const rows of [this.rows, this.lookups, ...(this.pieces ?? []).map((piece) => piece.rows)])
-      for (const { bytes, tally } of rows) this.pending.add(fingerprint.read(bytes, tally.salt));
+      for (const { bytes, salt } of rows) this.pending.add(fingerprint.read(bytes, salt));
   }
 }
 

@@ -14,6 +14,8 @@ export interface WriterMetrics {
   readonly rows: Counter<'outcome'>;
   readonly insertSeconds: Histogram<'table'>;
   readonly blockRows: Histogram;
+  readonly observeSeconds: Histogram;
+  readonly observedRows: Counter;
   readonly failures: Counter<'step'>;
   readonly splits: Counter;
   readonly lookups: Counter;
@@ -54,9 +56,20 @@ export function writerMetrics(registry: Registry, figures: WriterFigures): Write
       buckets: [1, 10, 100, 1_000, 10_000, 100_000],
       registers: [registry],
     }),
+    observeSeconds: new Histogram({
+      name: 'seentics_writer_observe_seconds',
+      help: 'Time in which a block was shown to the observer (automations) before it was stored',
+      buckets: [0.001, 0.01, 0.03, 0.1, 0.3, 1, 3, 10],
+      registers: [registry],
+    }),
+    observedRows: new Counter({
+      name: 'seentics_writer_observed_rows_total',
+      help: 'Events that the observer (automations) has seen',
+      registers: [registry],
+    }),
     failures: new Counter({
       name: 'seentics_writer_failures_total',
-      help: 'Attempts that the event store did not answer, by step',
+      help: 'Attempts that failed, by step: the event store did not answer, or the observer',
       labelNames: ['step'],
       registers: [registry],
     }),

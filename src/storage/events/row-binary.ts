@@ -31,6 +31,13 @@ export class RowBinaryWriter {
     return this;
   }
 
+  u32(value: number): this {
+    const out = Buffer.allocUnsafe(4);
+    out.writeUInt32LE(value);
+    this.parts.push(out);
+    return this;
+  }
+
   u64(value: number): this {
     const out = Buffer.allocUnsafe(8);
     out.writeBigUInt64LE(BigInt(value));

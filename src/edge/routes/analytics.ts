@@ -2,10 +2,9 @@
 import Type, { type TProperties } from 'typebox';
 import { AppError } from '../../errors.js';
 import type { Analytics } from '../../metrics/analytics.js';
-import type { Asked } from '../../metrics/asked.js';
+import { type Asked, ask } from '../../metrics/asked.js';
 import { FILTER_FIELDS } from '../../metrics/filters.js';
 import { type AnalyticsQuery, hasDates, parseParameters } from '../../metrics/parameters.js';
-import type { Site } from '../../websites/site.js';
 import { type AnyRoute, siteRoute } from '../route.js';
 import * as body from './analytics-bodies.js';
 
@@ -19,7 +18,7 @@ const Params = Type.Object({ website_id: Type.String({ description: 'UUID or pub
 const text = (description: string) => Type.Optional(Type.String({ description }));
 
 /** Texts, so that what is wrong with them is told by the domain, with one code. */
-const parameters = {
+export const ANALYTICS_PARAMETERS = {
   days: text('1 to 3650: from local midnight of today - (days - 1) days until now'),
   from: text('YYYY-MM-DD, local, inclusive; wins over days'),
   to: text('YYYY-MM-DD, local, inclusive'),
@@ -59,10 +58,10 @@ export function analyticsRoutes({ analytics, clock = Date.now }: AnalyticsRoutes
       access: { site: 'read' },
       siteFrom: { param: 'website_id' },
       params: Params,
-      query: Type.Object({ ...parameters, ...more }),
+      query: Type.Object({ ...ANALYTICS_PARAMETERS, ...more }),
       responses: { 200: answer },
       async handle({ params, query, site, request }) {
-        const asked = ask(site, query, defaultDays, clock(), request.signal);
+        const asked = ask(site.siteId, query, defaultDays, clock(), request.signal);
         return {
           status: 200,
           body: await make(asked, params.website_id, query),
@@ -222,18 +221,6 @@ export function analyticsRoutes({ analytics, clock = Date.now }: AnalyticsRoutes
       async (asked, website_id) => ({ website_id, live_visitors: await analytics.live(asked) }),
     ),
   ];
-}
-
-/** `now` counts in whole seconds, rounded up: equal questions of the same second are one question, and nothing stored is left out. */
-function ask(
-  site: Site,
-  query: AnalyticsQuery,
-  defaultDays: number,
-  clock: number,
-  signal: AbortSignal,
-): Asked {
-  const now = Math.ceil((clock + 1) / 1000) * 1000 - 1;
-  return { ...parseParameters(query, defaultDays, now), siteId: site.siteId, now, signal };
 }
 
 /** Hourly figures are of today whatever `days` says (contract 7.13); dates count. */

@@ -39,11 +39,17 @@ export class ClickhouseReader {
     };
   }
 
+  /** Name of the cluster, when there is one. */
+  get cluster(): string | undefined {
+    return this.clickhouse.cluster;
+  }
+
   /**
    * Rows as arrays of values, in the order of the query's columns.
    * @throws AppError `storage_unavailable`, `timeout`, `query_too_expensive`; the signal's reason when the caller has left
    */
   async rows({ text, params }: Sql, signal: AbortSignal): Promise<unknown[][]> {
+    signal.throwIfAborted();
     try {
       const answer = await this.clickhouse.client.query({
         query: text,

@@ -1,6 +1,8 @@
 import type { Telemetry } from '../../telemetry.js';
 import { runPostgresMigrations } from '../migrations.js';
 import { openPostgres, waitForPostgres } from '../postgres.js';
+import { createAutomationStore } from './automations.js';
+import { createExecutionStore } from './executions.js';
 import { createFunnelStore } from './funnels.js';
 import { createGoalStore } from './goals.js';
 import { createIdempotencyStore } from './idempotency.js';
@@ -44,6 +46,8 @@ export async function createMetadataStore(options: MetadataOptions): Promise<Met
     goals: createGoalStore(db),
     funnels: createFunnelStore(db),
     idempotency: createIdempotencyStore(db),
+    automations: createAutomationStore(db),
+    executions: createExecutionStore(db),
     ping: db.ping,
     close: db.close,
   };

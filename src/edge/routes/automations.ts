@@ -1,0 +1,343 @@
+/** Automations of a website (contract 10.2 to 10.8, 10.12). */
+import Type, { type Static } from 'typebox';
+import type { Principal } from '../../auth/principal.js';
+import {
+  AUTOMATION_LIMITS,
+  type Automation,
+  type AutomationChange,
+  type AutomationStats,
+} from '../../automations/automation.js';
+import type { AutomationService } from '../../automations/automation-service.js';
+import { warningsOf } from '../../automations/definition.js';
+import { tryAutomation } from '../../automations/trial.js';
+import { AppError } from '../../errors.js';
+import type { Site } from '../../websites/site.js';
+import { type AnyRoute, route, siteRoute } from '../route.js';
+
+export interface AutomationRoutesOptions {
+  readonly automations: AutomationService;
+  /** Whether the caller may change the site: others do not get to see what webhooks are signed with. */
+  readonly mayWrite: (principal: Principal, site: Site) => Promise<boolean>;
+}
+
+const Nothing = Type.Object({});
+const config = Type.Record(Type.String(), Type.Unknown());
+const givenConfig = Type.Optional(Type.Union([config, Type.Null()]));
+const time = Type.String({ format: 'date-time' });
+const type = Type.String({ minLength: 1, maxLength: 100 });
+
+const StatsBody = Type.Object({
+  totalExecutions: Type.Integer(),
+  successCount: Type.Integer(),
+  failureCount: Type.Integer(),
+  successRate: Type.Number({ description: 'Percent of those that ended' }),
+  last30Days: Type.Integer(),
+});
+
+const AutomationBody = Type.Object({
+  id: Type.String({ format: 'uuid' }),
+  websiteId: Type.String({ description: '24 hex characters' }),
+  userId: Type.String(),
+  name: Type.String(),
+  description: Type.String(),
+  triggerType: Type.String(),
+  triggerConfig: config,
+  isActive: Type.Boolean(),
+  createdAt: time,
+  updatedAt: time,
+  actions: Type.Array(
+    Type.Object({
+      ...{ id: Type.String(), automationId: Type.String(), actionType: Type.String(), actionConfig: config },
+      ...{ orderIndex: Type.Integer(), createdAt: time, updatedAt: time },
+    }),
+  ),
+  conditions: Type.Array(
+    Type.Object({
+      ...{
+        id: Type.String(),
+        automationId: Type.String(),
+        conditionType: Type.String(),
+        conditionConfig: config,
+      },
+      ...{ orderIndex: Type.Integer(), createdAt: time },
+    }),
+  ),
+  warnings: Type.Array(Type.String(), { description: 'What will not happen although it was saved' }),
+  webhookSecret: Type.Optional(
+    Type.String({ description: 'Signs webhooks; only for those who may change the site' }),
+  ),
+  stats: Type.Optional(StatsBody),
+});
+
+const actions = (minItems: number) =>
+  Type.Array(Type.Object({ actionType: type, actionConfig: givenConfig }), {
+    minItems,
+    maxItems: AUTOMATION_LIMITS.actions,
+  });
+const conditions = Type.Union([
+  Type.Array(Type.Object({ conditionType: type, conditionConfig: givenConfig }), {
+    maxItems: AUTOMATION_LIMITS.conditions,
+  }),
+  Type.Null(),
+]);
+const name = Type.String({ minLength: 1, maxLength: 255 });
+const description = Type.Union([Type.String({ maxLength: 10_000 }), Type.Null()]);
+
+const CreateBody = Type.Object({
+  name,
+  description: Type.Optional(description),
+  triggerType: type,
+  triggerConfig: givenConfig,
+  actions: actions(1),
+  conditions: Type.Optional(conditions),
+});
+
+/** Absent or null: unchanged. */
+const UpdateBody = Type.Object({
+  name: Type.Optional(Type.Union([name, Type.Null()])),
+  description: Type.Optional(description),
+  triggerType: Type.Optional(Type.Union([type, Type.Null()])),
+  triggerConfig: givenConfig,
+  isActive: Type.Optional(Type.Union([Type.Boolean(), Type.Null()])),
+  actions: Type.Optional(Type.Union([actions(0), Type.Null()])),
+  conditions: Type.Optional(conditions),
+});
+
+const worded = Type.Object({ type, config: givenConfig });
+const TestBody = Type.Object({
+  automation: Type.Object({
+    id: Type.Optional(Type.String()),
+    name: Type.Optional(Type.String()),
+    trigger: worded,
+    conditions: Type.Optional(
+      Type.Union([Type.Array(worded, { maxItems: AUTOMATION_LIMITS.conditions }), Type.Null()]),
+    ),
+    actions: Type.Optional(
+      Type.Union([Type.Array(worded, { maxItems: AUTOMATION_LIMITS.actions }), Type.Null()]),
+    ),
+  }),
+  testData: Type.Optional(Type.Union([config, Type.Null()])),
+});
+const details = (verdict: Record<string, Type.TSchema>) =>
+  Type.Array(Type.Object({ index: Type.Integer(), type: Type.String(), ...verdict, message: Type.String() }));
+const TestAnswer = Type.Object({
+  success: Type.Boolean(),
+  message: Type.String(),
+  trigger: Type.Object({ matched: Type.Boolean(), message: Type.String() }),
+  conditions: Type.Object({
+    ...{ total: Type.Integer(), passed: Type.Integer(), failed: Type.Integer() },
+    details: details({ passed: Type.Boolean() }),
+  }),
+  actions: Type.Object({
+    ...{ total: Type.Integer(), executed: Type.Integer() },
+    details: details({ wouldRun: Type.Boolean() }),
+  }),
+});
+
+const BASE = '/api/v1/websites/:website_id/automations';
+const tag = 'Automations';
+const InSite = Type.Object({ website_id: Type.String({ description: 'UUID or public site id' }) });
+const One = Type.Object({ ...InSite.properties, automation_id: Type.String({ description: 'UUID' }) });
+const common = {
+  tag,
+  bucket: 'api',
+  cors: 'api',
+  query: Nothing,
+  siteFrom: { param: 'website_id' },
+} as const;
+const reading = { ...common, access: { site: 'read' } } as const;
+const writing = { ...common, access: { site: 'write' } } as const;
+
+export function automationRoutes({ automations, mayWrite }: AutomationRoutesOptions): AnyRoute[] {
+  const shown = (automation: Automation, isOwners = true) => ({
+    status: 200,
+    body: automationBody(automation, isOwners),
+  });
+  return [
+    siteRoute({
+      ...reading,
+      method: 'GET',
+      path: BASE,
+      summary: 'Automations of a website with their figures, newest first',
+      params: InSite,
+      responses: { 200: Type.Object({ automations: Type.Array(AutomationBody), total: Type.Integer() }) },
+      async handle({ site, principal }) {
+        const isOwners = await mayWrite(principal, site);
+        const list = (await automations.list(site)).map(({ automation, stats }) => ({
+          ...automationBody(automation, isOwners),
+          stats,
+        }));
+        return { status: 200, body: { automations: list, total: list.length } };
+      },
+    }),
+    siteRoute({
+      ...writing,
+      method: 'POST',
+      path: BASE,
+      summary: 'Create an automation; it is active at once',
+      params: InSite,
+      body: CreateBody,
+      responses: { 201: AutomationBody },
+      async handle({ site, principal, body }) {
+        const created = await automations.create(site, userIdOf(principal), {
+          name: body.name,
+          description: body.description ?? '',
+          triggerType: body.triggerType,
+          triggerConfig: body.triggerConfig ?? {},
+          actions: body.actions.map(actionFrom),
+          conditions: (body.conditions ?? []).map(conditionFrom),
+        });
+        return { status: 201, body: automationBody(created, true) };
+      },
+    }),
+    siteRoute({
+      ...reading,
+      method: 'GET',
+      path: `${BASE}/:automation_id`,
+      summary: 'One automation with its figures',
+      params: One,
+      responses: { 200: AutomationBody },
+      async handle({ site, principal, params }) {
+        const { automation, stats } = await automations.get(site, params.automation_id);
+        return {
+          status: 200,
+          body: { ...automationBody(automation, await mayWrite(principal, site)), stats },
+        };
+      },
+    }),
+    siteRoute({
+      ...writing,
+      method: 'PUT',
+      path: `${BASE}/:automation_id`,
+      summary: 'Change an automation; what is absent or null stays',
+      params: One,
+      body: UpdateBody,
+      responses: { 200: AutomationBody },
+      handle: async ({ site, params, body }) =>
+        shown(await automations.update(site, params.automation_id, changeFrom(body))),
+    }),
+    siteRoute({
+      ...writing,
+      method: 'DELETE',
+      path: `${BASE}/:automation_id`,
+      summary: 'Delete an automation with its executions',
+      params: One,
+      responses: { 204: Type.Undefined() },
+      async handle({ site, params }) {
+        await automations.delete(site, params.automation_id);
+        return { status: 204, body: undefined };
+      },
+    }),
+    siteRoute({
+      ...writing,
+      method: 'POST',
+      path: `${BASE}/:automation_id/toggle`,
+      summary: 'Switch an automation on or off',
+      params: One,
+      responses: { 200: AutomationBody },
+      handle: async ({ site, params }) => shown(await automations.toggle(site, params.automation_id)),
+    }),
+    siteRoute({
+      ...writing,
+      method: 'POST',
+      path: `${BASE}/:automation_id/rotate-secret`,
+      summary: 'Sign webhooks of an automation with a new secret from now on',
+      params: One,
+      responses: { 200: AutomationBody },
+      handle: async ({ site, params }) => shown(await automations.rotateSecret(site, params.automation_id)),
+    }),
+    siteRoute({
+      ...reading,
+      method: 'GET',
+      path: `${BASE}/:automation_id/stats`,
+      summary: 'Figures of an automation; zeros before its first execution',
+      params: One,
+      responses: { 200: StatsBody },
+      async handle({ site, params }): Promise<{ status: number; body: AutomationStats }> {
+        return { status: 200, body: await automations.stats(site, params.automation_id) };
+      },
+    }),
+    // The dashboard asks at the second address.
+    ...['/api/v1/automations/test', '/api/automations/test'].map((path) =>
+      route({
+        ...{
+          tag,
+          bucket: 'api',
+          cors: 'api',
+          access: 'account',
+          method: 'POST',
+          path,
+          params: Nothing,
+          query: Nothing,
+        },
+        summary: 'Would this automation run for these data? Nothing is sent',
+        body: TestBody,
+        responses: { 200: TestAnswer },
+        handle: async ({ body: { automation, testData } }) => ({
+          status: 200,
+          body: tryAutomation({
+            trigger: wordedFrom(automation.trigger),
+            conditions: (automation.conditions ?? []).map(wordedFrom),
+            actions: (automation.actions ?? []).map(wordedFrom),
+            testData: testData ?? {},
+          }),
+        }),
+      }),
+    ),
+  ];
+}
+
+const wordedFrom = (given: Static<typeof worded>) => ({ type: given.type, config: given.config ?? {} });
+const actionFrom = (given: Static<ReturnType<typeof actions>>[number]) => ({
+  actionType: given.actionType,
+  actionConfig: given.actionConfig ?? {},
+});
+const conditionFrom = (given: {
+  conditionType: string;
+  conditionConfig?: Record<string, unknown> | null;
+}) => ({
+  conditionType: given.conditionType,
+  conditionConfig: given.conditionConfig ?? {},
+});
+
+function changeFrom(body: Static<typeof UpdateBody>): AutomationChange {
+  const { name, description, triggerType, triggerConfig, isActive, actions, conditions } = body;
+  return {
+    ...(name == null ? {} : { name }),
+    ...(description == null ? {} : { description }),
+    ...(triggerType == null ? {} : { triggerType }),
+    ...(triggerConfig == null ? {} : { triggerConfig }),
+    ...(isActive == null ? {} : { isActive }),
+    ...(actions == null ? {} : { actions: actions.map(actionFrom) }),
+    ...(conditions == null ? {} : { conditions: conditions.map(conditionFrom) }),
+  };
+}
+
+function userIdOf(principal: Principal): string {
+  if (principal.kind === 'account') return principal.userId;
+  throw new AppError('unauthorized', 'Authorization header required');
+}
+
+function automationBody(automation: Automation, isOwners: boolean) {
+  const { webhookSecret, actions, conditions, createdAt, updatedAt, ...rest } = automation;
+  const automationId = rest.id;
+  return {
+    ...rest,
+    createdAt: createdAt.toISOString(),
+    updatedAt: updatedAt.toISOString(),
+    actions: actions.map((action) => ({
+      ...action,
+      automationId,
+      createdAt: action.createdAt.toISOString(),
+      updatedAt: action.updatedAt.toISOString(),
+    })),
+    conditions: conditions.map((condition) => ({
+      ...condition,
+      automationId,
+      orderIndex: 0,
+      createdAt: condition.createdAt.toISOString(),
+    })),
+    warnings: warningsOf(automation),
+    ...(isOwners ? { webhookSecret } : {}),
+  };
+}

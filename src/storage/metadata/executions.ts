@@ -1,0 +1,322 @@
+import { randomUUID } from 'node:crypto';
+import type { Database, Row } from '../postgres.js';
+import { bool, date, isRecord, jsonObject, number, text } from '../row.js';
+
+/** What a frequency allows once: at most one execution of a subject (a session or a visitor) within the window. */
+export interface Claim {
+  readonly scope: string;
+  readonly subject: string;
+  /** ms; 0: for as long as the claim is kept. */
+  readonly windowMs: number;
+  /** How long the claim is remembered, ms. */
+  readonly keepMs: number;
+}
+
+/** An action as it was when the execution began. */
+export interface PlannedStep {
+  /** Place of the action in its automation. */
+  readonly index: number;
+  readonly actionType: string;
+  readonly actionConfig: Readonly<Record<string, unknown>>;
+}
+
+/** `skipped`: a condition that was decided late did not hold, or the frequency allowed no more. */
+export type ExecutionStatus = 'pending' | 'success' | 'failed' | 'skipped';
+
+export interface NewExecution {
+  /** UUID made of the automation and its trigger: the same again is the same execution. */
+  readonly id: string;
+  readonly automationId: string;
+  /** Public site id. */
+  readonly siteId: string;
+  readonly visitorId: string;
+  readonly sessionId: string;
+  /** 32 hex characters; null when no event of ours triggered it. */
+  readonly triggerEventId: string | null;
+  readonly status: Exclude<ExecutionStatus, 'skipped'>;
+  readonly error: string | null;
+  /** What triggered it, for payloads and templates. */
+  readonly data: Readonly<Record<string, unknown>>;
+  readonly steps: readonly PlannedStep[];
+  /** Conditions that the runner has to decide first. */
+  readonly checks: readonly Readonly<Record<string, unknown>>[];
+  readonly claim: Claim | null;
+  /** ms since epoch */
+  readonly executedAt: number;
+  /** When the runner may begin, ms from now. */
+  readonly delayMs: number;
+}
+
+/** An execution that this runner holds under a lease. */
+export interface TakenExecution {
+  readonly id: string;
+  readonly lease: string;
+  readonly automationId: string;
+  readonly automationName: string;
+  readonly siteId: string;
+  readonly visitorId: string;
+  readonly sessionId: string;
+  readonly data: Readonly<Record<string, unknown>>;
+  readonly steps: readonly PlannedStep[];
+  readonly nextStep: number;
+  /** Failed attempts of the next step. */
+  readonly attempts: number;
+  /** The runner before this one died while it ran the next step. */
+  readonly wasInFlight: boolean;
+  readonly checks: readonly Readonly<Record<string, unknown>>[];
+  readonly executedAt: Date;
+  readonly webhookSecret: string;
+  /** Whether the automation and its site are still switched on. */
+  readonly isWanted: boolean;
+}
+
+export interface StepOutcome {
+  readonly status: ExecutionStatus;
+  readonly nextStep: number;
+  readonly attempts: number;
+  /** Of a pending one: when to go on, ms from now; the lease ends. */
+  readonly delayMs: number;
+  readonly error: string | null;
+  /** Entries for the record of what became of the steps. */
+  readonly results: readonly Readonly<Record<string, unknown>>[];
+}
+
+/** Executions and the claims of frequencies. */
+export interface ExecutionStore {
+  /**
+   * Stores executions, each once and within what its claim allows, whatever other nodes do at the same time. Those of automations that
+   * are gone are left out.
+   * @returns ids of those that were new
+   */
+  begin(executions: readonly NewExecution[]): Promise<Set<string>>;
+  /** Takes due executions for `leaveMs`; of a site at most `perSite`, of `busySites` none. */
+  take(options: {
+    readonly limit: number;
+    readonly perSite: number;
+    readonly busySites: readonly string[];
+    readonly leaseMs: number;
+  }): Promise<TakenExecution[]>;
+  /** ms until the next execution is due (0 or less: now); null when none is waiting. */
+  nextDueMs(): Promise<number | null>;
+  /** Notes that the next step is being run, and renews the lease. False when the lease is lost. */
+  startStep(id: string, lease: string, leaseMs: number): Promise<boolean>;
+  /** Notes what became of a step and ends the lease. False when it was lost: somebody else goes on. */
+  settle(id: string, lease: string, outcome: StepOutcome): Promise<boolean>;
+  /** The late conditions hold: makes the execution's claim. False when the frequency allows no more: the execution is skipped. */
+  confirm(id: string, lease: string): Promise<boolean>;
+  /** Removes executions older than this, after adding them to their automations' figures, and claims that are over. @returns how many */
+  expire(maxAgeMs: number, limit: number): Promise<number>;
+  /** Removes everything about a visitor of a site. */
+  deleteVisitor(siteId: string, visitorId: string): Promise<void>;
+}
+
+// Rows are claimed in one order, so that two nodes never wait for one another.
+const CLAIM = `INSERT INTO automation_claims AS c
+    (automation_id, scope, subject, website_id, visitor_id, claimed_at, window_ms, expires_at)
+  SELECT automation_id, claim->>'scope', claim->>'subject', website_id, visitor_id, executed_at, (claim->>'windowMs')::bigint,
+    now() + (claim->>'keepMs')::float8 * interval '1 millisecond'
+  FROM wanted WHERE claim IS NOT NULL ORDER BY automation_id, 2, 3
+  ON CONFLICT (automation_id, scope, subject) DO UPDATE
+    SET claimed_at = EXCLUDED.claimed_at, window_ms = EXCLUDED.window_ms, expires_at = EXCLUDED.expires_at
+    WHERE c.expires_at <= now() OR (EXCLUDED.window_ms > 0
+      AND c.claimed_at + EXCLUDED.window_ms * interval '1 millisecond' <= EXCLUDED.claimed_at)
+  RETURNING automation_id, scope, subject`;
+
+const BEGIN = `WITH input AS (
+    SELECT * FROM jsonb_to_recordset($1::jsonb) AS i (id uuid, automation_id uuid, website_id text, visitor_id text, session_id text,
+      trigger_event_id uuid, status text, error text, data jsonb, steps jsonb, checks jsonb, claim jsonb, executed_at float8, delay_ms float8)
+  ), fresh AS (
+    SELECT i.id, i.automation_id, i.website_id, i.visitor_id, i.session_id, i.trigger_event_id, i.status, i.error, i.data, i.steps,
+      i.checks, i.claim, to_timestamp(i.executed_at / 1000) AS executed_at, i.delay_ms
+    FROM input i JOIN automations a ON a.id = i.automation_id AND a.website_id = i.website_id
+    WHERE NOT EXISTS (SELECT FROM automation_executions e WHERE e.id = i.id)
+  ), wanted AS (
+    SELECT * FROM fresh WHERE checks IS NULL
+  ), claimed AS (${CLAIM})
+  INSERT INTO automation_executions (id, automation_id, website_id, visitor_id, session_id, trigger_event_id, status, error_message,
+    execution_data, steps, checks, claim, executed_at, completed_at, due_at)
+  SELECT id, automation_id, website_id, visitor_id, session_id, trigger_event_id, status, error, data, steps, checks,
+    CASE WHEN checks IS NULL THEN NULL ELSE claim END, executed_at,
+    CASE WHEN status = 'pending' THEN NULL ELSE now() END,
+    CASE WHEN status = 'pending' THEN now() + delay_ms * interval '1 millisecond' END
+  FROM fresh f
+  WHERE claim IS NULL OR checks IS NOT NULL OR EXISTS (SELECT FROM claimed c
+    WHERE c.automation_id = f.automation_id AND c.scope = f.claim->>'scope' AND c.subject = f.claim->>'subject')
+  ON CONFLICT (id) DO NOTHING RETURNING id`;
+
+const TAKE = `WITH due AS (
+    SELECT id, website_id, due_at FROM automation_executions
+    WHERE status = 'pending' AND due_at <= now() AND website_id <> ALL ($3::text[]) ORDER BY due_at LIMIT 1000
+  ), ranked AS (
+    SELECT id, due_at, row_number() OVER (PARTITION BY website_id ORDER BY due_at) AS place FROM due
+  ), chosen AS (
+    SELECT e.id FROM automation_executions e
+    WHERE e.id IN (SELECT id FROM ranked WHERE place <= $2 ORDER BY place, due_at LIMIT $1)
+      AND e.status = 'pending' AND e.due_at <= now()
+    FOR UPDATE SKIP LOCKED
+  )
+  UPDATE automation_executions e SET lease = $4, due_at = now() + $5::float8 * interval '1 millisecond'
+  FROM chosen, automations a LEFT JOIN websites w ON w.site_id = a.website_id
+  WHERE e.id = chosen.id AND a.id = e.automation_id
+  RETURNING e.id, e.lease, e.automation_id, a.name, e.website_id, COALESCE(e.visitor_id, '') AS visitor_id,
+    COALESCE(e.session_id, '') AS session_id, e.execution_data, COALESCE(e.steps, '[]') AS steps, e.next_step, e.attempts, e.in_flight,
+    COALESCE(e.checks, '[]') AS checks, e.executed_at, a.webhook_secret,
+    (COALESCE(a.is_active, true) AND COALESCE(w.automation_enabled AND w.is_active, false)) AS is_wanted`;
+
+const CONFIRM = `WITH wanted AS (
+    SELECT id, automation_id, website_id, COALESCE(visitor_id, '') AS visitor_id, executed_at, claim FROM automation_executions
+    WHERE id = $1 AND lease = $2 AND status = 'pending' FOR UPDATE
+  ), claimed AS (${CLAIM}), passed AS (
+    SELECT id, (claim IS NULL OR EXISTS (SELECT FROM claimed)) AS is_free FROM wanted
+  )
+  UPDATE automation_executions e SET checks = NULL, claim = NULL,
+    status = CASE WHEN is_free THEN e.status ELSE 'skipped' END, steps = CASE WHEN is_free THEN e.steps END,
+    completed_at = CASE WHEN is_free THEN NULL ELSE now() END, due_at = CASE WHEN is_free THEN e.due_at END
+  FROM passed WHERE e.id = passed.id RETURNING passed.is_free`;
+
+const SETTLE = `UPDATE automation_executions SET status = $3, next_step = $4, attempts = $5, in_flight = false, lease = NULL,
+    results = results || $7::jsonb, error_message = COALESCE($8, error_message),
+    steps = CASE WHEN $3 = 'pending' THEN steps END, checks = CASE WHEN $3 = 'pending' THEN checks END,
+    completed_at = CASE WHEN $3 = 'pending' THEN NULL ELSE now() END,
+    due_at = CASE WHEN $3 = 'pending' THEN now() + $6::float8 * interval '1 millisecond' END
+  WHERE id = $1 AND lease = $2 AND status = 'pending' RETURNING id`;
+
+const EXPIRE = `WITH old AS (
+    SELECT id FROM automation_executions WHERE executed_at < now() - $1::float8 * interval '1 millisecond' AND status <> 'pending'
+    LIMIT $2 FOR UPDATE SKIP LOCKED
+  ), gone AS (
+    DELETE FROM automation_executions e USING old WHERE e.id = old.id RETURNING e.automation_id, e.status
+  ), sums AS (
+    SELECT automation_id, count(*) FILTER (WHERE status = 'success') AS success, count(*) FILTER (WHERE status = 'failed') AS failed,
+      count(*) AS rows FROM gone GROUP BY automation_id
+  ), kept AS (
+    UPDATE automations a SET past_success = past_success + success, past_failed = past_failed + failed
+    FROM sums WHERE a.id = sums.automation_id
+  ), over AS (
+    DELETE FROM automation_claims WHERE (automation_id, scope, subject) IN (
+      SELECT automation_id, scope, subject FROM automation_claims WHERE expires_at <= now() LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1
+  )
+  SELECT (COALESCE((SELECT sum(rows) FROM sums), 0) + (SELECT count(*) FROM over))::float8 AS rows`;
+
+export function createExecutionStore(db: Database): ExecutionStore {
+  return {
+    async begin(executions) {
+      const begun = new Set<string>();
+      for (const round of roundsOf(executions)) {
+        const rows = await db.query(BEGIN, [JSON.stringify(round.map(recordOf))]);
+        for (const row of rows) begun.add(text(row, 'id'));
+      }
+      return begun;
+    },
+
+    async take({ limit, perSite, busySites, leaseMs }) {
+      return (await db.query(TAKE, [limit, perSite, busySites, randomUUID(), leaseMs])).map(readTaken);
+    },
+
+    async nextDueMs() {
+      const [row] = await db.query(
+        `SELECT (extract(epoch FROM min(due_at) - now()) * 1000)::float8 AS ms FROM automation_executions WHERE status = 'pending'`,
+      );
+      return row && row.ms !== null ? number(row, 'ms') : null;
+    },
+
+    async startStep(id, lease, leaseMs) {
+      const rows = await db.query(
+        `UPDATE automation_executions SET in_flight = true, due_at = now() + $3::float8 * interval '1 millisecond'
+         WHERE id = $1 AND lease = $2 AND status = 'pending' RETURNING id`,
+        [id, lease, leaseMs],
+      );
+      return rows.length > 0;
+    },
+
+    async settle(id, lease, { status, nextStep, attempts, delayMs, results, error }) {
+      const values = [id, lease, status, nextStep, attempts, delayMs, JSON.stringify(results), error];
+      return (await db.query(SETTLE, values)).length > 0;
+    },
+
+    async confirm(id, lease) {
+      const [row] = await db.query(CONFIRM, [id, lease]);
+      return row !== undefined && bool(row, 'is_free');
+    },
+
+    async expire(maxAgeMs, limit) {
+      const [row] = await db.query(EXPIRE, [maxAgeMs, limit]);
+      return row ? number(row, 'rows') : 0;
+    },
+
+    async deleteVisitor(siteId, visitorId) {
+      const subject = [siteId, visitorId];
+      await db.query('DELETE FROM automation_executions WHERE website_id = $1 AND visitor_id = $2', subject);
+      await db.query('DELETE FROM automation_claims WHERE website_id = $1 AND visitor_id = $2', subject);
+    },
+  };
+}
+
+/**
+ * One statement makes each claim once at most: the earliest execution of a subject tries first, then (where the window can have passed
+ * within what came together) the latest.
+ */
+function roundsOf(executions: readonly NewExecution[]): NewExecution[][] {
+  const first = new Map<string, NewExecution>();
+  const last = new Map<string, NewExecution>();
+  const byTime = executions.toSorted((a, b) => a.executedAt - b.executedAt);
+  for (const execution of byTime) {
+    const { claim, automationId, checks } = execution;
+    const isClaimed = claim !== null && checks.length === 0;
+    const key = isClaimed ? JSON.stringify([automationId, claim.scope, claim.subject]) : execution.id;
+    if (!first.has(key)) first.set(key, execution);
+    else if (isClaimed && claim.windowMs > 0) last.set(key, execution);
+  }
+  return [first, last].filter((round) => round.size > 0).map((round) => [...round.values()]);
+}
+
+function recordOf(execution: NewExecution) {
+  const { steps, checks } = execution;
+  return {
+    id: execution.id,
+    automation_id: execution.automationId,
+    website_id: execution.siteId,
+    visitor_id: execution.visitorId,
+    session_id: execution.sessionId,
+    trigger_event_id: execution.triggerEventId,
+    status: execution.status,
+    error: execution.error,
+    data: execution.data,
+    // JSON null would become the jsonb value null, so what is not there is left out.
+    ...(steps.length > 0 ? { steps } : {}),
+    ...(checks.length > 0 ? { checks } : {}),
+    ...(execution.claim === null ? {} : { claim: execution.claim }),
+    executed_at: execution.executedAt,
+    delay_ms: execution.delayMs,
+  };
+}
+
+function readTaken(row: Row): TakenExecution {
+  return {
+    id: text(row, 'id'),
+    lease: text(row, 'lease'),
+    automationId: text(row, 'automation_id'),
+    automationName: text(row, 'name'),
+    siteId: text(row, 'website_id'),
+    visitorId: text(row, 'visitor_id'),
+    sessionId: text(row, 'session_id'),
+    data: jsonObject(row, 'execution_data'),
+    steps: list(row, 'steps').map((step) => ({
+      index: number(step, 'index'),
+      actionType: text(step, 'actionType'),
+      actionConfig: jsonObject(step, 'actionConfig'),
+    })),
+    nextStep: number(row, 'next_step'),
+    attempts: number(row, 'attempts'),
+    wasInFlight: bool(row, 'in_flight'),
+    checks: list(row, 'checks'),
+    executedAt: date(row, 'executed_at'),
+    webhookSecret: text(row, 'webhook_secret'),
+    isWanted: bool(row, 'is_wanted'),
+  };
+}
+
+function list(row: Row, column: string): Readonly<Record<string, unknown>>[] {
+  const value = row[column];
+  return Array.isArray(value) ? value.filter(isRecord) : [];
+}

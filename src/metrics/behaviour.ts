@@ -81,12 +81,17 @@ export class Behaviour {
     });
   }
 
+  /** Filters do not apply. */
   async retention(asked: Asked) {
     const { period, now, signal, siteId } = asked;
     const longest = periodOf({ days: 2 * RETENTION_DAYS }, period.zone, now);
     const weeks = lastWeeks(period, now);
     const weekStarts = dayStarts(weeks).filter((_, i) => i % 7 === 0);
-    const month = scopeOf({ ...asked, period: periodOf({ days: RETENTION_DAYS }, period.zone, now) });
+    const month = scopeOf({
+      siteId,
+      filters: [],
+      period: periodOf({ days: RETENTION_DAYS }, period.zone, now),
+    });
     const [totals, byDay, byWeek] = await Promise.all([
       this.store.totals(month, signal),
       this.store.cohorts(siteId, dayStarts(longest), signal),

@@ -124,6 +124,8 @@ const CLOBBERING = new Set(
   contains getRootNode setAttribute setAttributeNS removeAttribute getAttribute hasAttribute attributes nodeName nodeType tagName
   textContent classList shadowRoot attachShadow ownerDocument sheet scrollTo dispatchEvent addEventListener __proto__ constructor`),
 );
+/** Rules whose values can only be text. */
+const TEXTUAL: ReadonlySet<Rule> = new Set<Rule>(['url', 'srcset', 'picture', 'equivalent', 'relation']);
 /** Elements that show an SVG picture as a picture, which runs nothing. */
 const PICTURES = new Set(['img', 'image', 'feimage', 'source', 'video', 'audio', 'track', 'input', 'link']);
 const DRAWING = new Set([
@@ -151,8 +153,9 @@ export function safeAttribute(tag: string | undefined, name: string, value: unkn
   const kind = ruleOf(name);
   if (kind === 'drop') return undefined;
   if (kind === 'media') return tag === 'video' || tag === 'audio' ? safeMedia(name, value) : undefined;
-  if (value === null || typeof value === 'boolean') return value;
-  if (typeof value === 'number') return Number.isFinite(value) && !isAddress(kind) ? value : undefined;
+  if (value === null) return null;
+  if (typeof value === 'boolean') return TEXTUAL.has(kind) ? undefined : value;
+  if (typeof value === 'number') return Number.isFinite(value) && !TEXTUAL.has(kind) ? value : undefined;
   if (typeof value !== 'string') return kind === 'css' ? safeStyle(value) : undefined;
   switch (kind) {
     case 'keep':
@@ -185,8 +188,6 @@ export function safeAttribute(tag: string | undefined, name: string, value: unkn
       return LENGTH.test(value) ? value : undefined;
   }
 }
-
-const isAddress = (kind: Rule) => kind === 'url' || kind === 'srcset' || kind === 'picture';
 
 /** The player sets the state of media without looking; what is out of range would throw. */
 function safeMedia(name: string, value: unknown): Attribute | undefined {

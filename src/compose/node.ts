@@ -16,6 +16,7 @@ import type { Telemetry } from '../telemetry.js';
 import { composeAccounts } from './accounts.js';
 import { type Engines, type PartChoice, startEngines } from './engines.js';
 import { openEventStores } from './event-store.js';
+import { composeFunnels } from './funnels.js';
 import { composeHeatmaps, trackedPagesOf } from './heatmaps.js';
 import { startIntake, startWriter } from './ingest.js';
 import { Lifecycle } from './lifecycle.js';
@@ -101,7 +102,8 @@ async function compose(
   if (config.ROLES.includes('writer'))
     await startWriter(config, stream.store, stores.events, telemetry, lifecycle);
   if (config.ROLES.includes('edge')) {
-    const analytics = new Analytics(shareMetrics(stores.metrics, { telemetry }));
+    const metrics = shareMetrics(stores.metrics, { telemetry });
+    const analytics = new Analytics(metrics);
     const intake = await startIntake(
       config,
       stream.store,
@@ -111,6 +113,7 @@ async function compose(
       lifecycle,
     );
     routes.push(...intake.routes, ...accounts.routes, ...analyticsRoutes({ analytics }));
+    routes.push(...composeFunnels(config, metadata, metrics, accounts.notices, intake.intake));
     routes.push(...composeHeatmaps(stores.heat, intake.intake, accounts.notices, telemetry, lifecycle));
   }
   const parts = [...engines.parts, stream.choice, cache.choice, objects.choice];

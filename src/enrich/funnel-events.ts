@@ -1,8 +1,9 @@
 /** The events of one funnel request, as rows of `funnel_events`. */
 import { hash } from 'node:crypto';
 import { flagsOf, RowFlag } from '../events/tables.js';
+import { isBotAgent, isSenderLibrary } from './bot.js';
 import type { ByteWriter } from './byte-writer.js';
-import { FUTURE_LIMIT_MS, lengthText, parseTimestamp } from './clock.js';
+import { FUTURE_LIMIT_MS, lengthText, parseTimestamp, parseUnixTime } from './clock.js';
 import { asNumber } from './event-schema.js';
 import { beginRecord, endRecord } from './record-frame.js';
 import { NO_ROWS, type RecordContext, Rejections, type RowsOutcome } from './record-kind.js';
@@ -34,7 +35,7 @@ interface FunnelEvent {
   readonly lookup: boolean;
 }
 
-/** Writes the good events; the bad ones are rejected one by one. */
+/** Writes the good events; the bad ones are rejected one by one, and those of crawlers all. */
 export function writeFunnelEvents(
   entries: readonly unknown[],
   context: RecordContext,
@@ -42,9 +43,10 @@ export function writeFunnelEvents(
 ): RowsOutcome {
   const rejections = new Rejections();
   const start = out.at;
+  const bot = isBotAgent(context.userAgent) && !isSenderLibrary(context.userAgent);
   const taken = Math.min(entries.length, MAX_FUNNEL_EVENTS);
   for (let index = 0; index < taken; index++) {
-    const event = readFunnelEvent(entries[index], context);
+    const event = bot ? FROM_BOT : readFunnelEvent(entries[index], context);
     if (event instanceof Rejection) rejections.add(index, event.code, event.message);
     else writeFunnelEvent(out, event, context);
   }
@@ -59,6 +61,8 @@ export function writeFunnelEvents(
     errors: rejections.errors,
   };
 }
+
+const FROM_BOT = new Rejection('bot_agent', 'crawlers are not counted in funnels');
 
 function readFunnelEvent(value: unknown, context: RecordContext): FunnelEvent | Rejection {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
@@ -76,14 +80,11 @@ function readFunnelEvent(value: unknown, context: RecordContext): FunnelEvent | 
   const eventType = text('event_type', TEXT_LIMITS.label) || 'progress';
   if (!TYPES.has(eventType))
     return new Rejection('invalid_value', `event_type must be one of ${[...TYPES].join(', ')}`);
-  const clock = text('timestamp', TEXT_LIMITS.label);
-  const sent = clock === '' ? context.receivedAt : parseTimestamp(clock);
-  if (Number.isNaN(sent)) return new Rejection('invalid_timestamp', 'timestamp must be an RFC 3339 text');
-  if (sent < Math.max(0, context.receivedAt - context.eventAgeMs))
-    return new Rejection('stale', `the event is older than ${lengthText(context.eventAgeMs)}`);
-  const lookup = sent > context.receivedAt + FUTURE_LIMIT_MS;
-  const timestamp = lookup ? context.receivedAt : sent;
-  const entered = parseTimestamp(text('started_at', TEXT_LIMITS.label));
+  const clock = readClock(field('timestamp'), context);
+  if (clock instanceof Rejection) return clock;
+  const startedAt = text('started_at', TEXT_LIMITS.label);
+  const entered = parseTimestamp(startedAt);
+  const timed = clock.text !== '' || startedAt !== '';
   return {
     funnelId,
     visitorId,
@@ -92,12 +93,35 @@ function readFunnelEvent(value: unknown, context: RecordContext): FunnelEvent | 
     stepName: text('step_name', TEXT_LIMITS.label),
     currentStep: step(field('current_step')),
     completedSteps: steps(field('completed_steps')),
-    startedAt: entered >= 0 && entered <= timestamp ? entered : timestamp,
-    timestamp,
+    startedAt: entered >= 0 && entered <= clock.timestamp ? entered : clock.timestamp,
+    timestamp: clock.timestamp,
     converted: field('converted') === true || eventType === 'conversion',
-    idClock: clock === '' ? uniqueClock(context.receivedAt) : clock,
-    lookup,
+    // Without both times two reports of the same step cannot be told from one that came twice; then each counts.
+    idClock: timed ? `${clock.text} ${startedAt}` : uniqueClock(context.receivedAt),
+    // The time of receipt says nothing about when a copy could have come.
+    lookup: timed && clock.lookup,
   };
+}
+
+/** The time of the event, and the client's text for it, '' when it sent none. */
+function readClock(
+  value: unknown,
+  { receivedAt, eventAgeMs }: RecordContext,
+): { timestamp: number; text: string; lookup: boolean } | Rejection {
+  const given = typeof value === 'string' ? value.trim() : value;
+  if (given === undefined || given === null || given === '')
+    return { timestamp: receivedAt, text: '', lookup: true };
+  const ms =
+    typeof given === 'string'
+      ? parseTimestamp(cut(given, TEXT_LIMITS.label))
+      : typeof given === 'number'
+        ? parseUnixTime(given)
+        : Number.NaN;
+  if (Number.isNaN(ms)) return new Rejection('invalid_timestamp', 'timestamp must be an RFC 3339 text');
+  if (ms < Math.max(0, receivedAt - eventAgeMs))
+    return new Rejection('stale', `the event is older than ${lengthText(eventAgeMs)}`);
+  const ahead = ms > receivedAt + FUTURE_LIMIT_MS;
+  return { timestamp: ahead ? receivedAt : ms, text: String(given), lookup: ahead };
 }
 
 function step(value: unknown): number {

@@ -1,0 +1,126 @@
+/** What trackers report about funnels (contract 9.9 and 9.10). */
+import Type from 'typebox';
+import { MAX_FUNNEL_EVENTS } from '../../enrich/funnel-events.js';
+import type { IngestAnswer, Intake } from '../../enrich/intake.js';
+import { AppError } from '../../errors.js';
+import { ErrorBody } from '../error-table.js';
+import { type AnyRoute, type Reply, rawRoute } from '../route.js';
+import { ingestRequest, PERMANENT, PREFETCH_HEADERS, RejectedEventSchema } from './ingest-shared.js';
+
+export interface FunnelTrackingOptions {
+  readonly intake: Intake;
+  /** Largest inflated body, bytes. */
+  readonly bodyLimitBytes: number;
+}
+
+const text = (description: string) => Type.Optional(Type.String({ description }));
+const WebsiteId = Type.String({ description: 'UUID or 24-character id of the website' });
+const FunnelEvent = Type.Object({
+  funnel_id: Type.String(),
+  visitor_id: Type.String(),
+  session_id: Type.String(),
+  event_type: text('`start`, `progress` (default), `conversion` or `dropoff`'),
+  step_name: text('At most 255 characters are kept'),
+  current_step: Type.Optional(Type.Integer()),
+  completed_steps: Type.Optional(Type.Array(Type.Integer(), { description: 'The first 100 are kept' })),
+  started_at: text('RFC 3339: when the visitor entered the funnel'),
+  timestamp: text('RFC 3339; default time of receipt'),
+  converted: Type.Optional(Type.Boolean()),
+});
+const TrackBody = Type.Object({ website_id: WebsiteId, ...FunnelEvent.properties });
+const BatchBody = Type.Object({
+  website_id: WebsiteId,
+  events: Type.Array(FunnelEvent, { description: `The first ${MAX_FUNNEL_EVENTS} are taken` }),
+});
+
+const BatchDone = Type.Object({
+  status: Type.Literal('success'),
+  count: Type.Integer({ description: 'Events taken' }),
+  rejected: Type.Integer({ description: 'Events refused for good' }),
+  errors: Type.Array(RejectedEventSchema, { description: 'The first ten of them' }),
+});
+const BatchRejected = Type.Object({
+  status: Type.Literal('rejected'),
+  count: Type.Integer(),
+  rejected: Type.Integer(),
+  errors: Type.Array(RejectedEventSchema),
+  error: Type.String(),
+  message: Type.String(),
+  code: Type.String(),
+});
+
+/** Both routes answer once what they accept is durable. */
+export function funnelTrackingRoutes({ intake, bodyLimitBytes }: FunnelTrackingOptions): AnyRoute[] {
+  const common = {
+    method: 'POST',
+    tag: 'Tracker',
+    access: 'public',
+    bucket: 'ingest',
+    cors: 'tracker',
+    params: Type.Object({}),
+    query: Type.Object({}),
+    bodyLimit: bodyLimitBytes,
+    headers: PREFETCH_HEADERS,
+  } as const;
+  const temporary = { 429: ErrorBody, 503: ErrorBody };
+  const refused = { 400: ErrorBody, 403: ErrorBody, 404: ErrorBody, 413: ErrorBody };
+  return [
+    rawRoute({
+      ...common,
+      path: '/api/v1/funnels/track',
+      summary: 'Record one event of a funnel',
+      body: TrackBody,
+      responses: { 200: Type.Object({ status: Type.Literal('success') }), ...refused, ...temporary },
+      handle: async ({ bytes, request }) =>
+        trackReply(await intake.submit(ingestRequest('funnel', bytes, request))),
+    }),
+    rawRoute({
+      ...common,
+      path: '/api/v1/funnels/batch',
+      summary: 'Record many events of the funnels of a website',
+      body: BatchBody,
+      responses: { 200: Type.Union([BatchDone, BatchRejected]), ...temporary },
+      handle: async ({ bytes, request }) =>
+        batchReply(await intake.submit(ingestRequest('funnel', bytes, request))),
+      refuse: refuseBatch,
+    }),
+  ];
+}
+
+function trackReply(answer: IngestAnswer): Reply<unknown> {
+  if (answer.kind === 'refused') throw new AppError(answer.code, answer.message);
+  const [error] = answer.errors;
+  if (error !== undefined)
+    throw new AppError('invalid_request', error.message, { details: { reason: error.code } });
+  return { status: 200, body: { status: 'success' } };
+}
+
+function batchReply(answer: IngestAnswer): Reply<unknown> {
+  if (answer.kind === 'refused') {
+    if (PERMANENT.has(answer.code)) return rejectedBatch(answer.code, answer.message, 0, []);
+    throw new AppError(answer.code, answer.message);
+  }
+  const { accepted, rejected, errors } = answer;
+  const [error] = errors;
+  if (accepted === 0 && error !== undefined)
+    return rejectedBatch(error.code, error.message, rejected, errors);
+  return { status: 200, body: { status: 'success', count: accepted, rejected, errors } };
+}
+
+/** The tracker keeps its events on any status but 2xx and sends them again for ever. */
+function refuseBatch(error: unknown): Reply<unknown> | undefined {
+  if (!(error instanceof AppError) || !PERMANENT.has(error.code)) return undefined;
+  return rejectedBatch(error.code, error.message, 0, []);
+}
+
+function rejectedBatch(
+  code: string,
+  message: string,
+  rejected: number,
+  errors: readonly unknown[],
+): Reply<unknown> {
+  return {
+    status: 200,
+    body: { status: 'rejected', count: 0, rejected, errors, error: message, message, code },
+  };
+}

@@ -30,14 +30,13 @@ export interface SiteActorHost {
 export class SiteActor implements Actor<Delivery> {
   #inFlight = 0;
   #settled: (() => void) | undefined;
-  readonly #bucket: TokenBucket | undefined;
+  /** Heat points and funnel events have a quota each, so that they take nothing from the events'. */
+  readonly #buckets = new Map<'events' | 'heatmap' | 'funnel', TokenBucket>();
 
   constructor(
     readonly context: ActorContext<string, Delivery>,
     readonly host: SiteActorHost,
-  ) {
-    if (host.quotaPerMinute > 0) this.#bucket = new TokenBucket(host.quotaPerMinute, host.now());
-  }
+  ) {}
 
   receive(first: Delivery): void | Promise<void> {
     for (const deliveries of this.#gather(first).values()) this.#publish(deliveries);
@@ -68,7 +67,9 @@ export class SiteActor implements Actor<Delivery> {
   }
 
   #withinQuota(delivery: Delivery): boolean {
-    const waitMs = this.#bucket?.take(delivery.frame.received, this.host.now()) ?? 0;
+    if (this.host.quotaPerMinute <= 0) return true;
+    const { source, received } = delivery.frame;
+    const waitMs = this.#bucket(source).take(received, this.host.now());
     if (waitMs === 0) return true;
     this.host.overQuota();
     const retryAfterSeconds = Math.ceil(waitMs / 1000);
@@ -78,6 +79,16 @@ export class SiteActor implements Actor<Delivery> {
       }),
     );
     return false;
+  }
+
+  #bucket(source: Source): TokenBucket {
+    const kind = source === 'heatmap' || source === 'funnel' ? source : 'events';
+    let bucket = this.#buckets.get(kind);
+    if (bucket === undefined) {
+      bucket = new TokenBucket(this.host.quotaPerMinute, this.host.now());
+      this.#buckets.set(kind, bucket);
+    }
+    return bucket;
   }
 
   #publish(deliveries: readonly Delivery[]): void {

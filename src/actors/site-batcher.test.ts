@@ -129,6 +129,17 @@ describe('the site batcher', () => {
     await second;
   });
 
+  it('holds heat points and funnel events to quotas of their own', async () => {
+    const sites = batcher({ publish: async () => {}, quotaPerMinute: 60, now: () => 0 });
+    const outcome = (source: Source) => sites.deliver(frame('a', 60, source)).then(() => 'taken', code);
+    expect(await outcome('heatmap')).toBe('taken');
+    expect(await outcome('funnel')).toBe('taken');
+    expect(await outcome('event')).toBe('taken');
+    expect(await outcome('heatmap')).toBe('quota_exceeded');
+    expect(await outcome('funnel')).toBe('quota_exceeded');
+    expect(await outcome('batch')).toBe('quota_exceeded');
+  });
+
   it('holds a site to its quota and says when to come back', async () => {
     let now = 0;
     const sites = batcher({ publish: async () => {}, quotaPerMinute: 60, now: () => now });

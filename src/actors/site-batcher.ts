@@ -10,7 +10,7 @@ export interface SiteBatcherOptions {
   /** Makes a frame durable; resolves once it is (P1). */
   readonly publish: (frame: SiteFrame) => Promise<void>;
   readonly telemetry: Telemetry;
-  /** Events a site may send a minute; 0 = no limit (default). */
+  /** Events a site may send a minute, and as many heat points and funnel events each; 0 = no limit (default). */
   readonly quotaPerMinute?: number;
   /** Requests that may wait for a site. Default 2,000. */
   readonly mailboxRequests?: number;

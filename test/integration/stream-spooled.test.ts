@@ -131,6 +131,10 @@ describe('spooled JetStream', () => {
     await nats.process.end('SIGKILL');
     const first = await open(name, directory);
     for (let i = 0; i < 20; i++) await first.stream.append(i % 4, Buffer.from(`m${i}`));
+    // What counts for the watermarks is the room in the spool.
+    const { fill } = await first.spool.status();
+    expect(fill).toBeGreaterThan(0);
+    expect((await first.stream.status()).fill).toBe(fill);
     await first.stream.close();
     await nats.restart();
     const { stream } = await open(name, directory);
@@ -155,6 +159,7 @@ describe('spooled JetStream', () => {
     await expect(fill()).rejects.toThrow(StreamFullError);
     expect(count).toBeGreaterThan(80);
     expect((await spool.status()).lagMessages).toBeGreaterThan(35);
+    await until(async () => (await stream.status()).fill > 0.9, { what: 'a status that says full' });
     const recorder = new Recorder();
     await stream.consume(recorder);
     await until(() => recorder.received.length >= count, { what: 'all messages' });

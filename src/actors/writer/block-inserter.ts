@@ -106,17 +106,16 @@ export class BlockInserter implements Actor<Block> {
   /** Shows new events to the observer, before they are stored: after a crash it sees those again that are not stored by then. */
   async #observe(block: Block): Promise<void> {
     const { observer, window, metrics } = this.options;
-    while (observer !== undefined && !block.isObserved) {
+    for (let isSeen = false; observer !== undefined && !isSeen; ) {
       block.dropEnded(window.fingerprint);
+      // None any more once they are divided into pieces.
       const rows = await wantedOf(block.rows, observer);
-      if (rows.length > 0) {
-        const stop = metrics.observeSeconds.startTimer();
-        const isSeen = await this.#call('observe', () => observer.observe(rows).then(() => true));
-        if (isSeen === undefined) continue;
-        stop();
-        metrics.observedRows.inc(rows.length);
-      }
-      block.isObserved = true;
+      if (rows.length === 0) return;
+      const stop = metrics.observeSeconds.startTimer();
+      isSeen = (await this.#call('observe', () => observer.observe(rows).then(() => true))) ?? false;
+      if (!isSeen) continue;
+      stop();
+      metrics.observedRows.inc(rows.length);
     }
   }
 

@@ -75,8 +75,6 @@ export class Block {
   /** Rows that may be in the store although the window does not know them. */
   lookups: BlockRow[] = [];
   refused: RefusedRow[] = [];
-  /** The observer has seen the rows. */
-  isObserved = false;
   /** Set when `lookups` are resolved and `rows` divided by table; the last one is inserted first. */
   pieces: Piece[] | undefined;
   /** Set when nothing can change in them any more. */

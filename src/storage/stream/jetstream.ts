@@ -85,7 +85,7 @@ export class JetStream implements FrameStream {
     this.log = telemetry.log.child({ part: 'stream jetstream' });
     this.metrics = streamMetrics(telemetry.registry);
     this.names = { stream, subject, bucket: `${stream}_leases` };
-    this.lastStatus = { reachable: false, lagMessages: 0, bytes: 0, limitBytes };
+    this.lastStatus = { reachable: false, lagMessages: 0, bytes: 0, limitBytes, fill: 0 };
     this.link = new Link({
       url: options.url,
       name: options.nodeId,
@@ -172,7 +172,8 @@ export class JetStream implements FrameStream {
     try {
       const manager = await connection.jetstreamManager({ checkAPI: false, timeout: 2_000 });
       const { state } = await manager.streams.info(this.names.stream);
-      this.lastStatus = { reachable: true, lagMessages: state.messages, bytes: state.bytes, limitBytes };
+      const { messages: lagMessages, bytes } = state;
+      this.lastStatus = { reachable: true, lagMessages, bytes, limitBytes, fill: bytes / limitBytes };
       this.metrics.lagMessages.set({ stream: this.kind }, state.messages);
       this.metrics.storedBytes.set({ stream: this.kind }, state.bytes);
     } catch (error) {

@@ -149,6 +149,7 @@ export class LocalLog implements FrameStream {
       lagMessages: this.segments.live,
       bytes: this.segments.bytes,
       limitBytes: this.options.limitBytes,
+      fill: this.segments.bytes / this.options.limitBytes,
       ...(this.committer.isFailing ? { detail: 'the disk fails' } : {}),
     });
   }

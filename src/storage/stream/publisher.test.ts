@@ -23,6 +23,7 @@ const siteIn = (partition: number, partitions: number) => {
 
 /** A stream whose appends are settled by hand. */
 function manualStream(partitions: number) {
+  const level = { fill: 0 };
   const appends: { partition: number; data: Uint8Array; settle: (error?: Error) => void }[] = [];
   const stream: FrameStream = {
     kind: 'local',
@@ -32,18 +33,18 @@ function manualStream(partitions: number) {
         appends.push({ partition, data, settle: (error) => (error ? reject(error) : resolve()) });
       }),
     consume: () => Promise.reject(new Error('not used')),
-    status: () => Promise.resolve({ reachable: true, lagMessages: 0, bytes: 0, limitBytes: 0 }),
+    status: () => Promise.resolve({ reachable: true, lagMessages: 0, bytes: 0, limitBytes: 0, ...level }),
     close: () => Promise.resolve(),
   };
-  return { stream, appends };
+  return { stream, appends, level };
 }
 
 const turn = () => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
 
 function setUp(options: Partial<PublisherOptions> = {}) {
-  const { stream, appends } = manualStream(4);
+  const { stream, appends, level } = manualStream(4);
   const publisher = createPublisher({ stream, lingerMs: 0, telemetry: silentTelemetry(), ...options });
-  return { publisher, appends };
+  return { publisher, appends, level };
 }
 
 describe('publisher', () => {
@@ -141,6 +142,40 @@ describe('publisher', () => {
     await turn();
     appends[1]?.settle();
     await second;
+  });
+
+  it('leaves the rest of the stream to what is worth more: heat points wait first, then funnels, events never', async () => {
+    const telemetry = silentTelemetry();
+    const { publisher, appends, level } = setUp({ telemetry });
+    const taken = async (source: SiteFrame['source']) => {
+      const before = appends.length;
+      const publishing = publisher.publish({ ...frame(siteIn(0, 4), [row(1)]), source });
+      const result = publishing.then(
+        () => 'taken',
+        (error: { code: string; options: { retryAfterSeconds: number } }) =>
+          `${error.code} ${error.options.retryAfterSeconds}`,
+      );
+      await turn();
+      appends[before]?.settle();
+      return result;
+    };
+    const all = async () => [await taken('heatmap'), await taken('funnel'), await taken('batch')];
+    expect(await all()).toEqual(['taken', 'taken', 'taken']);
+    level.fill = 0.79;
+    expect(await all()).toEqual(['taken', 'taken', 'taken']);
+    level.fill = 0.8;
+    expect(await all()).toEqual(['overloaded 30', 'taken', 'taken']);
+    level.fill = 0.9;
+    expect(await all()).toEqual(['overloaded 30', 'overloaded 30', 'taken']);
+    level.fill = 1;
+    expect(await taken('replay')).toBe('taken');
+    level.fill = 0.5;
+    expect(await all()).toEqual(['taken', 'taken', 'taken']);
+    const metric = telemetry.registry.getSingleMetric('seentics_publisher_watermark_refusals_total');
+    expect((await metric?.get())?.values.map(({ labels, value }) => [labels.source, value])).toEqual([
+      ['heatmap', 2],
+      ['funnel', 1],
+    ]);
   });
 
   it('answers `storage_unavailable` to all that shared the message, and goes on', async () => {

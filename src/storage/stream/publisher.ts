@@ -5,6 +5,7 @@ import type { Telemetry } from '../../telemetry.js';
 import { splitFrame } from './split-frame.js';
 import type { FrameStream, Linger } from './stream.js';
 import { type StreamMetrics, streamMetrics } from './stream-metrics.js';
+import { Watermarks } from './watermarks.js';
 
 export interface PublisherOptions {
   readonly stream: FrameStream;
@@ -21,7 +22,7 @@ export interface PublisherOptions {
 export interface Publisher {
   /**
    * Resolves once the frame is durable (P1). Frames that share a message share one promise.
-   * @throws AppError `overloaded` (too much in flight), `storage_unavailable` (the stream is away or full), `body_too_large` (a single
+   * @throws AppError `overloaded` (too much in flight, or the stream too full for this source), `storage_unavailable` (the stream is away or full), `body_too_large` (a single
    * row does not fit into a message)
    */
   publish(frame: SiteFrame): Promise<void>;
@@ -69,6 +70,7 @@ class CoalescingPublisher implements Publisher {
   private readonly maxBytes: number;
   private readonly maxInFlightBytes: number;
   private readonly metrics: StreamMetrics;
+  private readonly watermarks: Watermarks;
   private readonly sends = new Set<Promise<void>>();
   /** Lanes to send at the end of this turn of the event loop. */
   private due: Lane[] = [];
@@ -85,6 +87,7 @@ class CoalescingPublisher implements Publisher {
     this.maxBytes = options.maxBytes ?? 1_000_000;
     this.maxInFlightBytes = options.maxInFlightBytes ?? 64 * 1024 * 1024;
     this.metrics = streamMetrics(options.telemetry.registry);
+    this.watermarks = new Watermarks(stream, this.metrics);
     this.lanes = Array.from({ length: options.stream.partitions }, (_, partition) => ({
       ...{ partition, batch: undefined, inFlight: 0, isScheduled: false },
       lastSend: Number.NEGATIVE_INFINITY,
@@ -96,6 +99,11 @@ class CoalescingPublisher implements Publisher {
   }
 
   publish(frame: SiteFrame): Promise<void> {
+    if (!this.watermarks.concern(frame.source)) return this.take(frame);
+    return this.watermarks.check(frame.source).then(() => this.take(frame));
+  }
+
+  private take(frame: SiteFrame): Promise<void> {
     const size = frameSize(frame);
     if (this.closed) return Promise.reject(unavailable('the server is stopping'));
     if (this.bytes + size > this.maxInFlightBytes) {

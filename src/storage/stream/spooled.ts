@@ -138,6 +138,7 @@ export class SpooledStream implements FrameStream {
       lagMessages: first.lagMessages + second.lagMessages,
       bytes: first.bytes + second.bytes,
       limitBytes: first.limitBytes + second.limitBytes,
+      fill: (first.reachable ? first : second).fill,
       ...(details.length > 0 ? { detail: details.join('; ') } : {}),
     };
   }

@@ -15,6 +15,7 @@ export interface StreamMetrics {
   readonly ownedPartitions: Gauge<'stream'>;
   readonly leaseChanges: Counter<'stream' | 'change'>;
   readonly spooledMessages: Counter<'direction'>;
+  readonly watermarkRefusals: Counter<'source'>;
   readonly publisherBytes: Gauge;
   readonly publisherFrames: Counter;
   readonly publisherMessages: Counter;
@@ -100,6 +101,12 @@ function create(registry: Registry): StreamMetrics {
       labelNames: ['direction'] as const,
       name: 'seentics_stream_spooled_messages_total',
       help: 'Messages written to the spool because the stream was away (in), and moved from it to the stream (out).',
+    }),
+    watermarkRefusals: new Counter({
+      registers,
+      labelNames: ['source'] as const,
+      name: 'seentics_publisher_watermark_refusals_total',
+      help: 'Frames of heatmaps and funnels refused to leave the rest of the stream to events.',
     }),
     publisherBytes: new Gauge({
       registers,

@@ -64,6 +64,8 @@ export interface StreamStatus {
   readonly lagMessages: number;
   readonly bytes: number;
   readonly limitBytes: number;
+  /** How full is what takes the next message, 0 to 1: the spool while the stream is away. */
+  readonly fill: number;
   readonly detail?: string;
 }
 

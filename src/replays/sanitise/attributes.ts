@@ -1,7 +1,7 @@
 /** Which attributes an element keeps when it is played. */
 import { safeCss } from './css.js';
 import { isObject, type Json, type Scrub } from './scrub.js';
-import { isImageData, isSafeUrl, namesScript, safeSrcset, type UrlUse } from './urls.js';
+import { isImageData, isSafeUrl, safeSrcset, type UrlUse } from './urls.js';
 
 export type Attribute = string | number | boolean | null | Json;
 
@@ -177,7 +177,8 @@ export function safeAttribute(tag: string | undefined, name: string, value: unkn
     case 'name':
       return CLOBBERING.has(value) ? `_${value}` : value;
     case 'animated':
-      return namesScript(value) ? undefined : value;
+      // Numbers, colours, paths; every address has a colon.
+      return /[:&]/.test(value) ? undefined : value;
     case 'targeted':
       return /href|src|style|^\s*on/i.test(value) ? undefined : value;
     case 'picture':

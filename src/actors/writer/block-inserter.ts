@@ -342,8 +342,9 @@ async function wantedOf(rows: readonly BlockRow[], observer: RowObserver): Promi
   const wanted: ObservedRow[] = [];
   for (const [index, { bytes, table, tally }] of rows.entries()) {
     if (index % ROWS_A_TURN === ROWS_A_TURN - 1) await nextTurn();
-    const { siteId } = tally;
-    if (table === 'events' && observer.wants(siteId)) wanted.push({ siteId, bytes });
+    const { siteId, source } = tally;
+    if ((table === 'events' || table === 'funnel_events') && observer.wants(siteId))
+      wanted.push({ siteId, table, source, bytes });
   }
   return wanted;
 }

@@ -1,6 +1,10 @@
-/** An event as an observer sees it: row bytes of the table `events` (events/row-decoder.ts), a view that is good until `observe` resolves. */
+import type { Source } from '../../events/frame.js';
+
+/** An event as an observer sees it: row bytes of its table (events/row-decoder.ts), a view that is good until `observe` resolves. */
 export interface ObservedRow {
   readonly siteId: string;
+  readonly table: 'events' | 'funnel_events';
+  readonly source: Source;
   readonly bytes: Uint8Array;
 }
 

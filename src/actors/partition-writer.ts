@@ -23,6 +23,8 @@ export interface PartitionWriterOptions {
   >;
   /** Sees new events before they are stored. */
   readonly observer?: RowObserver;
+  /** In the names of its metrics, actors and log lines. Default `writer`, the one of the events. */
+  readonly name?: 'writer' | 'recording_writer';
   /** Number of partitions of the stream. */
   readonly partitions: number;
   readonly telemetry: Telemetry;
@@ -71,19 +73,21 @@ export interface PartitionWriter extends PartitionConsumer {
  * as received again and as duplicates, so the books always balance and `stored` never exceeds the rows in the store.
  */
 export function createPartitionWriter(options: PartitionWriterOptions): PartitionWriter {
-  const { store, telemetry, partitions } = options;
-  const log = telemetry.log.child({ part: 'partition writer' });
+  const { store, telemetry, partitions, name = 'writer' } = options;
+  const isOfEvents = name === 'writer';
+  const log = telemetry.log.child({ part: isOfEvents ? 'partition writer' : name });
   const window = new DedupeWindow(options.dedupeWindowEvents ?? 8_000_000);
   const pause = new Pause(options.retryFirstMs ?? 100, options.retryMaxMs ?? 5_000);
   const tenures = new Map<number, Tenure>();
-  const metrics = writerMetrics(telemetry.registry, {
+  const figures = {
     rowsHeld: () => collector.rowsHeld,
     bytesHeld: () => collector.bytesHeld,
     windowIds: () => window.size,
     windowBytes: () => window.byteLength,
-  });
+  };
+  const metrics = writerMetrics(telemetry.registry, figures, name);
   const inserters = new ActorGroup<'node', Block>({
-    name: 'block_inserter',
+    name: isOfEvents ? 'block_inserter' : `${name}_inserter`,
     telemetry,
     mailbox: { messages: 1 },
     create: () =>
@@ -113,7 +117,7 @@ export function createPartitionWriter(options: PartitionWriterOptions): Partitio
     oneAtATime: serializer(),
   };
   const actors = new ActorGroup<number, PartitionCommand>({
-    name: 'partition',
+    name: isOfEvents ? 'partition' : `${name}_partition`,
     telemetry,
     mailbox: { messages: 16 },
     create: ({ key }) => new PartitionActor(key, host),

@@ -24,7 +24,7 @@ export interface HeatCell {
   readonly x: number;
   readonly y: number;
   readonly count: number;
-  /** Of the cell's selectors the one with the most points; '' when there is none. */
+  /** Of the cell's selectors the last one by its bytes (nearly always there is just one); '' when there is none. */
   readonly selector: string;
   /** Time of the latest point, ms since epoch. */
   readonly lastSeen: number;

@@ -81,13 +81,15 @@ function naiveElements(rows: readonly HeatPointRow[]) {
 function naiveCells(scope: HeatScope): HeatCell[] {
   return groupBy(inScope(scope), (row) => `${row.x} ${row.y}`)
     .map((same) => {
-      const selectors = naiveElements(same);
-      const most = selectors.filter(({ count }) => count === selectors[0]?.count);
       return {
         x: same[0]?.x ?? 0,
         y: same[0]?.y ?? 0,
         count: sum(same),
-        selector: most.at(-1)?.selector ?? '',
+        selector:
+          same
+            .map(({ selector }) => selector)
+            .sort(compareBytes)
+            .at(-1) ?? '',
         lastSeen: Math.max(...same.map(({ timestamp }) => timestamp)),
       };
     })

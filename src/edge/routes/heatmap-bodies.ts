@@ -70,7 +70,7 @@ export const Data = Type.Object({
       device_type: Type.String(),
       x_percent: Type.Number({ description: 'Thousandths of the page width' }),
       y_percent: Type.Number({ description: 'Thousandths of the page height (pixels with `height`)' }),
-      selector: Type.String({ description: 'The most frequent one of the cell' }),
+      selector: Type.String({ description: 'One of the cell' }),
       x: Type.Number(),
       y: Type.Number(),
       intensity: Type.Integer({ description: 'Points in the asked range' }),

@@ -22,9 +22,8 @@ function ofScope({ siteId, page, type, device, from, to }: HeatScope): {
 export function cellsSql(scope: HeatScope, limit: number): Sql {
   const { where, params } = ofScope(scope);
   return {
-    text: `SELECT x, y, sum(n) AS points, argMax(selector, (n, selector)), toUnixTimestamp64Milli(max(last))
-      FROM (SELECT x, y, selector, sum(count) AS n, max(timestamp) AS last FROM heat_points WHERE ${where} GROUP BY x, y, selector)
-      GROUP BY x, y ORDER BY points DESC, y, x LIMIT {limit:UInt32}`,
+    text: `SELECT x, y, sum(count) AS points, max(selector), toUnixTimestamp64Milli(max(timestamp))
+      FROM heat_points WHERE ${where} GROUP BY x, y ORDER BY points DESC, y, x LIMIT {limit:UInt32}`,
     params: { ...params, limit },
   };
 }

@@ -22,10 +22,8 @@ function ofScope(scope: HeatScope): { from: string; values: unknown[] } {
 export function cellsSql(scope: HeatScope, limit: number): PgSql {
   const { from, values } = ofScope(scope);
   return {
-    text: `SELECT x, y, sum(n)::bigint AS points, (array_agg(selector ORDER BY n DESC, selector COLLATE "C" DESC))[1],
-        (extract(epoch FROM max(last)) * 1000)::bigint
-      FROM (SELECT x, y, selector, sum(count) AS n, max(timestamp) AS last FROM ${from} GROUP BY x, y, selector) AS selectors
-      GROUP BY x, y ORDER BY points DESC, y, x LIMIT $${values.push(limit)}`,
+    text: `SELECT x, y, sum(count)::bigint AS points, max(selector COLLATE "C"), (extract(epoch FROM max(timestamp)) * 1000)::bigint
+      FROM ${from} GROUP BY x, y ORDER BY points DESC, y, x LIMIT $${values.push(limit)}`,
     values,
   };
 }

@@ -1,3 +1,4 @@
+import type { Column } from '../../src/events/columns.js';
 import type { EventRow, FunnelEventRow, HeatPointRow, TableRows } from '../../src/events/row-decoder.js';
 import { type RowTable, TABLE_COLUMNS } from '../../src/events/tables.js';
 
@@ -94,9 +95,17 @@ export const encodeRow = (row: EventRow): Uint8Array => encodeRowOf('events', ro
 /** Row bytes as events/columns.ts has them. Written for clarity, not speed: the product's own encoders are others. */
 export function encodeRowOf<T extends RowTable>(table: T, row: TableRows[T]): Uint8Array {
   const values = new Map<string, string | number>(Object.entries(row));
+  return encodeValues(
+    TABLE_COLUMNS[table],
+    TABLE_COLUMNS[table].map(({ name }) => values.get(name) ?? ''),
+  );
+}
+
+/** Values in the order of the columns. */
+export function encodeValues(columns: readonly Column[], values: readonly (string | number)[]): Uint8Array {
   return Buffer.concat(
-    TABLE_COLUMNS[table].map(({ name, type }) => {
-      const value = values.get(name) ?? '';
+    columns.map(({ type }, index) => {
+      const value = values[index] ?? '';
       switch (type) {
         case 'id':
           return Buffer.from(String(value), 'hex');

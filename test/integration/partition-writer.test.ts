@@ -4,7 +4,10 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createPartitionWriter, type PartitionWriter } from '../../src/actors/partition-writer.js';
 import { createSiteBatcher } from '../../src/actors/site-batcher.js';
+import { hexId } from '../../src/actors/writer/row.js';
 import { replayQuarantined } from '../../src/events/quarantine-replay.js';
+import type { EventRow } from '../../src/events/row-decoder.js';
+import { copyTables, flagsOf, type RowTable } from '../../src/events/tables.js';
 import { createClickhouseEventStore } from '../../src/storage/events/clickhouse-event-store.js';
 import type { EventStore } from '../../src/storage/events/event-store.js';
 import { createPostgresEventStore } from '../../src/storage/events/postgres-event-store.js';
@@ -16,7 +19,7 @@ import { rawFrame } from '../actors/rows.js';
 import { freshClickhouse, freshPostgres } from '../support/fresh.js';
 import { seededRandom } from '../support/random.js';
 import { until } from '../support/wait.js';
-import { encodeRow, makeRow } from './event-rows.js';
+import { encodeRow, encodeRowOf, makeFunnelEvent, makeHeatPoint, makeRow } from './event-rows.js';
 import { Relay } from './relay.js';
 
 const PARTITIONS = 4;
@@ -60,33 +63,39 @@ async function closeAll(store: EventStore, relay: Relay, drop: () => Promise<voi
   await drop();
 }
 
-/** Event number n: always the same event. One in ten is a bot, one in nine of days ago, one in 97 has not the layout of a row. */
+/**
+ * Row number n: always the same. One in ten is a bot's event, one in eight a heat point, one in eight a funnel event; one in nine is of
+ * days ago, one in 97 has not the layout of its table.
+ */
 function rowOf(n: number): {
   siteId: string;
+  table: RowTable;
   flags: number;
   bytes: Uint8Array;
   isBad: boolean;
-  isBot: boolean;
 } {
   const siteId = SITES[n % SITES.length] ?? '';
   const isBad = n % 97 === 13;
-  const isBot = n % 10 === 7;
-  const whole = encodeRow(
-    makeRow({
-      event_id: n.toString(16).padStart(32, '0'),
-      site_id: siteId,
-      timestamp: n % 9 === 0 ? START - 3 * DAY_MS : START + (n % 1_000),
-      received_at: Date.now(),
-      visitor_id: `visitor-${n % 50}`,
-    }),
-  );
-  return {
-    siteId,
-    flags: isBot ? 1 : 0,
-    bytes: isBad ? whole.subarray(0, whole.length - 3) : whole,
-    isBad,
-    isBot,
+  const table = n % 8 === 3 ? 'heat_points' : n % 8 === 6 ? 'funnel_events' : eventTable(n);
+  const header = {
+    event_id: n.toString(16).padStart(32, '0'),
+    site_id: siteId,
+    timestamp: n % 9 === 0 ? START - 3 * DAY_MS : START + (n % 1_000),
+    received_at: Date.now(),
   };
+  const whole = bytesOf(table, header, `visitor-${n % 50}`);
+  const bytes = isBad ? whole.subarray(0, whole.length - 3) : whole;
+  return { siteId, table, flags: flagsOf(table), bytes, isBad };
+}
+
+type Header = Pick<EventRow, 'event_id' | 'site_id' | 'timestamp' | 'received_at'>;
+
+const eventTable = (n: number) => (n % 10 === 7 ? 'bot_events' : 'events');
+
+function bytesOf(table: RowTable, header: Header, visitor_id: string): Uint8Array {
+  if (table === 'heat_points') return encodeRowOf(table, makeHeatPoint(header));
+  if (table === 'funnel_events') return encodeRowOf(table, makeFunnelEvent({ ...header, visitor_id }));
+  return encodeRow(makeRow({ ...header, visitor_id }));
 }
 
 /** A writer that consumes the stream, and can be cut off like a killed process. */
@@ -193,11 +202,15 @@ async function setUp(kind: EventStore['kind']) {
 async function storedIds(store: EventStore, count: number): Promise<Set<string>> {
   const numbers = Array.from({ length: count }, (_, n) => rowOf(n));
   return store.existingIds(
-    SITES.map((siteId) => ({
-      siteId,
-      table: 'events',
-      ids: numbers.filter((row) => row.siteId === siteId).map((row) => row.bytes.subarray(0, 16)),
-    })),
+    SITES.flatMap((siteId) =>
+      (['events', 'heat_points', 'funnel_events'] as const).map((table) => ({
+        siteId,
+        table,
+        ids: numbers
+          .filter((row) => row.siteId === siteId && copyTables(table).includes(row.table))
+          .map((row) => row.bytes.subarray(0, 16)),
+      })),
+    ),
   );
 }
 
@@ -215,7 +228,7 @@ const ROWS = 2_000;
 const numbers = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
 const expected = {
   bad: numbers(0, ROWS).filter((n) => rowOf(n).isBad).length,
-  bots: numbers(0, ROWS).filter((n) => rowOf(n).isBot && !rowOf(n).isBad).length,
+  bots: numbers(0, ROWS).filter((n) => rowOf(n).table === 'bot_events' && !rowOf(n).isBad).length,
 };
 const good = ROWS - expected.bad;
 
@@ -230,9 +243,10 @@ describe.each(['clickhouse', 'postgres'] as const)('the partition writer on a lo
     await drained();
     expect((await storedIds(store, ROWS)).size).toBe(good);
     const quarantined = (await Promise.all(SITES.map((siteId) => store.listQuarantine(siteId, 100)))).flat();
-    for (const { id, reason, bytes } of quarantined) {
-      const { isBad, bytes: original } = rowOf(Number.parseInt(id, 16));
+    for (const { table, reason, bytes } of quarantined) {
+      const { isBad, table: given, bytes: original } = rowOf(Number.parseInt(hexId(bytes), 16));
       expect(isBad).toBe(true);
+      expect(table).toBe(given);
       expect(reason).toContain('layout');
       expect(bytes.length).toBe(original.length);
     }
@@ -321,7 +335,7 @@ function withResolver(): { promise: Promise<void>; resolve: () => void } {
   return { promise, resolve };
 }
 
-/** All rows of both tables: every one was received lately. */
+/** All rows of all tables: every one was received lately. */
 async function rowCount(store: EventStore): Promise<number> {
   const ids = await store.recentIds(0, 1, 0, 10 * ROWS);
   if (ids === null) throw new Error('far too many rows');

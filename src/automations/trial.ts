@@ -127,7 +127,7 @@ function whyNot(trigger: Trigger, data: TrialData): string {
       return data.text('funnel_id').toLowerCase() === trigger.funnelId ? '' : 'It is another funnel';
     case 'funnelDropoff': {
       if (data.text('funnel_id').toLowerCase() !== trigger.funnelId) return 'It is another funnel';
-      return trigger.step === null || data.number('step', 'current_step') === trigger.step
+      return trigger.step === '' || data.text('step', 'current_step', 'step_name') === trigger.step
         ? ''
         : 'It is another step';
     }

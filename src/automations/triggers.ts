@@ -32,7 +32,7 @@ export type ServerTrigger =
     }
   | { readonly kind: 'click'; readonly selector: string; readonly urlPattern: string }
   | { readonly kind: 'pageExit'; readonly urlPattern: string }
-  | { readonly kind: 'funnelDropoff'; readonly funnelId: string; readonly step: number | null }
+  | { readonly kind: 'funnelDropoff'; readonly funnelId: string; readonly step: string }
   | { readonly kind: 'funnelComplete'; readonly funnelId: string }
   | { readonly kind: 'goalCompleted'; readonly goalId: string; readonly minValue: number | null };
 
@@ -56,6 +56,12 @@ const selector = textField('CSS selector of the element, empty: any');
 const event = textField('Event type', 255);
 const seconds = numberField('Seconds', 0, 86_400);
 const id = textField('UUID', 64);
+
+const stepField = Type.Optional(
+  Type.Union([Type.String({ maxLength: 255 }), Type.Number(), Type.Null()], {
+    description: 'Number or name of the step at which the visitor left; empty: any',
+  }),
+);
 
 type Declared = Entry<TriggerRule>;
 
@@ -136,10 +142,10 @@ const TRIGGERS = new Map<string, Declared>([
   ],
   [
     'funneldropoff',
-    declare({ funnel_id: id, step: textOrNumber() }, (config) => ({
+    declare({ funnel_id: id, step: stepField }, (config) => ({
       kind: 'funnelDropoff',
       funnelId: textOf(config.funnel_id).toLowerCase(),
-      step: numberOf(config.step, 0, 1_000),
+      step: textOf(config.step),
     })),
   ],
   [
@@ -158,10 +164,6 @@ const TRIGGERS = new Map<string, Declared>([
     })),
   ],
 ]);
-
-function textOrNumber() {
-  return numberField('Number of the step that was not reached; empty: any', 0, 1_000);
-}
 
 /** The vocabulary's entry of a trigger type, in any spelling of either vocabulary; undefined when there is none. */
 export const triggerEntry = (type: string): Declared | undefined => TRIGGERS.get(keyOf(type));

@@ -70,7 +70,7 @@ describe('the observer of the partition writer', () => {
     expect(await metric('seentics_writer_observed_rows_total')).toEqual([{ value: 5 }]);
   });
 
-  it('sees neither bots nor other tables', async () => {
+  it('sees funnel events, neither bots nor other tables', async () => {
     const { writer, store, take, shown } = await watched();
     await take(
       messageOf([
@@ -80,7 +80,7 @@ describe('the observer of the partition writer', () => {
       ]),
     );
     await writer.flush();
-    expect(shown).toEqual([]);
+    expect(shown).toEqual([row(3)]);
     expect(store.rows).toHaveLength(3);
   });
 

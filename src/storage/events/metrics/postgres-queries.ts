@@ -18,9 +18,9 @@ export function returningSql(scope: Scope): PgSql {
   const query = new Query(scope);
   const text = `${query.base([])}
     SELECT count(*) FROM (SELECT DISTINCT visitor_id FROM v) AS visitors
-    WHERE EXISTS (
-      SELECT FROM events WHERE events.site_id = $1 AND events.visitor_id = visitors.visitor_id
-        AND events.timestamp < ${instant('$2')}
+    WHERE (
+      SELECT true FROM events WHERE events.site_id = $1 AND events.visitor_id = visitors.visitor_id
+        AND events.timestamp < ${instant('$2')} LIMIT 1
     )`;
   return { text, values: query.values };
 }

@@ -67,15 +67,15 @@ export class Query {
     const known = wanted.filter((name) => FIRST_KNOWN.has(name));
     const fromView = wanted.some((name) => !FIRST_KNOWN.has(name));
     const paged = this.filters.some((filter) => filter.on === 'page');
-    return `WITH touched AS MATERIALIZED (
-        SELECT DISTINCT session_id FROM events
-        WHERE site_id = $1 AND timestamp >= ${instant('$2')} AND timestamp < ${instant('$3')}
-      ), e AS MATERIALIZED (
+    return `WITH e AS MATERIALIZED (
         SELECT session_id, visitor_id, kind, event_type, page, least(time_on_page, 1800) AS time_on_page,
           (extract(epoch FROM timestamp) * 1000)::bigint AS ts
           ${known.map((name) => `, ${name === 'resolution' ? RESOLUTION : name}`).join('')}
           ${fromView ? `, ${OF_FIRST_VIEW.join(', ')}` : ''}
-        FROM events JOIN touched USING (session_id) WHERE site_id = $1
+        FROM events WHERE site_id = $1 AND session_id = ANY (ARRAY(
+          SELECT DISTINCT session_id FROM events
+          WHERE site_id = $1 AND timestamp >= ${instant('$2')} AND timestamp < ${instant('$3')}
+        ))
       ), s AS (
         SELECT session_id, min(ts) AS start, max(ts) AS last,
           count(*) FILTER (WHERE kind = 1) AS pv, count(*) FILTER (WHERE kind = 2) AS cu,

@@ -7,15 +7,17 @@ import { createTokens } from '../../src/auth/tokens.js';
 import { createApp } from '../../src/edge/app.js';
 import { createIdempotency } from '../../src/edge/idempotency.js';
 import { createRateLimiter } from '../../src/edge/rate-limit.js';
+import type { AnyRoute } from '../../src/edge/route.js';
 import { authRoutes } from '../../src/edge/routes/auth.js';
 import { trackerRoutes } from '../../src/edge/routes/tracker-config.js';
 import { websiteRoutes } from '../../src/edge/routes/websites.js';
 import type { Cache } from '../../src/storage/cache/cache.js';
 import { createMemoryCache } from '../../src/storage/cache/memory-cache.js';
+import type { MetadataStore } from '../../src/storage/metadata/metadata.js';
 import { createMetadataStore } from '../../src/storage/metadata/postgres-store.js';
 import { silentTelemetry } from '../../src/telemetry.js';
 import { createSiteDirectory } from '../../src/websites/site-directory.js';
-import { createSiteNotices } from '../../src/websites/site-notices.js';
+import { createSiteNotices, type SiteNotices } from '../../src/websites/site-notices.js';
 import { createTrackerConfigs } from '../../src/websites/tracker-config.js';
 import { createWebsiteService } from '../../src/websites/website-service.js';
 
@@ -30,6 +32,8 @@ export interface NodeOptions {
   readonly refreshGraceMs?: number;
   readonly staleMs?: number;
   readonly onDeleted?: (siteId: string) => Promise<void>;
+  /** Routes beside those of accounts, websites and trackers. */
+  readonly routes?: (parts: { metadata: MetadataStore; notices: SiteNotices }) => readonly AnyRoute[];
 }
 
 export interface Answer {
@@ -96,6 +100,7 @@ export async function startNode(options: NodeOptions) {
       ...authRoutes(auth),
       ...websiteRoutes(service),
       ...trackerRoutes({ directory, configs, production: options.production ?? true }),
+      ...(options.routes?.({ metadata, notices }) ?? []),
     ],
     cors: { allowedOrigins: ['https://dashboard.example'], production: true },
     trustedProxies: { trust: [] },

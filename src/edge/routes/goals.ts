@@ -100,7 +100,7 @@ export function goalRoutes({ goals, metrics, clock = Date.now }: GoalRoutesOptio
       summary: 'Delete a goal',
       access: { site: 'write' },
       siteFrom: { param: 'id' },
-      params: Type.Object({ ...ById.properties, goal_id: Type.String({ format: 'uuid' }) }),
+      params: Type.Object({ ...ById.properties, goal_id: Type.String({ description: 'UUID' }) }),
       query: Nothing,
       responses: { 200: Type.Object({ message: Type.String() }) },
       async handle({ site, params }) {

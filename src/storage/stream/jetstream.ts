@@ -32,6 +32,8 @@ export interface JetStreamOptions {
   readonly waitForServer?: boolean;
   /** Ends the waiting for the server. */
   readonly signal?: AbortSignal;
+  /** Label of the metrics. Default `jetstream`. */
+  readonly name?: 'jetstream' | 'recordings';
   readonly telemetry: Telemetry;
 }
 
@@ -67,6 +69,7 @@ export class JetStream implements FrameStream {
   readonly partitions: number;
   readonly ready: Promise<void>;
   private readonly names: Names;
+  private readonly label: 'jetstream' | 'recordings';
   private readonly log: Logger;
   private readonly metrics: StreamMetrics;
   private readonly link: Link;
@@ -82,7 +85,8 @@ export class JetStream implements FrameStream {
   constructor(private readonly options: JetStreamOptions) {
     const { telemetry, streamName: stream, subject, limitBytes } = options;
     this.partitions = options.partitions;
-    this.log = telemetry.log.child({ part: 'stream jetstream' });
+    this.label = options.name ?? 'jetstream';
+    this.log = telemetry.log.child({ part: `stream ${this.label}` });
     this.metrics = streamMetrics(telemetry.registry);
     this.names = { stream, subject, bucket: `${stream}_leases` };
     this.lastStatus = { reachable: false, lagMessages: 0, bytes: 0, limitBytes, fill: 0 };
@@ -117,12 +121,12 @@ export class JetStream implements FrameStream {
     this.inFlightBytes += size;
     try {
       await this.publish(partition, message);
-      this.metrics.appendSeconds.observe({ stream: this.kind }, (performance.now() - start) / 1000);
-      this.metrics.appendedMessages.inc({ stream: this.kind });
-      this.metrics.appendedBytes.inc({ stream: this.kind }, size);
+      this.metrics.appendSeconds.observe({ stream: this.label }, (performance.now() - start) / 1000);
+      this.metrics.appendedMessages.inc({ stream: this.label });
+      this.metrics.appendedBytes.inc({ stream: this.label }, size);
     } catch (error) {
       const reason = error instanceof StreamFullError ? 'full' : 'unavailable';
-      this.metrics.appendErrors.inc({ stream: this.kind, reason });
+      this.metrics.appendErrors.inc({ stream: this.label, reason });
       throw error;
     } finally {
       this.inFlightBytes -= size;
@@ -142,9 +146,9 @@ export class JetStream implements FrameStream {
   consume(consumer: PartitionConsumer): Promise<Subscription> {
     if (this.closing !== undefined) return Promise.reject(new StreamUnavailableError('the stream is closed'));
     const { leaseTtlMs = 10_000, nodeId } = this.options;
-    const { partitions, names, log, metrics, link } = this;
+    const { partitions, names, log, metrics, link, label } = this;
     const subscription = new JetStreamSubscription({
-      ...{ partitions, names, log, metrics, link, consumer, nodeId, leaseTtlMs },
+      ...{ partitions, names, log, metrics, link, label, consumer, nodeId, leaseTtlMs },
       onStopped: () => this.subscriptions.delete(subscription),
     });
     this.subscriptions.add(subscription);
@@ -174,13 +178,13 @@ export class JetStream implements FrameStream {
       const { state } = await manager.streams.info(this.names.stream);
       const { messages: lagMessages, bytes } = state;
       this.lastStatus = { reachable: true, lagMessages, bytes, limitBytes, fill: bytes / limitBytes };
-      this.metrics.lagMessages.set({ stream: this.kind }, state.messages);
-      this.metrics.storedBytes.set({ stream: this.kind }, state.bytes);
+      this.metrics.lagMessages.set({ stream: this.label }, state.messages);
+      this.metrics.storedBytes.set({ stream: this.label }, state.bytes);
     } catch (error) {
       const detail = error instanceof Error ? error.message : 'no answer';
       this.lastStatus = { ...this.lastStatus, reachable: false, detail };
     }
-    this.metrics.inFlightBytes.set({ stream: this.kind }, this.inFlightBytes);
+    this.metrics.inFlightBytes.set({ stream: this.label }, this.inFlightBytes);
     this.statusAt = performance.now();
     return this.lastStatus;
   }

@@ -30,7 +30,7 @@ export interface LocalLogOptions {
    */
   readonly takeoverMs?: number;
   /** Label of the metrics. Default `local`. */
-  readonly name?: 'local' | 'spool';
+  readonly name?: 'local' | 'spool' | 'recordings';
   readonly disk?: Disk;
   readonly telemetry: Telemetry;
 }
@@ -72,7 +72,7 @@ interface Opening {
   readonly epoch: number;
   readonly notBefore: number;
   readonly disk: Disk;
-  readonly name: 'local' | 'spool';
+  readonly name: 'local' | 'spool' | 'recordings';
 }
 
 /** See `openLocalLog`. */

@@ -1,6 +1,6 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
-/** The metrics of all streams of a process; `stream` is `local`, `spool` or `jetstream`. */
+/** The metrics of all streams of a process; `stream` is `local`, `spool`, `jetstream` or `recordings`. */
 export interface StreamMetrics {
   readonly appendSeconds: Histogram<'stream'>;
   readonly appendedMessages: Counter<'stream'>;

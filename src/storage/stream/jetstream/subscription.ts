@@ -16,6 +16,8 @@ export interface SubscriptionOptions {
   readonly leaseTtlMs: number;
   readonly log: Logger;
   readonly metrics: StreamMetrics;
+  /** Of the stream, in the metrics. */
+  readonly label: string;
   readonly link: Link;
   readonly consumer: PartitionConsumer;
   readonly onStopped: () => void;
@@ -27,8 +29,6 @@ interface Owned {
   readonly taking: Promise<boolean>;
   isOver: boolean;
 }
-
-const LABELS = { stream: 'jetstream' } as const;
 
 /** One consumer's part of the partitions: leases say which, each has a lane. */
 export class JetStreamSubscription implements Subscription {
@@ -63,11 +63,11 @@ export class JetStreamSubscription implements Subscription {
   }
 
   private acquired(lease: Lease): void {
-    const { names, consumer, log, metrics, link } = this.options;
+    const { names, consumer, log, metrics, link, label } = this.options;
     const lane = new Lane({
       ...{ names, lease, consumer, log },
       current: () => link.current,
-      onDelivered: () => metrics.deliveredMessages.inc(LABELS),
+      onDelivered: () => metrics.deliveredMessages.inc({ stream: label }),
     });
     const owned: Owned = {
       lane,
@@ -75,8 +75,8 @@ export class JetStreamSubscription implements Subscription {
       taking: Promise.resolve().then(() => this.take(lease, owned)),
     };
     this.ownedPartitions.set(lease.partition, owned);
-    metrics.leaseChanges.inc({ ...LABELS, change: 'acquired' });
-    metrics.ownedPartitions.set(LABELS, this.ownedPartitions.size);
+    metrics.leaseChanges.inc({ stream: label, change: 'acquired' });
+    metrics.ownedPartitions.set({ stream: label }, this.ownedPartitions.size);
   }
 
   /** Lets the consumer take the partition over, again until it can or the lease is over; after it has let go of an earlier lease. */
@@ -98,12 +98,12 @@ export class JetStreamSubscription implements Subscription {
   }
 
   private async end(partition: number, change: 'lost' | 'released'): Promise<void> {
-    const { metrics } = this.options;
+    const { metrics, label } = this.options;
     const owned = this.ownedPartitions.get(partition);
     if (owned === undefined) return;
     this.ownedPartitions.delete(partition);
-    metrics.leaseChanges.inc({ ...LABELS, change });
-    metrics.ownedPartitions.set(LABELS, this.ownedPartitions.size);
+    metrics.leaseChanges.inc({ stream: label, change });
+    metrics.ownedPartitions.set({ stream: label }, this.ownedPartitions.size);
     owned.isOver = true;
     owned.lane.stop();
     const ending = this.letGo(partition, owned, change).finally(() => {

@@ -1,22 +1,24 @@
 /** Counters of the intake: plain numbers on the hot path, handed to Prometheus when it asks. */
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { ErrorCode } from '../errors.js';
+import type { Source } from '../events/frame.js';
 import type { FairQueue } from './fair-queue.js';
 import type { RejectedEvent, RejectionCode } from './protocol.js';
 
 export class IntakeMetrics {
-  private accepted = 0;
+  private readonly accepted = new Map<Source, number>();
   private lost = 0;
   private readonly rejections = new Map<RejectionCode | 'other', number>();
   private readonly refusals = new Map<ErrorCode, number>();
 
   constructor(registry: Registry, queue: FairQueue<unknown>) {
     const registers = [registry];
-    counter(
+    labelled(
       registry,
       'seentics_ingest_events_accepted_total',
-      'Events turned into rows, bots included.',
-      () => this.accepted,
+      'Events (bots included), heat points and funnel events turned into rows, by source.',
+      this.accepted,
+      'source',
     );
     counter(
       registry,
@@ -55,8 +57,8 @@ export class IntakeMetrics {
   }
 
   /** @param errors the first of the rejected; those beyond the list count as `other` */
-  events(accepted: number, rejected: number, errors: readonly RejectedEvent[]): void {
-    this.accepted += accepted;
+  events(source: Source, accepted: number, rejected: number, errors: readonly RejectedEvent[]): void {
+    add(this.accepted, source, accepted);
     if (rejected === 0) return;
     for (const { code } of errors) add(this.rejections, code, 1);
     if (rejected > errors.length) add(this.rejections, 'other', rejected - errors.length);
@@ -87,15 +89,21 @@ function counter(registry: Registry, name: string, help: string, value: () => nu
   });
 }
 
-function labelled(registry: Registry, name: string, help: string, counts: ReadonlyMap<string, number>): void {
+function labelled(
+  registry: Registry,
+  name: string,
+  help: string,
+  counts: ReadonlyMap<string, number>,
+  label = 'code',
+): void {
   new Counter({
     name,
     help,
-    labelNames: ['code'],
+    labelNames: [label],
     registers: [registry],
     collect() {
       this.reset();
-      for (const [code, count] of counts) this.inc({ code }, count);
+      for (const [value, count] of counts) this.inc({ [label]: value }, count);
     },
   });
 }

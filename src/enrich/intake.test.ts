@@ -1,8 +1,9 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { AppError } from '../errors.js';
 import { decodeMessage, encodeMessage, type SiteFrame } from '../events/frame.js';
-import { decodeRow } from '../events/row-decoder.js';
+import { decodeRow, decodeRowOf } from '../events/row-decoder.js';
 import type { SiteSink } from '../events/site-sink.js';
+import { tableOf } from '../events/tables.js';
 import { silentTelemetry } from '../telemetry.js';
 import type { Site, SiteDirectory } from '../websites/site.js';
 import { ByteWriter } from './byte-writer.js';
@@ -88,6 +89,18 @@ class Sink implements SiteSink {
     if (this.fail !== null) throw this.fail;
     this.frames.push(frame);
   }
+  /** Source and table of each row. */
+  tables() {
+    return this.frames.flatMap((frame) =>
+      decodeMessage(encodeMessage([frame])).flatMap(({ source, rows }) =>
+        rows.map(({ flags, bytes }) => {
+          const table = tableOf(flags);
+          expect(decodeRowOf(table, bytes).site_id).toBe(frame.siteId);
+          return [source, table];
+        }),
+      ),
+    );
+  }
   rows() {
     return this.frames.flatMap((frame) =>
       decodeMessage(encodeMessage([frame])).flatMap(({ rows }) => rows.map(({ bytes }) => decodeRow(bytes))),
@@ -136,6 +149,115 @@ function gate(): { promise: Promise<void>; open(): void } {
   });
   return { promise, open };
 }
+
+describe('heat points and funnel events', () => {
+  const HEATED = siteOf(4, { heatmapExcludePatterns: '/tab\there\n/private/*\n/ü"\\' });
+  const PLAIN = siteOf(5, { heatmapEnabled: false, funnelEnabled: false });
+  const point = (changes: object = {}) => ({
+    type: 'click',
+    x: 1,
+    y: 2,
+    url: '/a',
+    selector: 'a',
+    ...changes,
+  });
+  const progress = { funnel_id: 'f', visitor_id: 'v', session_id: 's', event_type: 'start', current_step: 1 };
+  const open = () => setUp({ directory: new Directory([HEATED, PLAIN, INACTIVE]) });
+  const heat = (site: Site, points: unknown, changes: Partial<IngestRequest> = {}) =>
+    request('heatmap', { website_id: site.siteId, points }, changes);
+  const funnel = (site: Site, events: unknown) => request('funnel', { website_id: site.id, events });
+
+  it('become rows of their tables under sources of their own', async () => {
+    const { intake, sink } = open();
+    const points = [point(), point({ x: 9 })];
+    expect(await intake.submit(heat(HEATED, points))).toMatchObject({ kind: 'accepted', accepted: 2 });
+    expect(await intake.submit(funnel(HEATED, [progress]))).toMatchObject({ kind: 'accepted', accepted: 1 });
+    const single = { ...progress, website_id: HEATED.siteId, current_step: 2 };
+    expect(await intake.submit(request('funnel', single))).toMatchObject({ kind: 'accepted', accepted: 1 });
+    expect(sink.tables()).toEqual([
+      ['heatmap', 'heat_points'],
+      ['heatmap', 'heat_points'],
+      ['funnel', 'funnel_events'],
+      ['funnel', 'funnel_events'],
+    ]);
+    for (const { siteId } of sink.frames) expect(siteId).toBe(HEATED.siteId);
+  });
+
+  it('obey the patterns of the site, whatever characters these hold', async () => {
+    const { intake, sink } = open();
+    const pages = ['/tab\there', '/private/x', '/ü"\\', '/tab', '/here'];
+    const answer = await intake.submit(
+      heat(
+        HEATED,
+        pages.map((url) => point({ url })),
+      ),
+    );
+    expect(answer).toMatchObject({ accepted: 2, rejected: 3 });
+    expect(sink.frames).toMatchObject([{ source: 'heatmap', received: 5, rejected: 3, rowCount: 2 }]);
+  });
+
+  it('are refused for good where the site has switched them off, and counted in its books', async () => {
+    const { intake, sink } = open();
+    expect(await intake.submit(heat(PLAIN, [point(), point()]))).toEqual({
+      kind: 'refused',
+      code: 'feature_disabled',
+      message: 'heatmap recording is manually disabled for this website. enable it in settings',
+    });
+    expect(await intake.submit(funnel(PLAIN, [progress]))).toEqual({
+      kind: 'refused',
+      code: 'feature_disabled',
+      message: 'funnel tracking is disabled for this website',
+    });
+    await intake.close();
+    expect(sink.frames).toMatchObject([
+      { siteId: PLAIN.siteId, source: 'heatmap', received: 2, rejected: 2, rowCount: 0 },
+      { siteId: PLAIN.siteId, source: 'funnel', received: 1, rejected: 1, rowCount: 0 },
+    ]);
+  });
+
+  it('are refused as events are: inactive site, other host, no site, no list', async () => {
+    const { intake } = open();
+    const code = async (sent: IngestRequest) => {
+      const answer = await intake.submit(sent);
+      return answer.kind === 'refused' ? answer.code : answer.kind;
+    };
+    expect(await code(heat(INACTIVE, [point()]))).toBe('website_inactive');
+    expect(await code(funnel(INACTIVE, [progress]))).toBe('website_inactive');
+    expect(await code(heat(HEATED, [point()], { origin: 'https://evil.example' }))).toBe(
+      'origin_not_allowed',
+    );
+    expect(await code(request('heatmap', { points: [point()] }))).toBe('invalid_request');
+    expect(await code(heat(HEATED, undefined))).toBe('invalid_request');
+    expect(await code(heat(HEATED, { 0: point() }))).toBe('invalid_request');
+    expect(await code(funnel(HEATED, null))).toBe('invalid_request');
+    expect(await code(request('funnel', '[]'))).toBe('invalid_request');
+    expect(await code(request('heatmap', '{'))).toBe('invalid_json');
+    expect(await code(heat(siteOf(9), [point()]))).toBe('website_not_found');
+  });
+
+  it('that are none are nothing', async () => {
+    const { intake, sink } = open();
+    expect(await intake.submit(heat(HEATED, []))).toMatchObject({
+      kind: 'accepted',
+      received: 0,
+      rejected: 0,
+    });
+    expect(await intake.submit(funnel(HEATED, []))).toMatchObject({
+      kind: 'accepted',
+      received: 0,
+      rejected: 0,
+    });
+    await intake.close();
+    expect(sink.frames).toEqual([]);
+  });
+
+  it('are those of the site that the body names, not of one that a scan happens upon', async () => {
+    const { intake, sink } = open();
+    const body = `{"points":[${JSON.stringify({ ...point(), website_id: PLAIN.siteId })}],"website_id":"${HEATED.siteId}"}`;
+    expect(await intake.submit(request('heatmap', body))).toMatchObject({ accepted: 1 });
+    expect(sink.frames).toMatchObject([{ siteId: HEATED.siteId }]);
+  });
+});
 
 describe('submit', () => {
   let intake: Intake;
@@ -284,7 +406,7 @@ describe('under load', () => {
     await intake.submit(batch(A.siteId, [{ visitor_id: 'v' }, {}]));
     await intake.submit(event('nobody', 'v'));
     const metrics = await telemetry.registry.metrics();
-    expect(metrics).toContain('seentics_ingest_events_accepted_total 1');
+    expect(metrics).toContain('seentics_ingest_events_accepted_total{source="batch"} 1');
     expect(metrics).toContain('seentics_ingest_events_rejected_total{code="missing_visitor"} 1');
     expect(metrics).toContain('seentics_ingest_requests_refused_total{code="website_not_found"} 1');
     expect(metrics).toContain('seentics_ingest_queue_requests 0');

@@ -157,7 +157,7 @@ class PooledIntake implements Intake {
     outcome: Extract<EnrichOutcome, { outcome: 'rows' }>,
   ): Promise<IngestAnswer> {
     const { rowCount, received, rejected, errors, eventId, visitorId, sessionId } = outcome;
-    this.metrics.events(rowCount, rejected, errors);
+    this.metrics.events(request.source, rowCount, rejected, errors);
     if (rowCount === 0) this.keepBooks(request, site, received);
     else if (site !== null) {
       const { siteId } = site;

@@ -13,6 +13,10 @@ describe('scanSiteId', () => {
     ['event', '{"website_id":5}', ''],
     ['event', '{"website_id":"<script>"}', ''],
     ['event', '{"website_id"', ''],
+    ['heatmap', `{"website_id":"${ID}","points":[]}`, ID],
+    ['heatmap', `{"points":[${'{"type":"click"},'.repeat(1_000)}0],"website_id":"${ID}"}`, ID],
+    ['funnel', `{"website_id":"${ID}","events":[]}`, ID],
+    ['funnel', `{"funnel_id":"f","websiteId":"${ID}"}`, ID],
     ['batch', '', ''],
     ['batch', `{"siteId":"${'a'.repeat(65)}"}`, ''],
   ] as const)('%s %j', (source, body, expected) => {

@@ -1,9 +1,11 @@
 import { describe, expect, it, vi } from 'vitest';
 import { createPartitionWriter, type PartitionWriterOptions } from '../../src/actors/partition-writer.js';
+import type { RowObserver } from '../../src/actors/writer/observer.js';
 import { hexId } from '../../src/actors/writer/row.js';
+import { encodeMessage } from '../../src/events/frame.js';
 import { silentTelemetry } from '../../src/telemetry.js';
 import { FakeStore } from './fake-store.js';
-import { idOf, messageOf, rowBytes, siteOf, type TestEvent } from './rows.js';
+import { idOf, messageOf, rowBytes, siteFrame, siteOf, type TestEvent } from './rows.js';
 
 const A = siteOf(0, 1);
 const B = siteOf(0, 2);
@@ -84,19 +86,22 @@ describe('the observer of the partition writer', () => {
     expect(store.rows).toHaveLength(3);
   });
 
-  it('is shown the bytes of the row', async () => {
-    const seen: Buffer[] = [];
-    const observer = {
+  it('is shown table, source and bytes of the row', async () => {
+    const seen: unknown[] = [];
+    const observer: RowObserver = {
       wants: () => true,
-      observe: async (rows: readonly { readonly bytes: Uint8Array }[]) => {
-        for (const { bytes } of rows) seen.push(Buffer.from(bytes));
+      observe: async (rows) => {
+        for (const { bytes, ...others } of rows) seen.push({ ...others, bytes: Buffer.from(bytes) });
       },
     };
     const { writer, take } = await watched({ observer });
-    const one = event(7);
-    await take(messageOf([one]));
+    const [one, two] = [event(7), event(8, { table: 'funnel_events' })];
+    await take(encodeMessage([siteFrame([one], 'batch'), siteFrame([two], 'funnel')]));
     await writer.flush();
-    expect(seen).toEqual([rowBytes(one)]);
+    expect(seen).toEqual([
+      { siteId: A, table: 'events', source: 'batch', bytes: rowBytes(one) },
+      { siteId: A, table: 'funnel_events', source: 'funnel', bytes: rowBytes(two) },
+    ]);
   });
 
   it('is asked again until it succeeds, and nothing is stored or acknowledged before', async () => {

@@ -103,7 +103,7 @@ async function compose(
     await startWriter(config, stream.store, stores.events, telemetry, lifecycle);
   if (config.ROLES.includes('edge')) {
     const metrics = shareMetrics(stores.metrics, { telemetry });
-    const analytics = new Analytics(metrics);
+    const analytics = new Analytics(metrics, stores.heat);
     const intake = await startIntake(
       config,
       stream.store,

@@ -2,7 +2,7 @@
 import { type Asked, scopeOf } from './asked.js';
 import { Behaviour } from './behaviour.js';
 import { countryName, UNKNOWN } from './countries.js';
-import { EventReports } from './event-reports.js';
+import { EventReports, type HeatPointTotals } from './event-reports.js';
 import { change, compareBytes, mean, meanSeconds, percent } from './figures.js';
 import type { SessionAttribute } from './filters.js';
 import type { BreakdownRow, BucketCounts, MetricsStore, PageRow, Totals } from './metrics-store.js';
@@ -27,9 +27,12 @@ export class Analytics {
   /** The reports that are about events. */
   readonly events: EventReports;
 
-  constructor(private readonly store: MetricsStore) {
+  constructor(
+    private readonly store: MetricsStore,
+    heat: HeatPointTotals,
+  ) {
     this.behaviour = new Behaviour(store);
-    this.events = new EventReports(store);
+    this.events = new EventReports(store, heat);
   }
 
   async dashboard(asked: Asked) {

@@ -1,9 +1,9 @@
 /** Reports about custom events, campaigns and web vitals (contract 7.4, 7.15, 18.5). */
 import { AppError } from '../errors.js';
 import { type Asked, scopeOf } from './asked.js';
-import { percent } from './figures.js';
+import { compareBytes, percent } from './figures.js';
 import type { SessionAttribute } from './filters.js';
-import type { MetricsStore } from './metrics-store.js';
+import type { EventTypeRow, MetricsStore } from './metrics-store.js';
 import { dayStarts, formatDate } from './period.js';
 import { vitalFigures } from './web-vitals.js';
 
@@ -12,13 +12,29 @@ const UTM_ROWS = 10;
 /** Longest name of an event type and of a property that can be asked for, UTF-16 units. */
 const MAX_NAME = 256;
 
+/** Points of heatmaps by their type; instants in ms since epoch, both inclusive. */
+export interface HeatPointTotals {
+  typeTotals(
+    siteId: string,
+    range: { readonly from: number; readonly to: number },
+    signal: AbortSignal,
+  ): Promise<Readonly<Record<(typeof FRUSTRATION)[number], number>>>;
+}
+
+/** Clicks of annoyed visitors: the tracker reports them to the heatmaps alone. */
+const FRUSTRATION = ['rage_click', 'dead_click'] as const;
+
 export class EventReports {
-  constructor(private readonly store: MetricsStore) {}
+  constructor(
+    private readonly store: MetricsStore,
+    private readonly heat: HeatPointTotals,
+  ) {}
 
   async customEvents(asked: Asked) {
     const scope = scopeOf(asked);
-    const [types, days, sources, mediums, campaigns, terms, content] = await Promise.all([
+    const [types, clicks, days, sources, mediums, campaigns, terms, content] = await Promise.all([
       this.store.eventTypes(scope, MAX_EVENT_TYPES, asked.signal),
+      this.frustration(asked),
       this.store.eventTimeline(scope, dayStarts(asked.period), asked.signal),
       this.tagged(asked, 'utm_source', 'source'),
       this.tagged(asked, 'utm_medium', 'medium'),
@@ -27,17 +43,9 @@ export class EventReports {
       this.tagged(asked, 'utm_content', 'content'),
     ]);
     return {
-      top_events: types.map(({ type, count, visitors, properties }) => {
-        const sample = parseObject(properties);
-        return {
-          event_type: type,
-          count,
-          unique_visitors: visitors,
-          sample_properties: sample,
-          sample_event: { event_type: type, properties: sample },
-          common_properties: sample,
-        };
-      }),
+      top_events: [...types.map(topEvent), ...clicks].sort(
+        (a, b) => b.count - a.count || compareBytes(a.event_type, b.event_type),
+      ),
       timeseries: days.map((count, i) => ({ date: formatDate(asked.period.firstDay + i), count })),
       total_events: days.reduce((sum, count) => sum + count, 0),
       unique_events: types.length,
@@ -103,6 +111,19 @@ export class EventReports {
     return vitalFigures(await this.store.webVitals(scopeOf(asked), asked.signal));
   }
 
+  /** Heat points belong to no session: with filters, none are told. */
+  private async frustration({ siteId, period, filters, signal }: Asked): Promise<TopEvent[]> {
+    if (filters.length > 0) return [];
+    const totals = await this.heat.typeTotals(siteId, { from: period.from, to: period.to - 1 }, signal);
+    return FRUSTRATION.filter((type) => totals[type] > 0).map((type) => ({
+      event_type: type,
+      count: totals[type],
+      sample_properties: {},
+      sample_event: { event_type: type, properties: {} },
+      common_properties: {},
+    }));
+  }
+
   private async tagged<K extends string>(asked: Asked, attribute: SessionAttribute, key: K) {
     const rows = await this.store.breakdown(scopeOf(asked), attribute, '', UTM_ROWS + 1, asked.signal);
     return rows
@@ -114,6 +135,27 @@ export class EventReports {
         sessions,
       }));
   }
+}
+
+interface TopEvent {
+  readonly event_type: string;
+  readonly count: number;
+  readonly unique_visitors?: number;
+  readonly sample_properties: object;
+  readonly sample_event: object;
+  readonly common_properties: object;
+}
+
+function topEvent({ type, count, visitors, properties }: EventTypeRow): TopEvent {
+  const sample = parseObject(properties);
+  return {
+    event_type: type,
+    count,
+    unique_visitors: visitors,
+    sample_properties: sample,
+    sample_event: { event_type: type, properties: sample },
+    common_properties: sample,
+  };
 }
 
 type Named<K extends string> = { [key in K]: string } & { visits: number; unique_visitors: number };

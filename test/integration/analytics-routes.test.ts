@@ -1,48 +1,20 @@
 import { Check, Errors } from 'typebox/value';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createApp } from '../../src/edge/app.js';
-import { createRateLimiter } from '../../src/edge/rate-limit.js';
-import { analyticsRoutes } from '../../src/edge/routes/analytics.js';
-import { Analytics } from '../../src/metrics/analytics.js';
-import { shareMetrics } from '../../src/metrics/shared-metrics.js';
-import { createMemoryCache } from '../../src/storage/cache/memory-cache.js';
 import { createClickhouseEventStore } from '../../src/storage/events/clickhouse-event-store.js';
 import { createClickhouseMetrics } from '../../src/storage/events/clickhouse-metrics.js';
+import { createClickhouseHeat } from '../../src/storage/events/heat/clickhouse-heat.js';
+import { createPostgresHeat } from '../../src/storage/events/heat/postgres-heat.js';
 import { createPostgresEventStore } from '../../src/storage/events/postgres-event-store.js';
 import { createPostgresMetrics } from '../../src/storage/events/postgres-metrics.js';
 import { silentTelemetry } from '../../src/telemetry.js';
-import type { Site } from '../../src/websites/site.js';
 import { freshClickhouse, freshPostgres } from '../support/fresh.js';
 import { generateEvents, randomOf } from '../support/metrics-events.js';
-import { encodeRow, SITE } from './event-rows.js';
+import { encodeRow, encodeRowOf, makeHeatPoint, SITE } from './event-rows.js';
+import { type MetricsApp, openMetricsApp, UUID } from './metrics-app.js';
 
 const NOW = Date.parse('2026-11-02T03:37:12.345Z');
-const UUID = '0b7b9ad0-5f0c-4c55-8f0e-1f2a3b4c5d6e';
+const DAY = 86_400_000;
 const EMPTY = '85f1a2b3c4d5e6f708192a3d';
-
-const site = (siteId: string): Site => ({
-  id: UUID,
-  siteId,
-  ownerId: UUID,
-  name: 'Example',
-  host: 'example.com',
-  isActive: true,
-  allowedHosts: [],
-  automationEnabled: false,
-  funnelEnabled: false,
-  heatmapEnabled: false,
-  replayEnabled: false,
-  replaySamplingRate: 0,
-  heatmapIncludePatterns: null,
-  heatmapExcludePatterns: null,
-  replayIncludePatterns: null,
-  replayExcludePatterns: null,
-});
-const SITES = new Map([
-  [SITE, site(SITE)],
-  [UUID, site(SITE)],
-  [EMPTY, site(EMPTY)],
-]);
 
 async function openStores(kind: 'clickhouse' | 'postgres') {
   const telemetry = silentTelemetry();
@@ -52,57 +24,58 @@ async function openStores(kind: 'clickhouse' | 'postgres') {
     return {
       events: createClickhouseEventStore({ clickhouse, telemetry }),
       metrics: createClickhouseMetrics(clickhouse),
+      heat: createClickhouseHeat(clickhouse),
       drop,
     };
   }
   const { url, drop } = await freshPostgres();
   const options = { url, maxConnections: 4, minConnections: 0, telemetry };
-  return { events: createPostgresEventStore(options), metrics: createPostgresMetrics(options), drop };
+  return {
+    events: createPostgresEventStore(options),
+    metrics: createPostgresMetrics(options),
+    heat: createPostgresHeat(options),
+    drop,
+  };
 }
 
 describe.each(['clickhouse', 'postgres'] as const)('analytics routes on %s', (kind) => {
   let opened: Awaited<ReturnType<typeof openStores>>;
-  let app: ReturnType<typeof createApp>;
-  let base = '';
-  const telemetry = silentTelemetry();
-  let routes: ReturnType<typeof analyticsRoutes> = [];
+  let app: MetricsApp;
 
   beforeAll(async () => {
     opened = await openStores(kind);
     await opened.events.migrate();
     const { events } = generateEvents(randomOf(1), NOW, 120);
     await opened.events.insertRows('events', events.map(encodeRow), 'all', Date.now() + 60_000);
-    const analytics = new Analytics(shareMetrics(opened.metrics, { telemetry }));
-    routes = analyticsRoutes({ analytics, clock: () => NOW });
-    const cache = createMemoryCache({ telemetry });
-    app = createApp({
-      telemetry,
-      routes,
-      rateLimiter: createRateLimiter({
-        cache,
-        telemetry,
-        limits: { ingest: 0, auth: 0, api: 0, admin: 0, internal: 0 },
-      }),
-      cors: { allowedOrigins: [], production: true },
-      trustedProxies: { trust: [] },
-      authenticate: async () => ({ kind: 'account', userId: UUID, email: 'a@example.com', role: 'user' }),
-      resolveSite: async (id) => SITES.get(id) ?? null,
-      authorize: (_principal, _site, action) => action === 'read',
-    });
-    base = `http://127.0.0.1:${await app.listen(0, '127.0.0.1')}/api/v1/analytics`;
+    const points = [
+      { point_type: 'rage_click', count: 70_000, timestamp: NOW - 2 * DAY },
+      { point_type: 'rage_click', count: 2, timestamp: NOW, page: '/other' },
+      { point_type: 'dead_click', count: 3, timestamp: NOW - 6 * DAY },
+      { point_type: 'dead_click', count: 5, timestamp: NOW - 8 * DAY },
+      { point_type: 'click', count: 7, timestamp: NOW },
+      { point_type: 'dead_click', count: 11, timestamp: NOW, site_id: EMPTY },
+    ].map((point, i) => makeHeatPoint({ ...point, event_id: i.toString(16).padStart(32, '0') }));
+    await opened.events.insertRows(
+      'heat_points',
+      points.map((point) => encodeRowOf('heat_points', point)),
+      'heat',
+      Date.now() + 60_000,
+    );
+    app = await openMetricsApp(opened.metrics, NOW, [SITE, EMPTY], opened.heat);
   });
   afterAll(async () => {
     await app.close();
     await opened.metrics.close();
+    await opened.heat.close();
     await opened.events.close();
     await opened.drop();
   });
 
   const get = async (path: string) => {
-    const response = await fetch(`${base}/${path}`, { headers: { authorization: 'Bearer x' } });
+    const { status, body } = await app.get(path);
     // biome-ignore lint/suspicious/noExplicitAny: a JSON answer, looked into by the assertions below
-    const body: any = await response.json();
-    return { status: response.status, body };
+    const answer: any = body;
+    return { status, body: answer };
   };
   const names = [
     'dashboard',
@@ -128,7 +101,7 @@ describe.each(['clickhouse', 'postgres'] as const)('analytics routes on %s', (ki
   ];
 
   it.each(names)('%s has its declared shape for a site with and one without events', async (name) => {
-    const declared = routes.find((route) => route.path === `/api/v1/analytics/${name}/:website_id`);
+    const declared = app.routes.find((route) => route.path === `/api/v1/analytics/${name}/:website_id`);
     const schema = declared?.responses[200];
     if (!schema) throw new Error(`${name} is not declared`);
     for (const id of [SITE, EMPTY]) {
@@ -177,6 +150,21 @@ describe.each(['clickhouse', 'postgres'] as const)('analytics routes on %s', (ki
     });
     const past = await get(`hourly-stats/${SITE}?from=2026-10-25&to=2026-10-26&timezone=Europe/Berlin`);
     expect(past.body.hourly_stats).toHaveLength(49);
+  });
+
+  it('tells the clicks of annoyed visitors among the custom events, from heatmaps', async () => {
+    const signals = async (path: string) =>
+      (await get(path)).body.top_events.flatMap(
+        ({ event_type, count }: { event_type: string; count: number }) =>
+          /rage|dead/.test(event_type) ? [[event_type, count]] : [],
+      );
+    expect(await signals(`custom-events/${SITE}?days=7`)).toEqual([
+      ['rage_click', 70_002],
+      ['dead_click', 3],
+    ]);
+    expect(await signals(`custom-events/${SITE}?days=1`)).toEqual([['rage_click', 2]]);
+    expect(await signals(`custom-events/${EMPTY}?days=9`)).toEqual([['dead_click', 11]]);
+    expect(await signals(`custom-events/${SITE}?days=7&country=DE`)).toEqual([]);
   });
 
   it.each([

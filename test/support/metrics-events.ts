@@ -4,6 +4,7 @@
  */
 import type { EventRow } from '../../src/events/row-decoder.js';
 import { makeRow, SITE } from '../integration/event-rows.js';
+import { customProperties, vitalProperties } from './metrics-properties.js';
 
 export const NEIGHBOUR = '75f1a2b3c4d5e6f708192a3c';
 
@@ -29,6 +30,9 @@ const PLACES = [
   { country_code: 'DE', region: 'Bavaria', city: 'München', continent: 'Europe' },
   { country_code: 'US', region: 'Texas', city: 'Austin', continent: 'North America' },
   { country_code: 'US', region: '', city: '', continent: 'North America' },
+  // Of one name in two countries.
+  { country_code: 'US', region: 'Berlin', city: 'Berlin', continent: 'North America' },
+  { country_code: '', region: 'Berlin', city: '', continent: '' },
   { country_code: 'CI', region: 'Abidjan', city: 'Abidjan', continent: 'Africa' },
   { country_code: '', region: '', city: '', continent: '' },
 ];
@@ -147,7 +151,7 @@ export function generateEvents(random: Random, now: number, sessions: number): G
             ...pick(SOURCES),
             kind: 2,
             event_type: pick(['click', 'signup', 'Größe', 'video_play']),
-            properties: JSON.stringify({ n: Math.floor(random() * 5), text: 'a"b' }),
+            properties: customProperties(random),
             visitor_id: visitor,
             timestamp: at + Math.floor(random() * 20_000),
           }),
@@ -161,6 +165,18 @@ export function generateEvents(random: Random, now: number, sessions: number): G
             visitor_id: visitor,
             timestamp: at + Math.floor(random() * 9_000),
             scroll_depth: 50,
+          }),
+        );
+      if (chance(0.15))
+        list.push(
+          row({
+            ...common,
+            kind: 3,
+            event_type: pick(['web_vitals', '$web_vitals']),
+            properties: vitalProperties(random),
+            visitor_id: visitor,
+            page: pick(PAGES),
+            timestamp: at + Math.floor(random() * 9_000),
           }),
         );
       if (chance(0.5)) {

@@ -183,7 +183,9 @@ export const CustomEvents = Type.Object({
     Type.Object({
       event_type: string,
       count: integer,
-      unique_visitors: integer,
+      unique_visitors: Type.Optional(
+        Type.Integer({ description: 'Absent of clicks that heatmaps counted: rage_click, dead_click' }),
+      ),
       sample_properties: sample,
       sample_event: sample,
       common_properties: sample,

@@ -32,7 +32,7 @@ export type PostgresMetricsOptions = PostgresReaderOptions;
 
 /** Figures from Postgres, always from raw events: the same answers as ClickHouse, not the same speed. */
 export function createPostgresMetrics(options: PostgresMetricsOptions): MetricsStore {
-  const reader = new PostgresReader('figures', options);
+  const reader = new PostgresReader('figures', { ...options, hashJoins: true });
   const conversions = new PostgresConversions(reader);
   return {
     async totals(scope, signal) {

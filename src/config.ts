@@ -176,6 +176,41 @@ export const VARIABLES = {
     unit: 'bytes',
     about: 'Largest request body, inflated',
   }),
+  RECORDINGS_LIMIT_MB: integer({
+    default: 1_024,
+    min: 16,
+    max: 4_000_000,
+    unit: 'MiB',
+    about: 'Most bytes that the stream of session recordings may hold; it is refused before events are',
+  }),
+  RECORDINGS_FLUSH_MS: integer({
+    default: 8_000,
+    min: 50,
+    max: 60_000,
+    unit: 'ms',
+    about: 'Longest time that a recording waits for others to share an object with',
+  }),
+  MAX_REPLAY_BODY_BYTES: integer({
+    default: 16 * MIB,
+    min: 1_024,
+    max: 200 * MIB,
+    unit: 'bytes',
+    about:
+      'Largest body of the route of recordings, inflated: one that holds a full snapshot can be several MB',
+  }),
+  REPLAY_SITE_MB_PER_DAY: integer({
+    default: 0,
+    min: 0,
+    max: 1_000_000_000,
+    unit: 'MiB',
+    about: 'Compressed recordings that a site may store in a UTC day; 0: no limit',
+  }),
+  REPLAY_SAMPLING: choice({
+    default: 'server',
+    of: ['server', 'tracker'],
+    about:
+      'Who applies the sampling rate of recordings. `server`: whole sessions are kept or dropped here, trackers send all; `tracker`: as the original, each page load is or is not recorded',
+  }),
   MAX_EVENT_BODY_BYTES: integer({
     default: MIB,
     min: 1_024,
@@ -369,6 +404,11 @@ function readAll(read: <T>(name: string, variable: Variable<T>) => T): Config {
     STREAM_LIMIT_MB: read('STREAM_LIMIT_MB', VARIABLES.STREAM_LIMIT_MB),
     SPOOL_LIMIT_MB: read('SPOOL_LIMIT_MB', VARIABLES.SPOOL_LIMIT_MB),
     MAX_BODY_BYTES: read('MAX_BODY_BYTES', VARIABLES.MAX_BODY_BYTES),
+    RECORDINGS_LIMIT_MB: read('RECORDINGS_LIMIT_MB', VARIABLES.RECORDINGS_LIMIT_MB),
+    RECORDINGS_FLUSH_MS: read('RECORDINGS_FLUSH_MS', VARIABLES.RECORDINGS_FLUSH_MS),
+    MAX_REPLAY_BODY_BYTES: read('MAX_REPLAY_BODY_BYTES', VARIABLES.MAX_REPLAY_BODY_BYTES),
+    REPLAY_SITE_MB_PER_DAY: read('REPLAY_SITE_MB_PER_DAY', VARIABLES.REPLAY_SITE_MB_PER_DAY),
+    REPLAY_SAMPLING: read('REPLAY_SAMPLING', VARIABLES.REPLAY_SAMPLING),
     MAX_EVENT_BODY_BYTES: read('MAX_EVENT_BODY_BYTES', VARIABLES.MAX_EVENT_BODY_BYTES),
     BATCH_SIZE: read('BATCH_SIZE', VARIABLES.BATCH_SIZE),
     MAX_EVENT_AGE: read('MAX_EVENT_AGE', VARIABLES.MAX_EVENT_AGE),

@@ -1,6 +1,8 @@
 import type { Config } from '../config.js';
 import type { HeatStore } from '../heatmaps/heat-store.js';
 import type { MetricsStore } from '../metrics/metrics-store.js';
+import type { ReplayStore } from '../replays/replay-store.js';
+import { openAdvisoryLocks } from '../storage/advisory-lock.js';
 import type { ClickhouseOptions } from '../storage/clickhouse.js';
 import type { WithLock } from '../storage/clickhouse-migrations.js';
 import { createClickhouseEventStore } from '../storage/events/clickhouse-event-store.js';
@@ -10,7 +12,8 @@ import { createClickhouseHeat } from '../storage/events/heat/clickhouse-heat.js'
 import { createPostgresHeat } from '../storage/events/heat/postgres-heat.js';
 import { createPostgresEventStore } from '../storage/events/postgres-event-store.js';
 import { createPostgresMetrics } from '../storage/events/postgres-metrics.js';
-import { openPostgres } from '../storage/postgres.js';
+import { createClickhouseReplays } from '../storage/events/replays/clickhouse-replays.js';
+import { createPostgresReplays } from '../storage/events/replays/postgres-replays.js';
 import type { Telemetry } from '../telemetry.js';
 import type { Engines } from './engines.js';
 import type { Lifecycle } from './lifecycle.js';
@@ -20,6 +23,7 @@ export interface EventStores {
   readonly events: EventStore;
   readonly metrics: MetricsStore;
   readonly heat: HeatStore;
+  readonly replays: ReplayStore;
 }
 
 const MIGRATION_LOCK = 'seentics_clickhouse_migrations';
@@ -42,6 +46,7 @@ export async function openEventStores(
   lifecycle.add('event store', stores.events, (it) => it.close());
   lifecycle.add('figures', stores.metrics, (it) => it.close());
   lifecycle.add('heatmaps', stores.heat, (it) => it.close());
+  lifecycle.add('replays', stores.replays, (it) => it.close());
   signal.throwIfAborted();
   // What is left waiting then ends when the lifecycle closes the stores.
   await Promise.race([stores.events.migrate(), rejectOnAbort(signal)]);
@@ -65,6 +70,8 @@ function inPostgres(config: Config, engines: Engines, telemetry: Telemetry): Eve
     events: createPostgresEventStore(options),
     metrics: createPostgresMetrics({ ...options, maxExecutionMs: config.QUERY_TIMEOUT * 1_000 }),
     heat: createPostgresHeat({ ...options, maxExecutionMs: config.QUERY_TIMEOUT * 1_000 }),
+    // Opened when somebody records: it costs nothing until then.
+    replays: createPostgresReplays({ ...options, minConnections: 0 }),
   };
 }
 
@@ -79,28 +86,18 @@ function inClickhouse(
     events: createClickhouseEventStore({ clickhouse, telemetry, withLock }),
     metrics: createClickhouseMetrics(clickhouse, { maxExecutionMs: config.QUERY_TIMEOUT * 1_000 }),
     heat: createClickhouseHeat(clickhouse, { maxExecutionMs: config.QUERY_TIMEOUT * 1_000 }),
+    replays: createClickhouseReplays(clickhouse, { maxExecutionMs: config.QUERY_TIMEOUT * 1_000 }),
   };
 }
 
-/** An advisory lock of Postgres, which every installation has: two nodes must not migrate ClickHouse at the same time. */
+/** Two nodes must not migrate ClickHouse at the same time. */
 function lockIn(url: string, telemetry: Telemetry): WithLock {
   return async (work) => {
-    const db = openPostgres({
-      name: 'lock',
-      url,
-      maxConnections: 1,
-      minConnections: 0,
-      telemetry,
-      statementTimeoutMs: 600_000,
-    });
+    const locks = openAdvisoryLocks(url, telemetry);
     try {
-      return await db.transaction(async (tx) => {
-        await tx.query('SET LOCAL idle_in_transaction_session_timeout = 0');
-        await tx.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [MIGRATION_LOCK]);
-        return work();
-      });
+      return await locks.run(MIGRATION_LOCK, work);
     } finally {
-      await db.close();
+      await locks.close();
     }
   };
 }

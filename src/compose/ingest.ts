@@ -6,6 +6,7 @@ import type { Config } from '../config.js';
 import type { AnyRoute } from '../edge/route.js';
 import { ingestRoutes } from '../edge/routes/ingest.js';
 import { ingestionRoutes } from '../edge/routes/ingestion.js';
+import type { GeoImage } from '../enrich/geo-database.js';
 import { createIntake, type Intake } from '../enrich/intake.js';
 import { createEnrichPool } from '../enrich/pool.js';
 import type { EventStore } from '../storage/events/event-store.js';
@@ -45,7 +46,12 @@ export async function startIntake(
   events: EventStore,
   telemetry: Telemetry,
   lifecycle: Lifecycle,
-): Promise<{ readonly routes: readonly AnyRoute[]; readonly publisher: Publisher; readonly intake: Intake }> {
+): Promise<{
+  readonly routes: readonly AnyRoute[];
+  readonly publisher: Publisher;
+  readonly intake: Intake;
+  readonly geo: GeoImage;
+}> {
   const publisher = lifecycle.add('publisher', createPublisher({ stream, telemetry }), (it) => it.close());
   const sink = createSiteBatcher({
     publish: (frame) => publisher.publish(frame),
@@ -66,5 +72,5 @@ export async function startIntake(
     ...ingestRoutes({ intake, bodyLimitBytes: config.MAX_EVENT_BODY_BYTES }),
     ...ingestionRoutes({ store: events, publish: (frame) => publisher.publish(frame) }),
   ];
-  return { routes, publisher, intake };
+  return { routes, publisher, intake, geo: pool.geoImage };
 }

@@ -21,6 +21,7 @@ import { composeHeatmaps, trackedPagesOf } from './heatmaps.js';
 import { startIntake, startWriter } from './ingest.js';
 import { Lifecycle } from './lifecycle.js';
 import { readiness } from './readiness.js';
+import { openReplays } from './replays.js';
 import { openCache, openMetadata, openObjects, openStream } from './storage.js';
 import { version } from './version.js';
 
@@ -88,7 +89,14 @@ async function compose(
     openEventStores(config, engines, telemetry, lifecycle, signal),
     openStream(context, !engines.parts.every((part) => part.embedded)),
   ]);
-  const purge = (siteId: string) => stores.events.deleteSite(siteId);
+  const replays = await openReplays(context, {
+    ...{ stores, metadata, postgresUrl: engines.postgresUrl, objects: objects.store },
+    storeOutlivesUs: !engines.parts.every((part) => part.embedded),
+  });
+  const purge = async (siteId: string) => {
+    await replays.purge(siteId);
+    await stores.events.deleteSite(siteId);
+  };
   const accounts = await composeAccounts(
     config,
     metadata,
@@ -99,8 +107,10 @@ async function compose(
   );
   keepPurging(accounts.websites, telemetry, lifecycle);
   const routes: AnyRoute[] = [];
-  if (config.ROLES.includes('writer'))
+  if (config.ROLES.includes('writer')) {
     await startWriter(config, stream.store, stores.events, telemetry, lifecycle);
+    await replays.startWriter();
+  }
   if (config.ROLES.includes('edge')) {
     const metrics = shareMetrics(stores.metrics, { telemetry });
     const analytics = new Analytics(metrics, stores.heat);
@@ -115,6 +125,14 @@ async function compose(
     routes.push(...intake.routes, ...accounts.routes, ...analyticsRoutes({ analytics }));
     routes.push(...composeFunnels(config, metadata, metrics, accounts.notices, intake.intake));
     routes.push(...composeHeatmaps(stores.heat, intake.intake, accounts.notices, telemetry, lifecycle));
+    routes.push(
+      ...replays.startRecorder({
+        cache: cache.store,
+        sites: accounts.sites,
+        geo: intake.geo,
+        events: stream.store,
+      }),
+    );
   }
   const parts = [...engines.parts, stream.choice, cache.choice, objects.choice];
   const probe = (part: string, kind: string, ping: () => Promise<void>, required: boolean) => {

@@ -4,7 +4,7 @@ import { Piscina } from 'piscina';
 import { Counter, Gauge, Histogram } from 'prom-client';
 import { AppError } from '../errors.js';
 import type { Telemetry } from '../telemetry.js';
-import { type GeoSource, loadGeoImage } from './geo-database.js';
+import { type GeoImage, type GeoSource, loadGeoImage } from './geo-database.js';
 import {
   DEFAULT_LIMITS,
   type EnrichLimits,
@@ -39,11 +39,16 @@ export interface EnrichPool {
   close(): Promise<void>;
 }
 
+/** A pool and the databases that it has loaded, for others who look places up in workers of their own. */
+export interface LoadedEnrichPool extends EnrichPool {
+  readonly geoImage: GeoImage;
+}
+
 /**
  * Loads the geo databases and starts the workers.
  * @throws Error when the workers cannot run
  */
-export async function createEnrichPool(options: EnrichPoolOptions): Promise<EnrichPool> {
+export async function createEnrichPool(options: EnrichPoolOptions): Promise<LoadedEnrichPool> {
   const { threads, telemetry } = options;
   const geo = await loadGeoImage(options.geo, telemetry.log);
   const workerData: EnrichWorkerOptions = {
@@ -69,7 +74,7 @@ export async function createEnrichPool(options: EnrichPoolOptions): Promise<Enri
     await pool.destroy();
     throw error;
   }
-  return new PiscinaPool(pool, threads, geo.length > 0, telemetry);
+  return new PiscinaPool(pool, threads, geo, telemetry);
 }
 
 /** The compiled worker; threads cannot load TypeScript, so sources under test use the build too. */
@@ -79,7 +84,7 @@ function workerFile(): string {
   return fileURLToPath(new URL(compiled, here));
 }
 
-class PiscinaPool implements EnrichPool {
+class PiscinaPool implements LoadedEnrichPool {
   private readonly seconds: Histogram;
   private readonly requests: Counter;
   private geoFailed = false;
@@ -87,7 +92,7 @@ class PiscinaPool implements EnrichPool {
   constructor(
     private readonly pool: Piscina<ArrayBuffer, ArrayBuffer>,
     readonly threads: number,
-    private readonly geo: boolean,
+    readonly geoImage: GeoImage,
     private readonly telemetry: Telemetry,
   ) {
     const registers = [telemetry.registry];
@@ -113,7 +118,7 @@ class PiscinaPool implements EnrichPool {
   }
 
   get geoEnabled(): boolean {
-    return this.geo && !this.geoFailed;
+    return this.geoImage.length > 0 && !this.geoFailed;
   }
 
   async enrich(requests: readonly EnrichRequest[]): Promise<EnrichResult> {

@@ -26,7 +26,7 @@ export type UploadAnswer =
   /** Durable. */
   | { readonly kind: 'stored' }
   /** As the site's settings have it, not taken. */
-  | { readonly kind: 'ignored'; readonly reason: 'replay_disabled' | 'not_sampled' | 'page_excluded' }
+  | { readonly kind: 'ignored'; readonly reason: 'not_sampled' | 'page_excluded' }
   /** It will be refused as often as it comes. */
   | { readonly kind: 'refused'; readonly code: ErrorCode; readonly message: string };
 
@@ -155,7 +155,8 @@ class PooledRecorder implements Recorder {
     if (!site.isActive) return this.#refuse(site, 'website_inactive', `website is inactive: ${name}`);
     if (!hostAllowed(site, hostOf(upload.origin), production))
       return this.#refuse(site, 'origin_not_allowed', 'domain mismatch');
-    if (!site.replayEnabled) return { kind: 'ignored', reason: 'replay_disabled' };
+    if (!site.replayEnabled)
+      return this.#refuse(site, 'feature_disabled', 'session replay is switched off for this website');
     if (!this.#mayBeSampled(site, upload.bytes)) return { kind: 'ignored', reason: 'not_sampled' };
     if (await this.options.mustYield())
       throw new AppError('overloaded', 'recordings give way to events at the moment', {

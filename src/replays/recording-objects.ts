@@ -1,5 +1,6 @@
 /** How parts lie in objects: one object a site and block, the parts of a session side by side. */
 import { createHash } from 'node:crypto';
+import { grouped } from './grouped.js';
 import type { RecordingPart } from './recording-row.js';
 import type { PlacedPart } from './replay-store.js';
 
@@ -21,12 +22,7 @@ export interface BuiltObject {
  * object with itself.
  */
 export function buildObjects(parts: readonly RecordingPart[], token: string): BuiltObject[] {
-  const bySite = new Map<string, RecordingPart[]>();
-  for (const part of parts) {
-    const ofSite = bySite.get(part.siteId);
-    if (ofSite === undefined) bySite.set(part.siteId, [part]);
-    else ofSite.push(part);
-  }
+  const bySite = grouped(parts, (part) => part.siteId);
   return Array.from(bySite, ([siteId, ofSite]) => buildObject(siteId, ofSite, token));
 }
 

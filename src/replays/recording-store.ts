@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { AppError } from '../errors.js';
 import { type EventStore, RowsRefusedError, StoreUnavailableError } from '../storage/events/event-store.js';
 import type { ObjectStore } from '../storage/objects/objects.js';
@@ -50,10 +51,8 @@ export function createRecordingStore(
       const writtenAt = Date.now();
       await replays.noteObjects(built.map(({ siteId, objectKey }) => ({ siteId, objectKey, writtenAt })));
       await inParallel(built, PUTS_AT_ONCE, put);
-      // Other rows than those of an earlier attempt are another insert: the keys tell them apart.
-      const keys = built.map(({ objectKey }) => objectKey.slice(-36, -4)).join('-');
       const placed = built.flatMap((object) => object.parts);
-      await replays.insertParts(placed, `${token}-${keys}`, deadline);
+      await replays.insertParts(placed, insertToken(token, built), deadline);
     },
     addToBooks: (entries, token) => events.addToBooks(entries, token),
     quarantine: (entries, token) => events.quarantine(entries, token),
@@ -63,6 +62,12 @@ export function createRecordingStore(
     // The index is one table: a block is in it or not.
     repair: async () => 0,
   };
+}
+
+/** Other rows than those of an earlier attempt are another insert: the keys of the objects tell them apart. */
+function insertToken(token: string, built: readonly BuiltObject[]): string {
+  const hash = createHash('sha256').update(built.map(({ objectKey }) => objectKey).join('\n'));
+  return `${token}-${hash.digest('hex').slice(0, 32)}`;
 }
 
 /** @throws RowsRefusedError naming those that are no rows of a recording */

@@ -7,7 +7,7 @@ import type { RecordingPart } from './recording-row.js';
  * @throws StoreUnavailableError from every method, when the store does not answer
  */
 export interface ReplayStore {
-  /** Notes objects that are about to be written. The same object again is a no-op. */
+  /** Notes objects that are about to be written; the last note of an object counts. */
   noteObjects(objects: readonly NotedObject[]): Promise<void>;
   /**
    * Inserts rows of the index, all or nothing. The same token again is a no-op.
@@ -47,10 +47,10 @@ export interface ReplayStore {
   partsIn(siteId: string, objectKeys: readonly string[]): Promise<HeldPart[]>;
   /** Makes the index say that parts lie elsewhere. */
   move(siteId: string, moves: readonly Move[]): Promise<void>;
-  /** Removes all rows of the sessions. */
-  removeSessions(siteId: string, sessionKeys: readonly string[]): Promise<void>;
-  /** Removes objects from the index and from the notes. */
+  /** Removes objects and what lies in them from the index, and from the notes. */
   removeObjects(siteId: string, objectKeys: readonly string[]): Promise<void>;
+  /** Sites of which objects were noted at or after `since` (ms). */
+  sitesWithObjects(since: number): Promise<string[]>;
   /** Noted objects that no row of the index lies in, the oldest first. */
   orphans(query: OrphanQuery): Promise<NotedObject[]>;
   /** Noted objects of the site that were written before `before` (ms). */
@@ -104,6 +104,8 @@ export interface HeldPart {
   readonly objectKey: string;
   readonly offset: number;
   readonly length: number;
+  /** ms since epoch. */
+  readonly receivedAt: number;
 }
 
 export interface Move {

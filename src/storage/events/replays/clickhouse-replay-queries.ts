@@ -145,7 +145,9 @@ export function objectsOfSql(siteId: string, sessionKeys: readonly string[]): Sq
 
 export function partsInSql(siteId: string, objectKeys: readonly string[]): Sql {
   return {
-    text: `SELECT lower(hex(event_id)), lower(hex(session_key)), object_key, object_offset, object_length FROM replay_chunks FINAL
+    text: `SELECT lower(hex(event_id)), lower(hex(session_key)), object_key, object_offset, object_length,
+        toUnixTimestamp64Milli(received_at)
+      FROM replay_chunks FINAL
       WHERE site_id = {site:String} AND object_key IN {keys:Array(String)} ORDER BY object_key, object_offset`,
     params: { site: siteId, keys: [...objectKeys] },
   };
@@ -154,6 +156,13 @@ export function partsInSql(siteId: string, objectKeys: readonly string[]): Sql {
 export function sitesWithDeletionsSql(since: number): Sql {
   return {
     text: `SELECT DISTINCT site_id FROM replay_deletions WHERE deleted_at >= ${ms('since')}`,
+    params: { since: Math.floor(since) },
+  };
+}
+
+export function sitesWithObjectsSql(since: number): Sql {
+  return {
+    text: `SELECT DISTINCT site_id FROM replay_objects WHERE written_at >= ${ms('since')}`,
     params: { since: Math.floor(since) },
   };
 }

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { NotedObject, PlacedPart, ReplayStore } from '../../../replays/replay-store.js';
 import { type Clickhouse, type ClickhouseOptions, openClickhouse } from '../../clickhouse.js';
 import { STATEMENT_TIMEOUT_MS } from '../../clickhouse-migrations.js';
@@ -51,7 +51,8 @@ export function createClickhouseReplays(
       await inserter.insert({
         table: 'replay_objects',
         body: objects.map(notedBytes),
-        token: `objects-${hashOf(objects.map(({ objectKey }) => objectKey))}`,
+        // A later note of the same object counts, so no two are the same insert.
+        token: `objects-${randomUUID()}`,
         deadline: Date.now() + SMALL_INSERT_MS,
       });
     },
@@ -104,16 +105,6 @@ export function createClickhouseReplays(
           offsets: some.map(({ offset }) => offset),
         });
     },
-    async removeSessions(siteId, sessionKeys) {
-      for (const keys of portions(sessionKeys))
-        await attempt(() =>
-          remove(
-            ['replay_chunks'],
-            'site_id = {site:String} AND lower(hex(session_key)) IN {keys:Array(String)}',
-            { site: siteId, keys },
-          ),
-        );
-    },
     async removeObjects(siteId, objectKeys) {
       for (const keys of portions(objectKeys))
         await attempt(() =>
@@ -124,6 +115,7 @@ export function createClickhouseReplays(
           ),
         );
     },
+    sitesWithObjects: async (since) => (await rows(sql.sitesWithObjectsSql(since))).map(firstText),
     orphans: async (query) => (await rows(sql.orphansSql(query))).map(notedObjectOf),
     objectsBefore: async (siteId, before, limit) =>
       (await rows(sql.objectsBeforeSql(siteId, before, limit))).map(notedObjectOf),
@@ -184,8 +176,4 @@ function notedBytes({ siteId, objectKey, writtenAt }: NotedObject): Uint8Array {
 /** The columns behind those of the row (recording-columns.ts). */
 function placeBytes({ part, objectKey, offset }: PlacedPart): Uint8Array {
   return new RowBinaryWriter().text(objectKey).u32(offset).u32(part.data.length).u32(0).finish();
-}
-
-function hashOf(texts: readonly string[]): string {
-  return createHash('sha256').update(texts.join('\n')).digest('hex').slice(0, 32);
 }

@@ -160,9 +160,16 @@ export function sitesWithDeletionsSql(since: number): Statement {
 
 export function partsInSql(siteId: string, objectKeys: readonly string[]): Statement {
   return {
-    text: `SELECT ${hex('event_id')}, ${hex('session_key')}, object_key, object_offset, object_length FROM replay_chunks
-      WHERE site_id = $1 AND object_key = ANY($2::text[]) ORDER BY object_key, object_offset`,
+    text: `SELECT ${hex('event_id')}, ${hex('session_key')}, object_key, object_offset, object_length, ${msOf('received_at')}
+      FROM replay_chunks WHERE site_id = $1 AND object_key = ANY($2::text[]) ORDER BY object_key, object_offset`,
     values: [siteId, objectKeys],
+  };
+}
+
+export function sitesWithObjectsSql(since: number): Statement {
+  return {
+    text: `SELECT DISTINCT site_id FROM replay_objects WHERE written_at >= ${instant('$1')}`,
+    values: [Math.floor(since)],
   };
 }
 

@@ -43,7 +43,7 @@ export function createPostgresReplays(options: PostgresReplaysOptions): ReplaySt
         `INSERT INTO replay_objects (site_id, object_key, written_at)
          SELECT site_id, object_key, ${sql.instant('written_at')}
          FROM unnest($1::text[], $2::text[], $3::bigint[]) AS noted (site_id, object_key, written_at)
-         ORDER BY 1, 2 ON CONFLICT DO NOTHING`,
+         ORDER BY 1, 2 ON CONFLICT (site_id, object_key) DO UPDATE SET written_at = excluded.written_at`,
         [
           objects.map(({ siteId }) => siteId),
           objects.map(({ objectKey }) => objectKey),
@@ -128,11 +128,6 @@ export function createPostgresReplays(options: PostgresReplaysOptions): ReplaySt
           moves.map(({ offset }) => offset),
         ],
       ),
-    removeSessions: (siteId, sessionKeys) =>
-      run('DELETE FROM replay_chunks WHERE site_id = $1 AND session_key = ANY($2::uuid[])', [
-        siteId,
-        sessionKeys,
-      ]),
     removeObjects: (siteId, objectKeys) =>
       attempt(() =>
         db.transaction(async (tx) => {
@@ -143,6 +138,7 @@ export function createPostgresReplays(options: PostgresReplaysOptions): ReplaySt
             ]);
         }),
       ),
+    sitesWithObjects: async (since) => (await rows(sql.sitesWithObjectsSql(since))).map(firstText),
     orphans: async (query) => (await rows(sql.orphansSql(query))).map(notedObjectOf),
     objectsBefore: async (siteId, before, limit) =>
       (await rows(sql.objectsBeforeSql(siteId, before, limit))).map(notedObjectOf),

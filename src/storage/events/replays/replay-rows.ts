@@ -49,15 +49,16 @@ export function storedPartOf(row: readonly unknown[]): StoredPart {
   };
 }
 
-/** @param row event id, session key, object key, offset, length */
+/** @param row event id, session key, object key, offset, length, received (ms) */
 export function heldPartOf(row: readonly unknown[]): HeldPart {
-  const at = cells(row, 5);
+  const at = cells(row, 6);
   return {
     eventId: at.text(0),
     sessionKey: at.text(1),
     objectKey: at.text(2),
     offset: at.number(3),
     length: at.number(4),
+    receivedAt: at.number(5),
   };
 }
 

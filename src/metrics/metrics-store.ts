@@ -102,6 +102,13 @@ export interface CohortRow {
   readonly visitors: number;
 }
 
+/** A breakdown among several over one scope, as `breakdown` takes it. */
+export interface WantedBreakdown {
+  readonly attribute: SessionAttribute;
+  readonly missing: string;
+  readonly limit: number | undefined;
+}
+
 /** By visitors, views and label; by entries and label; by exits and label. */
 export type PageOrder = 'visitors' | 'entries' | 'exits';
 
@@ -135,6 +142,12 @@ export interface MetricsStore extends GoalMetrics, FunnelMetrics {
     limit: number,
     signal: AbortSignal,
   ): Promise<PlaceRow[]>;
+  /** Several breakdowns, in one pass where the store can; answers in the order of `wanted`. */
+  breakdowns(
+    scope: Scope,
+    wanted: readonly WantedBreakdown[],
+    signal: AbortSignal,
+  ): Promise<BreakdownRow[][]>;
   /** Pages with at least one of what they are ordered by. */
   pages(scope: Scope, order: PageOrder, limit: number, signal: AbortSignal): Promise<PageRow[]>;
   /** Most frequent first, then by the type's bytes. */

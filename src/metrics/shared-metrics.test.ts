@@ -19,6 +19,7 @@ function manualStore() {
     returningVisitors: never,
     timeline: never,
     breakdown: never,
+    breakdowns: never,
     places: never,
     pages: never,
     eventTypes: never,

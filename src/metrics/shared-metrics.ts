@@ -6,6 +6,7 @@ import { LRUCache } from 'lru-cache';
 import { Counter, Gauge, Histogram } from 'prom-client';
 import { AppError } from '../errors.js';
 import type { Telemetry } from '../telemetry.js';
+import { BreakdownBatches } from './breakdown-batches.js';
 import type { FunnelCounts, TrackedCounts } from './funnel-metrics.js';
 import type { GoalCounts } from './goal-metrics.js';
 import type {
@@ -52,7 +53,13 @@ export function shareMetrics(store: MetricsStore, options: SharedMetricsOptions)
   const totals = new Question<Totals>('totals', shared, ttlMs);
   const returning = new Question<number>('returning_visitors', shared, ttlMs);
   const timeline = new Question<BucketCounts[]>('timeline', shared, ttlMs);
-  const breakdown = new Question<BreakdownRow[]>('breakdown', shared, ttlMs);
+  const batches = new BreakdownBatches(store, (signal, work) => shared.turns.take(signal, work));
+  // A batch takes one turn for all of its members.
+  const breakdown = new Question<BreakdownRow[]>('breakdown', shared, ttlMs, (_, work) => work());
+  const oneBreakdown: MetricsStore['breakdown'] = (scope, attribute, missing, limit, signal) =>
+    breakdown.ask([scope, attribute, missing, limit], signal, (own) =>
+      batches.ask(scope, { attribute, missing, limit }, own),
+    );
   const pages = new Question<PageRow[]>('pages', shared, ttlMs);
   const eventTypes = new Question<EventTypeRow[]>('event_types', shared, ttlMs);
   const eventTimeline = new Question<number[]>('event_timeline', shared, ttlMs);
@@ -71,9 +78,10 @@ export function shareMetrics(store: MetricsStore, options: SharedMetricsOptions)
       returning.ask([scope], signal, (own) => store.returningVisitors(scope, own)),
     timeline: (scope, starts, signal) =>
       timeline.ask([scope, starts], signal, (own) => store.timeline(scope, starts, own)),
-    breakdown: (scope, attribute, missing, limit, signal) =>
-      breakdown.ask([scope, attribute, missing, limit], signal, (own) =>
-        store.breakdown(scope, attribute, missing, limit, own),
+    breakdown: oneBreakdown,
+    breakdowns: (scope, wanted, signal) =>
+      Promise.all(
+        wanted.map(({ attribute, missing, limit }) => oneBreakdown(scope, attribute, missing, limit, signal)),
       ),
     pages: (scope, order, limit, signal) =>
       pages.ask([scope, order, limit], signal, (own) => store.pages(scope, order, limit, own)),
@@ -158,6 +166,7 @@ class Question<T> {
     private readonly name: string,
     private readonly shared: SharedState,
     ttlMs: number,
+    private readonly take: Turns['take'] = (signal, work) => shared.turns.take(signal, work),
   ) {
     this.answers = new LRUCache({
       max: 2_000,
@@ -185,11 +194,11 @@ class Question<T> {
 
   private start(key: string, query: (own: AbortSignal) => Promise<T>): Flight<T> {
     const controller = new AbortController();
-    const { turns, seconds } = this.shared;
+    const { seconds } = this.shared;
     const run = async () => {
       const stop = seconds.startTimer({ question: this.name });
       try {
-        const value = await turns.take(controller.signal, () => query(controller.signal));
+        const value = await this.take(controller.signal, () => query(controller.signal));
         this.answers.set(key, { value });
         return value;
       } finally {

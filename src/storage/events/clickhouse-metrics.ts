@@ -15,14 +15,17 @@ import type {
   Scope,
   Totals,
   VitalRow,
+  WantedBreakdown,
 } from '../../metrics/metrics-store.js';
 import { type Clickhouse, type ClickhouseOptions, openClickhouse } from '../clickhouse.js';
 import { ClickhouseConversions } from './clickhouse-conversions.js';
 import { ClickhouseReader, type ClickhouseReaderOptions } from './clickhouse-reader.js';
+import type { CarriedOptions } from './metrics/carried/carried-answers.js';
+import { CarriedFigures } from './metrics/carried/figures.js';
 import { placesSql } from './metrics/clickhouse-places.js';
 import { propertiesSql, propertyValuesSql } from './metrics/clickhouse-properties.js';
 import {
-  breakdownSql,
+  breakdownsSql,
   cohortsSql,
   eventTimelineSql,
   eventTypesSql,
@@ -50,6 +53,7 @@ import {
 export interface ClickhouseMetricsOptions extends ClickhouseReaderOptions {
   /** Reads raw events even where the rollup has the answer: for tests that compare the two. */
   readonly rawOnly?: boolean;
+  readonly carried?: CarriedOptions;
 }
 
 /** Opens a client of its own for the figures, so that they never wait for the sockets of the inserts. */
@@ -63,6 +67,7 @@ export function createClickhouseMetrics(
 /** Figures from ClickHouse: from the session rollup where the asked instants allow it, else from raw events; the same answer. */
 export class ClickhouseMetrics implements MetricsStore {
   private readonly reader: ClickhouseReader;
+  private readonly carried: CarriedFigures;
   private readonly conversions: ClickhouseConversions;
 
   constructor(
@@ -70,26 +75,30 @@ export class ClickhouseMetrics implements MetricsStore {
     private readonly options: ClickhouseMetricsOptions = {},
   ) {
     this.reader = new ClickhouseReader(clickhouse, options);
+    this.carried = new CarriedFigures(this.reader, options.carried ?? {});
     this.conversions = new ClickhouseConversions(this.reader, ({ from }) => this.source([from]));
   }
 
   async totals(scope: Scope, signal: AbortSignal): Promise<Totals> {
-    const [row] = await this.rows(totalsSql(scope, this.source([scope.from])), signal);
-    const [views, visitors, sessions, bounces, durationMs, sessionViews] = numbers(row, 6);
+    const source = this.source([scope.from]);
+    const carried = source === 'rollup' ? await this.carried.totals(scope, signal) : undefined;
+    const counts = carried ?? numbers((await this.rows(totalsSql(scope, source), signal))[0], 6);
+    const [views, visitors, sessions, bounces, durationMs, sessionViews] = counts;
     return { views, visitors, sessions, bounces, durationMs, sessionViews };
   }
 
   async returningVisitors(scope: Scope, signal: AbortSignal): Promise<number> {
-    const [row] = await this.rows(returningSql(scope, this.source([scope.from])), signal);
-    return numbers(row, 1)[0];
+    const source = this.source([scope.from]);
+    const carried = source === 'rollup' ? await this.carried.returning(scope, signal) : undefined;
+    return carried ?? numbers((await this.rows(returningSql(scope, source), signal))[0], 1)[0];
   }
 
   async timeline(scope: Scope, starts: readonly number[], signal: AbortSignal): Promise<BucketCounts[]> {
-    const rows = await this.rows(timelineSql(scope, starts, this.source([scope.from, ...starts])), signal);
-    return fillBuckets(
-      inSeconds(starts),
-      rows.map((row) => numbers(row, 5)),
-    );
+    const source = this.source([scope.from, ...starts]);
+    const carried = source === 'rollup' ? await this.carried.timeline(scope, starts, signal) : undefined;
+    const direct = async () =>
+      (await this.rows(timelineSql(scope, starts, source), signal)).map((row) => numbers(row, 5));
+    return fillBuckets(inSeconds(starts), carried ?? (await direct()));
   }
 
   async breakdown(
@@ -99,16 +108,35 @@ export class ClickhouseMetrics implements MetricsStore {
     limit: number | undefined,
     signal: AbortSignal,
   ): Promise<BreakdownRow[]> {
-    const sql = breakdownSql(scope, attribute, missing, limit, this.source([scope.from]));
-    return (await this.rows(sql, signal)).map((row) => {
-      const { text, counts } = textAndNumbers(row, 4);
+    const [rows = []] = await this.breakdowns(scope, [{ attribute, missing, limit }], signal);
+    return rows;
+  }
+
+  async breakdowns(
+    scope: Scope,
+    wanted: readonly WantedBreakdown[],
+    signal: AbortSignal,
+  ): Promise<BreakdownRow[][]> {
+    const source = this.source([scope.from]);
+    const carried = source === 'rollup' ? await this.carried.breakdowns(scope, wanted, signal) : undefined;
+    if (carried) return carried;
+    const limits = wanted.map(({ limit }) => limit ?? Number.POSITIVE_INFINITY);
+    const most = Math.max(...limits);
+    const sql = breakdownsSql(scope, wanted, Number.isFinite(most) ? most : undefined, source);
+    const lists = wanted.map((): BreakdownRow[] => []);
+    for (const [index, ...rest] of await this.rows(sql, signal)) {
+      const { text, counts } = textAndNumbers(rest, 4);
       const [views, visitors, sessions, bounces] = counts;
-      return { value: text, views, visitors, sessions, bounces };
-    });
+      lists[Number(index)]?.push({ value: text, views, visitors, sessions, bounces });
+    }
+    return lists.map((rows, i) => rows.slice(0, limits[i]));
   }
 
   async pages(scope: Scope, order: PageOrder, limit: number, signal: AbortSignal): Promise<PageRow[]> {
-    const rows = await this.rows(pagesSql(scope, order, limit, this.source([scope.from])), signal);
+    const source = this.source([scope.from]);
+    const carried = source === 'rollup' ? await this.carried.pages(scope, order, limit, signal) : undefined;
+    if (carried) return carried;
+    const rows = await this.rows(pagesSql(scope, order, limit, source), signal);
     return rows.map((row) => {
       const { text, counts } = textAndNumbers(row, 9);
       const [views, visitors, sessions, bounces, entries, exits, entryBounces, timeMs, timed] = counts;
@@ -166,11 +194,11 @@ export class ClickhouseMetrics implements MetricsStore {
   }
 
   async cohorts(siteId: string, starts: readonly number[], signal: AbortSignal): Promise<CohortRow[]> {
-    const rows = await this.rows(cohortsSql(siteId, starts, this.source(starts)), signal);
-    return cohortRows(
-      inSeconds(starts),
-      rows.map((row) => numbers(row, 3)),
-    );
+    const source = this.source(starts);
+    const carried = source === 'rollup' ? await this.carried.cohorts(siteId, starts, signal) : undefined;
+    const direct = async () =>
+      (await this.rows(cohortsSql(siteId, starts, source), signal)).map((row) => numbers(row, 3));
+    return cohortRows(inSeconds(starts), carried ?? (await direct()));
   }
 
   async live(siteId: string, since: number, signal: AbortSignal): Promise<number> {

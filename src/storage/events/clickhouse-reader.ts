@@ -57,6 +57,8 @@ export class ClickhouseReader {
         format: 'JSONCompactEachRow',
         clickhouse_settings: this.settings,
         abort_signal: signal,
+        // Lists of sessions are longer than an URL may be.
+        use_multipart_params_auto: true,
       });
       return await answer.json<unknown[]>();
     } catch (error) {
@@ -73,7 +75,8 @@ export class ClickhouseReader {
 /** MEMORY_LIMIT_EXCEEDED, TOO_MANY_BYTES, TOO_MANY_ROWS, TOO_SLOW, QUERY_WAS_CANCELLED by an administrator. */
 const TOO_EXPENSIVE = new Set(['241', '307', '158', '160', '394']);
 
-function readError(error: unknown): AppError {
+/** What a failed call of the server means to a caller of the API. */
+export function readError(error: unknown): AppError {
   if (!(error instanceof ClickHouseError))
     return new AppError('storage_unavailable', 'The event store is not reachable', {
       cause: error,

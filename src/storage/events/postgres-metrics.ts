@@ -1,4 +1,4 @@
-import type { MetricsStore } from '../../metrics/metrics-store.js';
+import type { BreakdownRow, MetricsStore } from '../../metrics/metrics-store.js';
 import { placesSql } from './metrics/postgres-places.js';
 import { propertiesSql, propertyValuesSql } from './metrics/postgres-properties.js';
 import {
@@ -34,6 +34,14 @@ export type PostgresMetricsOptions = PostgresReaderOptions;
 export function createPostgresMetrics(options: PostgresMetricsOptions): MetricsStore {
   const reader = new PostgresReader('figures', { ...options, hashJoins: true });
   const conversions = new PostgresConversions(reader);
+  const breakdown: MetricsStore['breakdown'] = async (scope, attribute, missing, limit, signal) => {
+    const rows = await reader.rows(breakdownSql(scope, attribute, missing, limit), signal);
+    return rows.map((row) => {
+      const { text, counts } = textAndNumbers(row, 4);
+      const [views, visitors, sessions, bounces] = counts;
+      return { value: text, views, visitors, sessions, bounces };
+    });
+  };
   return {
     async totals(scope, signal) {
       const [row] = await reader.rows(totalsSql(scope), signal);
@@ -50,13 +58,12 @@ export function createPostgresMetrics(options: PostgresMetricsOptions): MetricsS
         rows.map((row) => numbers(row, 5)),
       );
     },
-    async breakdown(scope, attribute, missing, limit, signal) {
-      const rows = await reader.rows(breakdownSql(scope, attribute, missing, limit), signal);
-      return rows.map((row) => {
-        const { text, counts } = textAndNumbers(row, 4);
-        const [views, visitors, sessions, bounces] = counts;
-        return { value: text, views, visitors, sessions, bounces };
-      });
+    breakdown,
+    async breakdowns(scope, wanted, signal) {
+      const lists: BreakdownRow[][] = [];
+      for (const { attribute, missing, limit } of wanted)
+        lists.push(await breakdown(scope, attribute, missing, limit, signal));
+      return lists;
     },
     async pages(scope, order, limit, signal) {
       const rows = await reader.rows(pagesSql(scope, order, limit), signal);

@@ -3,6 +3,7 @@ import type { SessionAttribute } from '../../../metrics/filters.js';
 import type { PageOrder, Scope } from '../../../metrics/metrics-store.js';
 import {
   BOUNCED,
+  type Cut,
   DURATION_MS,
   EXIT_MS,
   type RowSource,
@@ -13,8 +14,8 @@ import {
 } from './clickhouse-rows.js';
 
 /** views, visitors, sessions, bounces, durationMs, sessionViews */
-export function totalsSql(scope: Scope, source: RowSource): Sql {
-  const rows = new ScopedRows(scope, source);
+export function totalsSql(scope: Scope, source: RowSource, cut?: Cut): Sql {
+  const rows = new ScopedRows(scope, source, cut);
   const ofSessions = `countIf(started) AS sessions, countIf(started AND ${BOUNCED}) AS bounces,
       sumIf(${DURATION_MS}, started) AS duration, sumIf(pv, started) AS session_views`;
   const started = (sessions: string) => `(SELECT *, ${STARTED} AS started FROM (${sessions}))`;
@@ -28,8 +29,8 @@ export function totalsSql(scope: Scope, source: RowSource): Sql {
 }
 
 /** visitors */
-export function returningSql(scope: Scope, source: RowSource): Sql {
-  const rows = new ScopedRows(scope, source);
+export function returningSql(scope: Scope, source: RowSource, cut?: Cut): Sql {
+  const rows = new ScopedRows(scope, source, cut);
   const visitors = rows.filtered
     ? `SELECT arrayJoin(visitors) FROM (${rows.perSession([], [], VIEWS_AND_VISITORS)})`
     : `SELECT visitor FROM (${rows.rowsInPeriod([])}) WHERE v > 0`;
@@ -39,7 +40,7 @@ export function returningSql(scope: Scope, source: RowSource): Sql {
       ? ['visitor', 'session_slots', `slot <= {from:Int64} / 1000 AND first_ts < ${from}`]
       : ['cityHash64(visitor_id)', 'events', `timestamp < ${from}`];
   const text = `SELECT uniqExact(${visitor}) FROM ${table}
-    WHERE site_id = {site:String} AND ${earlier} AND ${visitor} IN (${visitors})`;
+    WHERE site_id = {site:String} AND ${earlier}${rows.inCut} AND ${visitor} IN (${visitors})`;
   return { text, params: rows.params };
 }
 
@@ -47,8 +48,8 @@ export function returningSql(scope: Scope, source: RowSource): Sql {
  * start of the bucket (seconds), views, visitors, sessions, bounces; buckets without anything are absent
  * @param starts ascending instants in ms, the last one being the end
  */
-export function timelineSql(scope: Scope, starts: readonly number[], source: RowSource): Sql {
-  const rows = new ScopedRows(scope, source);
+export function timelineSql(scope: Scope, starts: readonly number[], source: RowSource, cut?: Cut): Sql {
+  const rows = new ScopedRows(scope, source, cut);
   const bound = rows.bind('Array(Int64)', seconds(starts));
   const bucketOf = (at: string) => `roundDown(toInt64(toUnixTimestamp(${at})), ${bound})`;
   const text = rows.filtered ? filteredTimeline(rows, bucketOf) : plainTimeline(rows, bucketOf);
@@ -75,23 +76,40 @@ function filteredTimeline(rows: ScopedRows, bucketOf: (at: string) => string): s
     GROUP BY bucket ORDER BY bucket`;
 }
 
-/** label, views, visitors, sessions, bounces */
-export function breakdownSql(
+/** A session attribute to list the values of; `missing` is the label of the missing value. */
+export interface LabelledAttribute {
+  readonly attribute: SessionAttribute;
+  readonly missing: string;
+}
+
+/**
+ * index of the attribute from 0, label, views, visitors, sessions, bounces: several attributes in one pass over the sessions
+ * @param limit most rows of each attribute; undefined: all
+ */
+export function breakdownsSql(
   scope: Scope,
-  attribute: SessionAttribute,
-  missing: string,
+  wanted: readonly LabelledAttribute[],
   limit: number | undefined,
   source: RowSource,
+  cut?: Cut,
 ): Sql {
-  const rows = new ScopedRows(scope, source);
-  const text = `SELECT if(${attribute} = '', ${rows.bind('String', missing)}, ${attribute}) AS label,
-      sum(views) AS label_views, uniqExactArray(visitors) AS label_visitors, countIf(${STARTED}), countIf(${STARTED} AND ${BOUNCED})
-    FROM (${rows.perSession([attribute], [], VIEWS_AND_VISITORS)})
-    GROUP BY label HAVING label_views > 0
-    ORDER BY label_visitors DESC, label_views DESC, label
-    ${limit === undefined ? '' : `LIMIT ${rows.bind('UInt32', limit)}`}`;
+  const rows = new ScopedRows(scope, source, cut);
+  const labels = wanted.map((one) => labelOf(rows, one));
+  const attributes = wanted.map(({ attribute }) => attribute);
+  const most = limit === undefined ? '' : `LIMIT ${rows.bind('UInt32', limit)} BY attribute`;
+  const text = `SELECT attribute, label, sum(views) AS label_views, uniqExactArray(visitors) AS label_visitors,
+      countIf(started), countIf(started AND bounced)
+    FROM (
+      SELECT views, visitors, ${STARTED} AS started, ${BOUNCED} AS bounced, [${labels.join(', ')}] AS labels
+      FROM (${rows.perSession(attributes, [], VIEWS_AND_VISITORS)})
+    ) ARRAY JOIN labels AS label, range(toUInt64(${labels.length})) AS attribute
+    GROUP BY attribute, label
+    ${rows.tail(`HAVING label_views > 0 ORDER BY attribute, label_visitors DESC, label_views DESC, label ${most}`)}`;
   return { text, params: rows.params };
 }
+
+const labelOf = (rows: ScopedRows, { attribute, missing }: LabelledAttribute): string =>
+  `if(${attribute} = '', ${rows.bind('String', missing)}, ${attribute})`;
 
 const PAGE_ORDERS: Readonly<Record<PageOrder, string>> = {
   visitors: 'HAVING c_views > 0 ORDER BY c_visitors DESC, c_views DESC, page',
@@ -100,8 +118,8 @@ const PAGE_ORDERS: Readonly<Record<PageOrder, string>> = {
 };
 
 /** page, views, visitors, sessions, bounces, entries, exits, entryBounces, timeMs, timed */
-export function pagesSql(scope: Scope, order: PageOrder, limit: number, source: RowSource): Sql {
-  const rows = new ScopedRows(scope, source);
+export function pagesSql(scope: Scope, order: PageOrder, limit: number, source: RowSource, cut?: Cut): Sql {
+  const rows = new ScopedRows(scope, source, cut);
   const list =
     'arraySort(groupArrayArray(arrayMap((t, p) -> (toUnixTimestamp64Milli(t), p, visitor), view_ts, view_page))) AS list';
   const text = `SELECT page, countIf(inside) AS c_views, uniqExactIf(visitor, inside) AS c_visitors,
@@ -121,7 +139,7 @@ export function pagesSql(scope: Scope, order: PageOrder, limit: number, source: 
         arrayPushBack(arrayPopFront(list.1), last_until) AS until
     )
     WHERE ${rows.pageCondition('page')}
-    GROUP BY page ${PAGE_ORDERS[order]} LIMIT ${rows.bind('UInt32', limit)}`;
+    GROUP BY page ${rows.tail(`${PAGE_ORDERS[order]} LIMIT ${rows.bind('UInt32', limit)}`)}`;
   return { text, params: rows.params };
 }
 
@@ -151,21 +169,22 @@ export function eventTimelineSql(scope: Scope, starts: readonly number[], source
 }
 
 /** start of the cohort's bucket (seconds), start of the active bucket (seconds), visitors */
-export function cohortsSql(siteId: string, starts: readonly number[], source: RowSource): Sql {
+export function cohortsSql(siteId: string, starts: readonly number[], source: RowSource, cut?: Cut): Sql {
   const [visitor, time, table] =
     source === 'rollup'
       ? ['visitor', 'slot', 'session_slots']
       : ['cityHash64(visitor_id)', 'timestamp', 'events'];
+  const [from = 0] = starts;
+  const rows = new ScopedRows({ siteId, from, to: starts.at(-1) ?? from, filters: [] }, source, cut);
   const at = `toInt64(toUnixTimestamp(${time}))`;
-  const text = `SELECT roundDown(first, {starts:Array(Int64)}) AS cohort, active, count() FROM (
-      SELECT ${visitor} AS who, min(${at}) AS first, groupUniqArrayIf(roundDown(${at}, {starts:Array(Int64)}), ${at} >= {begin:Int64}) AS buckets
-      FROM ${table} WHERE site_id = {site:String} AND ${at} < {end:Int64} GROUP BY who HAVING first >= {begin:Int64}
+  const bounds = rows.bind('Array(Int64)', seconds(starts));
+  const text = `SELECT roundDown(first, ${bounds}) AS cohort, active, count() FROM (
+      SELECT ${visitor} AS who, min(${at}) AS first,
+        groupUniqArrayIf(roundDown(${at}, ${bounds}), ${at} * 1000 >= {from:Int64}) AS buckets
+      FROM ${table} WHERE site_id = {site:String} AND ${at} * 1000 < {to:Int64}${rows.inCut}
+      GROUP BY who HAVING first * 1000 >= {from:Int64}
     ) ARRAY JOIN buckets AS active GROUP BY cohort, active ORDER BY cohort, active`;
-  const bounds = starts.map((start) => Math.floor(start / 1000));
-  return {
-    text,
-    params: { site: siteId, starts: bounds.slice(0, -1), begin: bounds[0] ?? 0, end: bounds.at(-1) ?? 0 },
-  };
+  return { text, params: rows.params };
 }
 
 const seconds = (starts: readonly number[]): number[] =>

@@ -13,7 +13,19 @@ export interface Sql {
 
 export type RowSource = 'rollup' | 'raw';
 
-const SLOT_MS = 900_000;
+/** A quarter of an hour, the step of the rollup. */
+export const SLOT_MS = 900_000;
+
+/**
+ * A part of the rollup: its rows as they were at an earlier moment, or those of some sessions only. Questions answer it without order
+ * and limit, and rows that count nothing may be among the answer.
+ */
+export interface Cut {
+  /** Rows that had arrived before; ms since epoch, a quarter of an hour. */
+  readonly arrivedBefore?: number;
+  /** Rows of these sessions: their hashes in arrays as ClickHouse writes them, none too long for a parameter. */
+  readonly sessions?: readonly string[];
+}
 
 /** Whether all these instants are borders of quarters of an hour. */
 export const onSlots = (instants: readonly number[]): boolean => instants.every((at) => at % SLOT_MS === 0);
@@ -82,6 +94,7 @@ export class ScopedRows {
   constructor(
     private readonly scope: Scope,
     private readonly source: RowSource,
+    private readonly cut?: Cut,
   ) {
     this.pages = scope.filters.filter(isPageFilter);
     this.sessions = scope.filters.filter(isSessionFilter);
@@ -103,27 +116,48 @@ export class ScopedRows {
     return `{${name}:${type}}`;
   }
 
+  /** Order and limit of an answer, which a cut has none of. */
+  tail(clauses: string): string {
+    return this.cut === undefined ? clauses : '';
+  }
+
+  /** Condition that leaves what the cut does. */
+  get inCut(): string {
+    const { arrivedBefore, sessions } = this.cut ?? {};
+    const conditions = [
+      ...(arrivedBefore === undefined ? [] : [`arrived < ${this.second(arrivedBefore)}`]),
+      ...(sessions === undefined ? [] : [`session IN (${this.list(sessions)})`]),
+    ];
+    return conditions.map((condition) => ` AND ${condition}`).join('');
+  }
+
+  private list(chunks: readonly string[]): string {
+    const bound = chunks.map((chunk) => this.bind('Array(UInt64)', chunk));
+    return `arrayConcat(${['[toUInt64(0)]', ...bound].join(', ')})`;
+  }
+
   /** Rows of the period; `v` counts a row's page views in the period that the page filter lets through. */
   rowsInPeriod(columns: readonly RowColumn[]): string {
     const { from, to } = this.scope;
     if (this.source === 'raw' || to % SLOT_MS === 0)
-      return this.select(columns, this.matching('all'), between('slot', from, to, this.source));
+      return this.select(columns, this.matching('all'), this.between(from, to));
     const border = to - (to % SLOT_MS);
-    return `${this.select(columns, this.matching('all'), between('slot', from, Math.max(from, border), 'rollup'))}
-      UNION ALL ${this.select(columns, this.matching('until'), `slot = ${slotLiteral(border)}`)}`;
+    return `${this.select(columns, this.matching('all'), this.between(from, Math.max(from, border)))}
+      UNION ALL ${this.select(columns, this.matching('until'), `slot = ${this.second(border)}`)}`;
   }
 
   /** Rows of all sessions that have a row in the period, also those before and after it. */
   rowsOfSessions(columns: readonly RowColumn[]): string {
     const { from, to } = this.scope;
-    const inside = between('slot', from, roundUp(to, this.source), this.source);
+    const inside = this.between(from, this.source === 'raw' ? to : Math.ceil(to / SLOT_MS) * SLOT_MS);
     const session = this.source === 'rollup' ? 'session' : String(RAW.session);
+    // Sessions without a row in the period count nothing: where few are read anyway, they need not be told apart.
+    const ofPeriod =
+      this.cut?.sessions === undefined
+        ? ` AND session IN (SELECT ${session} FROM ${this.table} WHERE site_id = {site:String} AND ${inside}${this.inCut})`
+        : '';
     return `${this.rowsInPeriod(columns)}
-      UNION ALL ${this.select(
-        columns,
-        '0',
-        `NOT (${inside}) AND session IN (SELECT ${session} FROM ${this.table} WHERE site_id = {site:String} AND ${inside})`,
-      )}`;
+      UNION ALL ${this.select(columns, '0', `NOT (${inside})${ofPeriod}`)}`;
   }
 
   /**
@@ -165,7 +199,24 @@ export class ScopedRows {
       this.source === 'rollup' ? name : `${RAW[name]} AS ${name}`,
     );
     const matching = this.pages.length > 0 ? `, ${this.matching('any time')} AS matching` : '';
-    return `SELECT ${items.join(', ')}, ${views} AS v${matching} FROM ${this.table} WHERE site_id = {site:String} AND ${where}`;
+    return `SELECT ${items.join(', ')}, ${views} AS v${matching} FROM ${this.table}
+      WHERE site_id = {site:String} AND ${where}${this.inCut}`;
+  }
+
+  private between(from: number, to: number): string {
+    return this.source === 'rollup'
+      ? `slot >= ${this.second(from)} AND slot < ${this.second(to)}`
+      : `timestamp >= ${this.instant(from)} AND timestamp < ${this.instant(to)}`;
+  }
+
+  /** @param at ms since epoch; what DateTime cannot hold becomes its first or last value */
+  private second(at: number): string {
+    const seconds = Math.min(Math.max(0, Math.floor(at / 1000)), 4_294_967_295);
+    return `toDateTime(${this.bind('UInt32', seconds)}, 'UTC')`;
+  }
+
+  private instant(at: number): string {
+    return `fromUnixTimestamp64Milli(${this.bind('Int64', Math.trunc(at))}, 'UTC')`;
   }
 
   /** How many page views of a row the page filter lets through; `until`: those before the end of the period only. */
@@ -225,21 +276,6 @@ function attributeOfSession(name: SessionAttribute): string {
   const instant = 'reverse(reinterpretAsFixedString(toUInt64(toUnixTimestamp64Milli(first_ts))))';
   return `substring(minIf(concat(${instant}, ${value}), ${value} != ''), 9) AS ${name}`;
 }
-
-/** Numbers only: nothing from outside stands in these. */
-function between(column: string, from: number, to: number, source: RowSource): string {
-  if (source === 'rollup') return `${column} >= ${slotLiteral(from)} AND ${column} < ${slotLiteral(to)}`;
-  return `timestamp >= ${instantLiteral(from)} AND timestamp < ${instantLiteral(to)}`;
-}
-
-const roundUp = (instant: number, source: RowSource): number =>
-  source === 'raw' ? instant : Math.ceil(instant / SLOT_MS) * SLOT_MS;
-
-function slotLiteral(instant: number): string {
-  return `toDateTime(${Math.min(Math.max(0, Math.floor(instant / 1000)), 4_294_967_295)}, 'UTC')`;
-}
-
-const instantLiteral = (instant: number): string => `fromUnixTimestamp64Milli(${Math.trunc(instant)}, 'UTC')`;
 
 const isPageFilter = (filter: Filter): filter is PageFilter => filter.on === 'page';
 const isSessionFilter = (filter: Filter): filter is SessionFilter => filter.on === 'session';

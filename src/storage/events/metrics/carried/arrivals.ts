@@ -1,0 +1,163 @@
+import { LRUCache } from 'lru-cache';
+import type { ClickhouseReader } from '../../clickhouse-reader.js';
+import { SLOT_MS, type Sql } from '../clickhouse-rows.js';
+
+/** Rows that began to arrive before this time are all there: longer than an insert may take, and than a replica may lag behind. */
+const SETTLED_MS = 10 * 60_000;
+/** How long the server's word about arrivals counts. With the time that an answer is shared it stays below five seconds. */
+const FRESH_MS = 1_500;
+/** Sizes are for choosing the quicker way only. */
+const SIZE_TTL_MS = 600_000;
+const SIZE_STEP_MS = 6 * 3_600_000;
+/** Numbers of 20 digits in one parameter, whose commas may be encoded: the server takes 128 KiB. */
+const CHUNK = 5_000;
+/** Where more are concerned, computing anew is quicker. */
+export const MAX_SESSIONS = 48_000;
+
+/** What all sites have in common. */
+export interface RollupState {
+  /** Quarter of an hour, ms since epoch: all rows that arrived before it are there. */
+  readonly settled: number;
+  /** Changes when rows were removed or rewritten, after which nothing that was counted before holds. */
+  readonly history: string;
+}
+
+/** Rows that a carried answer may not know yet: arrived since, or in slots that its period has gained or lost. */
+export interface Stretch {
+  /** ms since epoch, quarters of an hour. */
+  readonly arrivedSince: number;
+  readonly slotFrom: number;
+  readonly slotTo: number;
+}
+
+/** The sessions that such rows belong to. */
+export interface Arrivals {
+  /** The same as long as nothing has changed. */
+  readonly state: string;
+  /** Time of the latest event among them, ms since epoch; 0 when there is none. */
+  readonly latest: number;
+}
+
+/** All sessions of all visitors of those sessions: what the changes can have an influence on. */
+export interface Concerned {
+  /** Hashes in arrays as ClickHouse writes them. */
+  readonly sessions: readonly string[];
+  readonly count: number;
+}
+
+export interface ArrivalsOptions {
+  /** When what the server's clock says is settled; for tests. */
+  readonly settled?: (serverMs: number) => number;
+  /** Default 1,500 ms. */
+  readonly freshMs?: number;
+}
+
+/** Asks what has arrived in the rollup since a moment; answers serve for a short while. */
+export class RollupArrivals {
+  private readonly answers: LRUCache<string, Promise<unknown[][]>>;
+  private readonly sizes = new LRUCache<string, number>({ max: 10_000, ttl: SIZE_TTL_MS });
+  private readonly concernedOf = new LRUCache<
+    string,
+    { readonly state: string; readonly sessions: Concerned }
+  >({ max: 100 });
+
+  constructor(
+    private readonly reader: ClickhouseReader,
+    private readonly options: ArrivalsOptions = {},
+  ) {
+    this.answers = new LRUCache({ max: 1_000, ttl: options.freshMs ?? FRESH_MS });
+  }
+
+  async state(): Promise<RollupState> {
+    const [row] = await this.fresh({ text: stateSql(this.reader.cluster), params: {} });
+    const [serverMs, history] = row ?? [];
+    if (typeof serverMs !== 'number' || typeof history !== 'string')
+      throw new TypeError('no state of the rollup');
+    return { settled: (this.options.settled ?? settledAt)(serverMs), history };
+  }
+
+  /** Rows of the rollup in a stretch of slots, about; ms since epoch. */
+  async size(siteId: string, from: number, to: number): Promise<number> {
+    const key = `${siteId} ${from} ${Math.round((to - from) / SIZE_STEP_MS)}`;
+    const known = this.sizes.get(key);
+    if (known !== undefined) return known;
+    const [row] = await this.fresh({
+      text: `SELECT count() FROM session_slots WHERE site_id = {site:String} AND ${SLOTS}`,
+      params: { site: siteId, ...slots(from, to) },
+    });
+    const size = Number(row?.[0] ?? 0);
+    this.sizes.set(key, size);
+    return size;
+  }
+
+  async since(siteId: string, stretch: Stretch): Promise<Arrivals> {
+    const [row] = await this.fresh({
+      text: `SELECT toString(sum(cityHash64(*))), toString(count()), toUnixTimestamp64Milli(max(last_ts)) FROM (${touched(FACTS)})`,
+      params: parameters(siteId, stretch),
+    });
+    const [sum, count, latest] = row ?? [];
+    if (typeof latest !== 'number') throw new TypeError('no arrivals');
+    return { state: `${String(sum)} ${String(count)}`, latest };
+  }
+
+  async concerned(siteId: string, stretch: Stretch, { state }: Arrivals): Promise<Concerned> {
+    const key = JSON.stringify([siteId, stretch]);
+    const known = this.concernedOf.get(key);
+    if (known?.state === state) return known.sessions;
+    const rows = await this.fresh({
+      text: `SELECT toString(groupArray(session)), toUInt32(count()) FROM (
+          SELECT DISTINCT session FROM session_slots WHERE site_id = {site:String} AND visitor IN (
+            SELECT visitor FROM session_slots WHERE site_id = {site:String} AND session IN (${touched('session')}))
+          LIMIT {limit:UInt32})
+        GROUP BY intDiv(rowNumberInAllBlocks(), ${CHUNK})`,
+      params: { ...parameters(siteId, stretch), limit: MAX_SESSIONS + 1 },
+    });
+    const sessions = {
+      sessions: rows.map(([chunk]) => String(chunk)),
+      count: rows.reduce((sum, [, count]) => sum + Number(count), 0),
+    };
+    this.concernedOf.set(key, { state, sessions });
+    return sessions;
+  }
+
+  /** Equal questions of the same moment are one; they are quick, so none is ended when its caller leaves. */
+  private fresh(sql: Sql): Promise<unknown[][]> {
+    const key = JSON.stringify(sql);
+    const known = this.answers.get(key);
+    if (known) return known;
+    const answer = this.reader.rows(sql, new AbortController().signal);
+    this.answers.set(key, answer);
+    answer.catch(() => this.answers.delete(key));
+    return answer;
+  }
+}
+
+const settledAt = (serverMs: number): number => Math.floor((serverMs - SETTLED_MS) / SLOT_MS) * SLOT_MS;
+
+const FACTS = 'session, slot, visitor, place, agent, page_views, customs, first_ts, last_ts, last_exit';
+const SLOTS = "slot >= toDateTime({slotFrom:UInt32}, 'UTC') AND slot < toDateTime({slotTo:UInt32}, 'UTC')";
+
+/** Two selects, because an index finds either of the conditions, but not both joined by OR. */
+function touched(columns: string): string {
+  const since = "arrived >= toDateTime({since:UInt32}, 'UTC')";
+  return `SELECT ${columns} FROM session_slots WHERE site_id = {site:String} AND ${since}
+    UNION ALL SELECT ${columns} FROM session_slots WHERE site_id = {site:String} AND NOT (${since}) AND ${SLOTS}`;
+}
+
+function parameters(siteId: string, { arrivedSince, slotFrom, slotTo }: Stretch): Sql['params'] {
+  return { site: siteId, since: second(arrivedSince), ...slots(slotFrom, slotTo) };
+}
+
+const slots = (from: number, to: number): Sql['params'] => ({ slotFrom: second(from), slotTo: second(to) });
+
+const second = (at: number): number => Math.min(Math.max(0, Math.floor(at / 1000)), 4_294_967_295);
+
+/** Removing rows is a mutation in ClickHouse, and the server lists these. */
+function stateSql(cluster: string | undefined): string {
+  const [mutations, table] =
+    cluster === undefined
+      ? ['system.mutations', 'session_slots']
+      : [`clusterAllReplicas('${cluster}', system.mutations)`, 'session_slots_local'];
+  return `SELECT toUnixTimestamp(now()) * 1000, toString(sum(cityHash64(hostName(), mutation_id, is_done)))
+    FROM ${mutations} WHERE database = currentDatabase() AND table = '${table}'`;
+}

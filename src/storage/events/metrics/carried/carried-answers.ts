@@ -1,0 +1,222 @@
+/**
+ * Answers that are carried on instead of being computed again (docs/decisions/0005-finished-days.md). Of a question about a big stretch
+ * the counts at a settled moment are kept. Later answers differ from them only by visitors of whom something has arrived since: the
+ * question is asked of these visitors' sessions alone, once as they were at that moment and once as they are now, and the difference
+ * is added. That is exact for everything that counts visitors, or things of visitors, by labels.
+ */
+import { LRUCache } from 'lru-cache';
+import type { Scope } from '../../../../metrics/metrics-store.js';
+import type { ClickhouseReader } from '../../clickhouse-reader.js';
+import { type Cut, SLOT_MS, type Sql } from '../clickhouse-rows.js';
+import { type ArrivalsOptions, MAX_SESSIONS, RollupArrivals, type RollupState } from './arrivals.js';
+import { ChangedCounts, type Counts } from './counts.js';
+
+/** One or several questions about one scope that one query answers. */
+export interface CarriedQuestion {
+  readonly scope: Scope;
+  /** What tells each of them from all others about this scope. */
+  readonly parts: readonly string[];
+  /** A query for some of the parts, by their indices. */
+  sql(parts: readonly number[], scope: Scope, cut: Cut): Sql;
+  /** @param row of that query @returns index among the asked parts, label, counts */
+  read(row: readonly unknown[]): readonly [number, string, readonly number[]];
+}
+
+export interface CarriedOptions extends ArrivalsOptions {
+  /** Periods with fewer rows of the rollup are computed at once; default 60,000. */
+  readonly minRows?: number;
+  /** Labels that are kept, all answers together; default 300,000 (about 60 MB). */
+  readonly maxLabels?: number;
+}
+
+/** An answer with more labels is not kept. */
+const MAX_LABELS = 30_000;
+const DAY_MS = 86_400_000;
+
+interface Kept {
+  /** Of all rows that arrived before this (ms since epoch), over the period up to `to`. */
+  counts: Counts;
+  arrivedBefore: number;
+  to: number;
+  readonly history: string;
+  last?: { readonly answer: ChangedCounts; readonly arrivals: string; readonly to: number };
+}
+
+/** A part of the asked question that has kept counts. */
+interface Part {
+  readonly index: number;
+  readonly kept: Kept;
+}
+
+export class CarriedAnswers {
+  private readonly kept: LRUCache<string, Kept>;
+  private readonly busy = new Map<string, Promise<unknown>>();
+  private readonly arrivals: RollupArrivals;
+  /** Answers with too many labels to be kept. */
+  private readonly wide = new LRUCache<string, true>({ max: 1_000, ttl: 3_600_000 });
+
+  constructor(
+    private readonly reader: ClickhouseReader,
+    private readonly options: CarriedOptions = {},
+  ) {
+    this.arrivals = new RollupArrivals(reader, options);
+    this.kept = new LRUCache({
+      maxSize: options.maxLabels ?? 300_000,
+      sizeCalculation: ({ counts }) => 10 + counts.size,
+    });
+  }
+
+  /** Labels that are kept. */
+  get labels(): number {
+    return this.kept.calculatedSize;
+  }
+
+  /**
+   * @returns an answer for each part; undefined when it is not worth carrying, and the question better asked at once
+   * @throws what the reader throws, the signal's reason
+   */
+  async ask(question: CarriedQuestion, signal: AbortSignal): Promise<readonly ChangedCounts[] | undefined> {
+    const { siteId, from, to, filters } = question.scope;
+    // The end of a running period moves on, and the kept counts with it.
+    const days = Math.round((to - from) / DAY_MS);
+    const keys = question.parts.map((part) => JSON.stringify([siteId, from, days, filters, part]));
+    if (keys.some((key) => this.wide.has(key))) return undefined;
+    if (!keys.every((key) => this.kept.has(key)) && (await this.isSmall(question.scope))) return undefined;
+    // One at a time for each answer: who comes meanwhile finds it made.
+    for (;;) {
+      signal.throwIfAborted();
+      const others = keys.flatMap((key) => this.busy.get(key) ?? []);
+      if (others.length === 0) break;
+      await Promise.allSettled(others);
+    }
+    const work = this.carry(question, keys, signal);
+    for (const key of keys) this.busy.set(key, work);
+    try {
+      return await work;
+    } finally {
+      for (const key of keys) this.busy.delete(key);
+    }
+  }
+
+  private async isSmall({ siteId, from, to }: Scope): Promise<boolean> {
+    return (await this.arrivals.size(siteId, from, to)) < (this.options.minRows ?? 60_000);
+  }
+
+  private async carry(
+    question: CarriedQuestion,
+    keys: readonly string[],
+    signal: AbortSignal,
+  ): Promise<readonly ChangedCounts[] | undefined> {
+    const state = await this.arrivals.state();
+    const parts = await this.parts(question, keys, state, signal);
+    const answers = new Map<number, ChangedCounts>();
+    for (const group of madeTogether(parts)) {
+      const found = await this.advance(question, group, state, signal);
+      if (found === undefined) {
+        for (const { index } of group) this.kept.delete(keys[index] ?? '');
+        return undefined;
+      }
+      for (const [index, answer] of found) answers.set(index, answer);
+    }
+    return keys.flatMap((_, i) => answers.get(i) ?? []);
+  }
+
+  /** Finds the kept counts of all parts; one query makes those that are missing. */
+  private async parts(
+    question: CarriedQuestion,
+    keys: readonly string[],
+    { settled, history }: RollupState,
+    signal: AbortSignal,
+  ): Promise<Part[]> {
+    const found = keys
+      .map((key) => this.kept.get(key))
+      .map((kept) => (kept?.history === history ? kept : undefined));
+    const missing = keys.flatMap((_, i) => (found[i] ? [] : [i]));
+    if (missing.length > 0) {
+      const to = slotAfter(question.scope.to);
+      const cut = { arrivedBefore: settled };
+      const tables = await this.counts(question, missing, { ...question.scope, to }, cut, signal);
+      missing.forEach((index, i) => {
+        const kept = { counts: tables[i] ?? new Map(), arrivedBefore: settled, to, history };
+        found[index] = kept;
+        if (kept.counts.size <= MAX_LABELS) this.kept.set(keys[index] ?? '', kept);
+        else this.wide.set(keys[index] ?? '', true);
+      });
+    }
+    return found.flatMap((kept, index) => (kept ? [{ index, kept }] : []));
+  }
+
+  /** Brings parts of equal age up to date. @returns undefined when too much has changed */
+  private async advance(
+    question: CarriedQuestion,
+    group: readonly Part[],
+    { settled }: RollupState,
+    signal: AbortSignal,
+  ): Promise<(readonly [number, ChangedCounts])[] | undefined> {
+    const { scope } = question;
+    const kept = group[0]?.kept;
+    if (kept === undefined) return [];
+    const { arrivedBefore, to } = kept;
+    const next = { arrivedBefore: settled, to: slotAfter(scope.to) };
+    const stretch = {
+      arrivedSince: arrivedBefore,
+      slotFrom: Math.min(slotAt(scope.to), to),
+      slotTo: Math.max(next.to, to),
+    };
+    const arrivals = await this.arrivals.since(scope.siteId, stretch);
+    const holds = ({ kept: { last } }: Part) =>
+      last?.arrivals === arrivals.state &&
+      (last.to === scope.to || arrivals.latest < Math.min(last.to, scope.to));
+    const stale = group.filter((part) => !holds(part));
+    if (stale.length > 0) {
+      const concerned = await this.arrivals.concerned(scope.siteId, stretch, arrivals);
+      if (concerned.count > MAX_SESSIONS) return undefined;
+      const { sessions } = concerned;
+      const indices = stale.map(({ index }) => index);
+      const ask = (end: number, cut: Cut) =>
+        this.counts(question, indices, { ...scope, to: end }, cut, signal);
+      const isOld = next.arrivedBefore > arrivedBefore;
+      const [before, after, between] = await Promise.all([
+        ask(to, { arrivedBefore, sessions }),
+        ask(scope.to, { sessions }),
+        isOld ? ask(next.to, { arrivedBefore: next.arrivedBefore, sessions }) : undefined,
+      ]);
+      stale.forEach(({ kept }, i) => {
+        const changed = (now: readonly Counts[]) =>
+          new ChangedCounts(kept.counts, before[i] ?? new Map(), now[i] ?? new Map());
+        kept.last = { answer: changed(after), arrivals: arrivals.state, to: scope.to };
+        if (between) Object.assign(kept, { counts: changed(between).settled(), ...next });
+      });
+    }
+    return group.flatMap(({ index, kept }) => (kept.last ? [[index, kept.last.answer] as const] : []));
+  }
+
+  private async counts(
+    question: CarriedQuestion,
+    parts: readonly number[],
+    scope: Scope,
+    cut: Cut,
+    signal: AbortSignal,
+  ): Promise<Counts[]> {
+    const tables = parts.map(() => new Map<string, readonly number[]>());
+    for (const row of await this.reader.rows(question.sql(parts, scope, cut), signal)) {
+      const [part, label, counts] = question.read(row);
+      tables[part]?.set(label, counts);
+    }
+    return tables;
+  }
+}
+
+function madeTogether(parts: readonly Part[]): Part[][] {
+  const groups = new Map<string, Part[]>();
+  for (const part of parts) {
+    const key = `${part.kept.arrivedBefore} ${part.kept.to}`;
+    const group = groups.get(key);
+    if (group) group.push(part);
+    else groups.set(key, [part]);
+  }
+  return [...groups.values()];
+}
+
+const slotAt = (at: number): number => Math.floor(at / SLOT_MS) * SLOT_MS;
+const slotAfter = (at: number): number => Math.ceil(at / SLOT_MS) * SLOT_MS;

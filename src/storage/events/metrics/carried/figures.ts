@@ -1,0 +1,172 @@
+/** The questions of MetricsStore whose answers are carried on; each answers undefined where asking at once is the better way. */
+import { compareBytes } from '../../../../metrics/figures.js';
+import type {
+  BreakdownRow,
+  PageOrder,
+  PageRow,
+  Scope,
+  WantedBreakdown,
+} from '../../../../metrics/metrics-store.js';
+import type { ClickhouseReader } from '../../clickhouse-reader.js';
+import {
+  breakdownsSql,
+  cohortsSql,
+  pagesSql,
+  returningSql,
+  timelineSql,
+  totalsSql,
+} from '../clickhouse-queries.js';
+import type { Cut, Sql } from '../clickhouse-rows.js';
+import { type Numbers, numbers, textAndNumbers } from '../result-rows.js';
+import { CarriedAnswers, type CarriedOptions } from './carried-answers.js';
+import type { ChangedCounts } from './counts.js';
+
+export class CarriedFigures {
+  readonly answers: CarriedAnswers;
+
+  constructor(reader: ClickhouseReader, options: CarriedOptions) {
+    this.answers = new CarriedAnswers(reader, options);
+  }
+
+  /** views, visitors, sessions, bounces, durationMs, sessionViews */
+  async totals(scope: Scope, signal: AbortSignal): Promise<Numbers<6> | undefined> {
+    const sql = (_: unknown, cutScope: Scope, cut: Cut) => totalsSql(cutScope, 'rollup', cut);
+    const counts = await this.one('totals', scope, sql, readSingle, signal);
+    return counts && numbers(counts.get('') ?? NOTHING.slice(0, 6), 6);
+  }
+
+  async returning(scope: Scope, signal: AbortSignal): Promise<number | undefined> {
+    const sql = (_: unknown, cutScope: Scope, cut: Cut) => returningSql(cutScope, 'rollup', cut);
+    const counts = await this.one('returning', scope, sql, readSingle, signal);
+    return counts && (counts.get('')?.[0] ?? 0);
+  }
+
+  /** Start of the bucket in seconds, views, visitors, sessions, bounces. */
+  async timeline(
+    scope: Scope,
+    starts: readonly number[],
+    signal: AbortSignal,
+  ): Promise<Numbers<5>[] | undefined> {
+    const sql = (_: unknown, cutScope: Scope, cut: Cut) => timelineSql(cutScope, starts, 'rollup', cut);
+    const counts = await this.one(`timeline ${starts.join()}`, scope, sql, readLabelled, signal);
+    return counts && [...counts.entries()].map(([bucket, rest]) => numbers([Number(bucket), ...rest], 5));
+  }
+
+  /** One list for each wanted breakdown. */
+  async breakdowns(
+    scope: Scope,
+    wanted: readonly WantedBreakdown[],
+    signal: AbortSignal,
+  ): Promise<BreakdownRow[][] | undefined> {
+    const answers = await this.answers.ask(
+      {
+        scope,
+        parts: wanted.map(({ attribute, missing }) => `breakdown ${attribute} ${missing}`),
+        sql: (parts, cutScope, cut) =>
+          breakdownsSql(
+            cutScope,
+            parts.flatMap((i) => wanted[i] ?? []),
+            undefined,
+            'rollup',
+            cut,
+          ),
+        read: ([part, ...rest]) => {
+          const { text, counts } = textAndNumbers(rest, 4);
+          return [Number(part), text, counts];
+        },
+      },
+      signal,
+    );
+    return answers?.map((counts, i) =>
+      top(
+        [...counts.entries()].map(([value, row]) => {
+          const [views, visitors, sessions, bounces] = numbers(row, 4);
+          return { value, views, visitors, sessions, bounces };
+        }),
+        (row) => (row.views > 0 ? row.visitors : -1),
+        (a, b) => b.visitors - a.visitors || b.views - a.views || compareBytes(a.value, b.value),
+        wanted[i]?.limit,
+      ),
+    );
+  }
+
+  async pages(
+    scope: Scope,
+    order: PageOrder,
+    limit: number,
+    signal: AbortSignal,
+  ): Promise<PageRow[] | undefined> {
+    const sql = (_: unknown, cutScope: Scope, cut: Cut) => pagesSql(cutScope, order, limit, 'rollup', cut);
+    const counts = await this.one('pages', scope, sql, readLabelled, signal);
+    if (counts === undefined) return undefined;
+    const rows = [...counts.entries()].map(([page, row]) => pageRow(page, row));
+    const key = ({ visitors: 'views', entries: 'entries', exits: 'exits' } as const)[order];
+    return top(
+      rows,
+      (row) => (row[key] > 0 ? row[order] : -1),
+      (a, b) =>
+        b[order] - a[order] || (order === 'visitors' ? b.views - a.views : 0) || compareBytes(a.page, b.page),
+      limit,
+    );
+  }
+
+  /** Start of the cohort's bucket, start of the active bucket (seconds), visitors. */
+  async cohorts(
+    siteId: string,
+    starts: readonly number[],
+    signal: AbortSignal,
+  ): Promise<Numbers<3>[] | undefined> {
+    const [from = 0] = starts;
+    const scope = { siteId, from, to: starts.at(-1) ?? from, filters: [] };
+    const sql = (_: unknown, __: Scope, cut: Cut) => cohortsSql(siteId, starts, 'rollup', cut);
+    const counts = await this.one(`cohorts ${starts.join()}`, scope, sql, readPair, signal);
+    return counts && [...counts.entries()].map(([pair, rest]) => numbers([...pair.split(' '), ...rest], 3));
+  }
+
+  private async one(
+    part: string,
+    scope: Scope,
+    sql: (parts: readonly number[], scope: Scope, cut: Cut) => Sql,
+    read: (row: readonly unknown[]) => readonly [string, readonly number[]],
+    signal: AbortSignal,
+  ): Promise<ChangedCounts | undefined> {
+    const question = {
+      scope,
+      parts: [part],
+      sql,
+      read: (row: readonly unknown[]) => [0, ...read(row)] as const,
+    };
+    return (await this.answers.ask(question, signal))?.[0];
+  }
+}
+
+const NOTHING = [0, 0, 0, 0, 0, 0];
+
+const readSingle = (row: readonly unknown[]) => ['', numbers(row, row.length)] as const;
+const readLabelled = ([label, ...rest]: readonly unknown[]) =>
+  [String(label), numbers(rest, rest.length)] as const;
+const readPair = ([first, second, ...rest]: readonly unknown[]) =>
+  [`${first} ${second}`, numbers(rest, rest.length)] as const;
+
+function pageRow(page: string, row: readonly number[]): PageRow {
+  const [views, visitors, sessions, bounces, entries, exits, entryBounces, timeMs, timed] = numbers(row, 9);
+  return { page, views, visitors, sessions, bounces, entries, exits, entryBounces, timeMs, timed };
+}
+
+/**
+ * The first rows in an order, without sorting them all.
+ * @param size what the order goes by first, largest first; negative: not in the list
+ */
+function top<T>(
+  rows: readonly T[],
+  size: (row: T) => number,
+  order: (a: T, b: T) => number,
+  limit: number | undefined,
+): T[] {
+  const sizes = Float64Array.from(rows, size).sort();
+  const least = limit === undefined || limit > rows.length ? 0 : Math.max(0, sizes.at(-limit) ?? 0);
+  return rows
+    .filter((row) => size(row) >= least)
+    .sort(order)
+    .slice(0, limit);
+}

@@ -85,7 +85,7 @@ export async function composeAccounts(
     routes: [
       ...authRoutes(auth),
       ...websiteRoutes(websites),
-      ...trackerRoutes({ directory: sites, configs, production }),
+      ...trackerRoutes({ directory: sites, configs, production, replaySampling: config.REPLAY_SAMPLING }),
     ],
   };
 }

@@ -11,6 +11,11 @@ export interface TrackerRoutesOptions {
   readonly configs: TrackerConfigs;
   /** In production pages on localhost are foreign, too. */
   readonly production: boolean;
+  /**
+   * Who applies the sampling rate of recordings. By default the server, session by session: then trackers are told to send all, since they
+   * would decide anew at each page load, and the rate would apply twice.
+   */
+  readonly replaySampling?: 'server' | 'tracker';
 }
 
 const Nothing = Type.Object({});
@@ -76,7 +81,8 @@ const common = {
 } as const;
 
 /** The three GETs that a tracker makes at every page load (contract 5, 9.8, 10.9). */
-export function trackerRoutes({ directory, configs, production }: TrackerRoutesOptions): AnyRoute[] {
+export function trackerRoutes(options: TrackerRoutesOptions): AnyRoute[] {
+  const { directory, configs, production, replaySampling = 'server' } = options;
   /** The site, when the page that asks belongs to it. */
   const siteFor = async (id: string, request: RequestInfo): Promise<Site> => {
     const site = await directory.resolve(id);
@@ -104,7 +110,7 @@ export function trackerRoutes({ directory, configs, production }: TrackerRoutesO
           throw error;
         });
         const [goals, pages] = await Promise.all([configs.clickGoals(site), configs.trackedPages(site)]);
-        return cacheable(configBody(site, goals, pages));
+        return cacheable(configBody(site, goals, pages, replaySampling));
       },
     }),
     route({
@@ -142,7 +148,13 @@ function cacheable(body: object): Reply<object> {
 }
 
 // The tracker copies every key over its own configuration: no key may be added here that is not meant to rule it.
-function configBody(site: Site, goals: readonly ClickGoal[], trackedPages: readonly string[]) {
+function configBody(
+  site: Site,
+  goals: readonly ClickGoal[],
+  trackedPages: readonly string[],
+  sampling: 'server' | 'tracker',
+) {
+  const { replaySamplingRate: rate } = site;
   return {
     site_id: site.siteId,
     automation_enabled: site.automationEnabled,
@@ -152,8 +164,9 @@ function configBody(site: Site, goals: readonly ClickGoal[], trackedPages: reado
     heatmap_exclude_patterns: site.heatmapExcludePatterns,
     max_heatmaps: -1,
     tracked_urls: trackedPages,
-    replay_enabled: site.replayEnabled,
-    replay_sampling_rate: site.replaySamplingRate,
+    // A rate of 0 means 0.1 to the tracker.
+    replay_enabled: site.replayEnabled && rate > 0,
+    replay_sampling_rate: sampling === 'server' && rate > 0 ? 1 : rate,
     replay_include_patterns: site.replayIncludePatterns,
     replay_exclude_patterns: site.replayExcludePatterns,
     goals: goals.map(({ id, identifier, selector }) => ({ id, name: identifier, selector })),

@@ -38,7 +38,7 @@ module.exports = {
     {
       name: 'domain-imports-no-adapters',
       severity: 'error',
-      from: from('^src/(events|metrics|websites|auth)/'),
+      from: from('^src/(events|metrics|goals|funnels|websites|auth)/'),
       to: { path: '^src/(actors|edge)/' },
     },
     {

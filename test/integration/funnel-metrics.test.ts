@@ -142,7 +142,7 @@ describe.each(['clickhouse', 'postgres'])('funnels on %s', (name) => {
     const random = randomOf(4711);
     let entered = 0;
     let completed = 0;
-    for (let round = 0; round < 40; round++) {
+    for (let round = 0; round < (site === DENSE ? 36 : 20); round++) {
       const { query, lets } = FILTERS[round % FILTERS.length] ?? { query: {}, lets: () => true };
       const [from, to] =
         site === DENSE
@@ -168,7 +168,7 @@ describe.each(['clickhouse', 'postgres'])('funnels on %s', (name) => {
       );
     }
     // Not all zeros.
-    expect(entered).toBeGreaterThan(500);
+    expect(entered).toBeGreaterThan(300);
     expect(completed).toBeGreaterThan(50);
   });
 

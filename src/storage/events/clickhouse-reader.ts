@@ -45,6 +45,23 @@ export class ClickhouseReader {
   }
 
   /**
+   * Copies rows into a table that serves as a scratch pad, under the same limits.
+   * @throws AppError as `rows`
+   */
+  async copy({ text, params }: Sql): Promise<void> {
+    const { readonly: _, ...settings } = this.settings;
+    try {
+      await this.clickhouse.client.command({
+        query: text,
+        query_params: { ...params },
+        clickhouse_settings: { ...settings, async_insert: 0, wait_end_of_query: 1 },
+      });
+    } catch (error) {
+      throw readError(error);
+    }
+  }
+
+  /**
    * Rows as arrays of values, in the order of the query's columns.
    * @throws AppError `storage_unavailable`, `timeout`, `query_too_expensive`; the signal's reason when the caller has left
    */

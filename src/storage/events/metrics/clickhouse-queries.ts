@@ -35,11 +35,11 @@ export function returningSql(scope: Scope, source: RowSource, cut?: Cut): Sql {
     ? `SELECT arrayJoin(visitors) FROM (${rows.perSession([], [], VIEWS_AND_VISITORS)})`
     : `SELECT visitor FROM (${rows.rowsInPeriod([])}) WHERE v > 0`;
   const from = `fromUnixTimestamp64Milli({from:Int64}, 'UTC')`;
-  const [visitor, table, earlier] =
+  const [visitor, earlier] =
     source === 'rollup'
-      ? ['visitor', 'session_slots', `slot <= {from:Int64} / 1000 AND first_ts < ${from}`]
-      : ['cityHash64(visitor_id)', 'events', `timestamp < ${from}`];
-  const text = `SELECT uniqExact(${visitor}) FROM ${table}
+      ? ['visitor', `slot <= {from:Int64} / 1000 AND first_ts < ${from}`]
+      : ['cityHash64(visitor_id)', `timestamp < ${from}`];
+  const text = `SELECT uniqExact(${visitor}) FROM ${rows.table}
     WHERE site_id = {site:String} AND ${earlier}${rows.inCut} AND ${visitor} IN (${visitors})`;
   return { text, params: rows.params };
 }
@@ -170,10 +170,7 @@ export function eventTimelineSql(scope: Scope, starts: readonly number[], source
 
 /** start of the cohort's bucket (seconds), start of the active bucket (seconds), visitors */
 export function cohortsSql(siteId: string, starts: readonly number[], source: RowSource, cut?: Cut): Sql {
-  const [visitor, time, table] =
-    source === 'rollup'
-      ? ['visitor', 'slot', 'session_slots']
-      : ['cityHash64(visitor_id)', 'timestamp', 'events'];
+  const [visitor, time] = source === 'rollup' ? ['visitor', 'slot'] : ['cityHash64(visitor_id)', 'timestamp'];
   const [from = 0] = starts;
   const rows = new ScopedRows({ siteId, from, to: starts.at(-1) ?? from, filters: [] }, source, cut);
   const at = `toInt64(toUnixTimestamp(${time}))`;
@@ -181,7 +178,7 @@ export function cohortsSql(siteId: string, starts: readonly number[], source: Ro
   const text = `SELECT roundDown(first, ${bounds}) AS cohort, active, count() FROM (
       SELECT ${visitor} AS who, min(${at}) AS first,
         groupUniqArrayIf(roundDown(${at}, ${bounds}), ${at} * 1000 >= {from:Int64}) AS buckets
-      FROM ${table} WHERE site_id = {site:String} AND ${at} * 1000 < {to:Int64}${rows.inCut}
+      FROM ${rows.table} WHERE site_id = {site:String} AND ${at} * 1000 < {to:Int64}${rows.inCut}
       GROUP BY who HAVING first * 1000 >= {from:Int64}
     ) ARRAY JOIN buckets AS active GROUP BY cohort, active ORDER BY cohort, active`;
   return { text, params: rows.params };

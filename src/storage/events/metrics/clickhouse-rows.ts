@@ -23,8 +23,8 @@ export const SLOT_MS = 900_000;
 export interface Cut {
   /** Rows that had arrived before; ms since epoch, a quarter of an hour. */
   readonly arrivedBefore?: number;
-  /** Rows of these sessions: their hashes in arrays as ClickHouse writes them, none too long for a parameter. */
-  readonly sessions?: readonly string[];
+  /** Rows of some sessions: their hashes in arrays as ClickHouse writes them, or the id of their copies in `carried_rows`. */
+  readonly sessions?: { readonly list: readonly string[] } | { readonly set: string };
 }
 
 /** Whether all these instants are borders of quarters of an hour. */
@@ -126,14 +126,15 @@ export class ScopedRows {
     const { arrivedBefore, sessions } = this.cut ?? {};
     const conditions = [
       ...(arrivedBefore === undefined ? [] : [`arrived < ${this.second(arrivedBefore)}`]),
-      ...(sessions === undefined ? [] : [`session IN (${this.list(sessions)})`]),
+      ...(sessions === undefined ? [] : [this.ofSessions(sessions)]),
     ];
     return conditions.map((condition) => ` AND ${condition}`).join('');
   }
 
-  private list(chunks: readonly string[]): string {
-    const bound = chunks.map((chunk) => this.bind('Array(UInt64)', chunk));
-    return `arrayConcat(${['[toUInt64(0)]', ...bound].join(', ')})`;
+  private ofSessions(sessions: NonNullable<Cut['sessions']>): string {
+    if ('set' in sessions) return `set_id = ${this.bind('String', sessions.set)}`;
+    const bound = sessions.list.map((chunk) => this.bind('Array(UInt64)', chunk));
+    return `session IN (arrayConcat(${['[toUInt64(0)]', ...bound].join(', ')}))`;
   }
 
   /** Rows of the period; `v` counts a row's page views in the period that the page filter lets through. */
@@ -189,8 +190,11 @@ export class ScopedRows {
     return conditions.length === 0 ? '1' : conditions.map((condition) => `(${condition})`).join(' AND ');
   }
 
-  private get table(): string {
-    return this.source === 'rollup' ? 'session_slots' : 'events';
+  /** Where rows come from. */
+  get table(): string {
+    if (this.source === 'raw') return 'events';
+    const { sessions } = this.cut ?? {};
+    return sessions !== undefined && 'set' in sessions ? 'carried_rows' : 'session_slots';
   }
 
   private select(columns: readonly RowColumn[], views: string, where: string): string {

@@ -1,6 +1,7 @@
+import { randomUUID } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
-import { SLOT_MS, type Sql } from '../clickhouse-rows.js';
+import { type Cut, SLOT_MS, type Sql } from '../clickhouse-rows.js';
 
 /** Rows that began to arrive before this time are all there: longer than an insert may take, and than a replica may lag behind. */
 const SETTLED_MS = 10 * 60_000;
@@ -12,7 +13,9 @@ const SIZE_STEP_MS = 6 * 3_600_000;
 /** Numbers of 20 digits in one parameter, whose commas may be encoded: the server takes 128 KiB. */
 const CHUNK = 5_000;
 /** Where more are concerned, computing anew is quicker. */
-export const MAX_SESSIONS = 48_000;
+const MAX_SESSIONS = 48_000;
+/** Copies are used for this long; the table's TTL takes them away after five minutes. */
+const COPY_MS = 120_000;
 
 /** What all sites have in common. */
 export interface RollupState {
@@ -39,11 +42,7 @@ export interface Arrivals {
 }
 
 /** All sessions of all visitors of those sessions: what the changes can have an influence on. */
-export interface Concerned {
-  /** Hashes in arrays as ClickHouse writes them. */
-  readonly sessions: readonly string[];
-  readonly count: number;
-}
+type Concerned = NonNullable<Cut['sessions']>;
 
 export interface ArrivalsOptions {
   /** When what the server's clock says is settled; for tests. */
@@ -58,8 +57,11 @@ export class RollupArrivals {
   private readonly sizes = new LRUCache<string, number>({ max: 10_000, ttl: SIZE_TTL_MS });
   private readonly concernedOf = new LRUCache<
     string,
-    { readonly state: string; readonly sessions: Concerned }
-  >({ max: 100 });
+    { readonly state: string; readonly sessions: Promise<Concerned | undefined> }
+  >({
+    max: 200,
+    ttl: COPY_MS,
+  });
 
   constructor(
     private readonly reader: ClickhouseReader,
@@ -100,24 +102,44 @@ export class RollupArrivals {
     return { state: `${String(sum)} ${String(count)}`, latest };
   }
 
-  async concerned(siteId: string, stretch: Stretch, { state }: Arrivals): Promise<Concerned> {
+  /** @returns undefined when there are too many */
+  concerned(siteId: string, stretch: Stretch, { state }: Arrivals): Promise<Concerned | undefined> {
     const key = JSON.stringify([siteId, stretch]);
     const known = this.concernedOf.get(key);
     if (known?.state === state) return known.sessions;
-    const rows = await this.fresh({
-      text: `SELECT toString(groupArray(session)), toUInt32(count()) FROM (
-          SELECT DISTINCT session FROM session_slots WHERE site_id = {site:String} AND visitor IN (
-            SELECT visitor FROM session_slots WHERE site_id = {site:String} AND session IN (${touched('session')}))
-          LIMIT {limit:UInt32})
-        GROUP BY intDiv(rowNumberInAllBlocks(), ${CHUNK})`,
-      params: { ...parameters(siteId, stretch), limit: MAX_SESSIONS + 1 },
-    });
-    const sessions = {
-      sessions: rows.map(([chunk]) => String(chunk)),
-      count: rows.reduce((sum, [, count]) => sum + Number(count), 0),
-    };
+    const params = { ...parameters(siteId, stretch), limit: MAX_SESSIONS + 1 };
+    const sessions = this.reader.cluster === undefined ? this.copied(params) : this.listed(params);
     this.concernedOf.set(key, { state, sessions });
+    sessions.catch(() => this.concernedOf.delete(key));
     return sessions;
+  }
+
+  /** Copies their rows, so that they are read together: in the rollup they lie scattered. */
+  private async copied(params: Sql['params']): Promise<Concerned | undefined> {
+    const set = randomUUID();
+    await this.reader.copy({
+      text: `INSERT INTO carried_rows (set_id, site_id, ${COPIED}) SELECT {set:String}, site_id, ${COPIED} FROM session_slots
+        WHERE site_id = {site:String} AND session IN (${CONCERNED})`,
+      params: { ...params, set },
+    });
+    const [row] = await this.reader.rows(
+      {
+        text: 'SELECT toUInt32(uniqExact(session)) FROM carried_rows WHERE set_id = {set:String}',
+        params: { set },
+      },
+      new AbortController().signal,
+    );
+    return Number(row?.[0]) > MAX_SESSIONS ? undefined : { set };
+  }
+
+  private async listed(params: Sql['params']): Promise<Concerned | undefined> {
+    const rows = await this.fresh({
+      text: `SELECT toString(groupArray(session)), toUInt32(count()) FROM (${CONCERNED})
+        GROUP BY intDiv(rowNumberInAllBlocks(), ${CHUNK})`,
+      params,
+    });
+    const count = rows.reduce((sum, [, length]) => sum + Number(length), 0);
+    return count > MAX_SESSIONS ? undefined : { list: rows.map(([chunk]) => String(chunk)) };
   }
 
   /** Equal questions of the same moment are one; they are quick, so none is ended when its caller leaves. */
@@ -143,6 +165,11 @@ function touched(columns: string): string {
   return `SELECT ${columns} FROM session_slots WHERE site_id = {site:String} AND ${since}
     UNION ALL SELECT ${columns} FROM session_slots WHERE site_id = {site:String} AND NOT (${since}) AND ${SLOTS}`;
 }
+
+const CONCERNED = `SELECT DISTINCT session FROM session_slots WHERE site_id = {site:String} AND visitor IN (
+    SELECT visitor FROM session_slots WHERE site_id = {site:String} AND session IN (${touched('session')}))
+  LIMIT {limit:UInt32}`;
+const COPIED = `${FACTS}, last_view, source, view_ts, view_page, arrived`;
 
 function parameters(siteId: string, { arrivedSince, slotFrom, slotTo }: Stretch): Sql['params'] {
   return { site: siteId, since: second(arrivedSince), ...slots(slotFrom, slotTo) };

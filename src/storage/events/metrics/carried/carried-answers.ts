@@ -8,7 +8,7 @@ import { LRUCache } from 'lru-cache';
 import type { Scope } from '../../../../metrics/metrics-store.js';
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
 import { type Cut, SLOT_MS, type Sql } from '../clickhouse-rows.js';
-import { type ArrivalsOptions, MAX_SESSIONS, RollupArrivals, type RollupState } from './arrivals.js';
+import { type ArrivalsOptions, RollupArrivals, type RollupState } from './arrivals.js';
 import { ChangedCounts, type Counts } from './counts.js';
 
 /** One or several questions about one scope that one query answers. */
@@ -169,9 +169,8 @@ export class CarriedAnswers {
       (last.to === scope.to || arrivals.latest < Math.min(last.to, scope.to));
     const stale = group.filter((part) => !holds(part));
     if (stale.length > 0) {
-      const concerned = await this.arrivals.concerned(scope.siteId, stretch, arrivals);
-      if (concerned.count > MAX_SESSIONS) return undefined;
-      const { sessions } = concerned;
+      const sessions = await this.arrivals.concerned(scope.siteId, stretch, arrivals);
+      if (sessions === undefined) return undefined;
       const indices = stale.map(({ index }) => index);
       const ask = (end: number, cut: Cut) =>
         this.counts(question, indices, { ...scope, to: end }, cut, signal);

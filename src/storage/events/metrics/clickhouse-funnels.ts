@@ -36,8 +36,7 @@ export function trackedFunnelsSql(site: string, ids: readonly string[], from: nu
   };
 }
 
-/** Behind every one of these: the element before, the last element before or the next element that is no -1. */
-const BEFORE = 'arrayPopBack(arrayPushFront(s, toInt64(-1)))';
+/** Moves every element of `v` to the one before it. */
 const AFTER = 'arrayPopFront(arrayPushBack(v, toInt64(-1)))';
 const known = 'x -> x >= 0';
 
@@ -55,8 +54,8 @@ class FunnelSql {
   }
 
   /**
-   * One row a visitor and label: the number of steps `reached`, and the `gaps` between them in ms. On the way `s` tells of every event
-   * that reaches the step the latest start that it can be reached from, of others -1.
+   * One row a visitor and label: the number of steps `reached`, and the `gaps` between them in ms. On the way `s0`, `s1`, … tell of every
+   * event that reaches the step the latest start that it can be reached from, of others -1.
    */
   orderedWalk(): string {
     const { steps, order } = this.question;
@@ -68,24 +67,25 @@ class FunnelSql {
       'bitTest(serves, 0)',
       strict ? this.allOfStarters() : 'serves > 0',
     );
-    let walk = `SELECT label, t, m, [] :: Array(Int64) AS gaps, toUInt8(1) AS reached,
-        arrayMap((t, late) -> if(late, -1, t), t, late) AS s FROM (${events})`;
+    let walk = `SELECT label, t, m, [] :: Array(Int64) AS gaps0, toUInt8(1) AS reached0,
+        arrayMap((t, late) -> if(late, -1, t), t, late) AS s0 FROM (${events})`;
     for (let i = 1; i < steps.length; i++) {
-      const start = strict ? BEFORE : `arrayFill(${known}, ${BEFORE})`;
+      const before = `arrayPopBack(arrayPushFront(s${i - 1}, toInt64(-1)))`;
+      const start = strict ? before : `arrayFill(${known}, ${before})`;
       const reaches = `arrayMap((t, m, start) -> if(bitTest(m, ${i}) AND start >= 0 AND t - start <= ${this.window}, start, -1), t, m, ${start})`;
-      const first = `arrayFirstIndex(${known}, reaches)`;
-      const left = `t[arrayLastIndex(${known}, arraySlice(s, 1, ${first} - 1))]`;
-      walk = `SELECT label, t, m, reaches AS s, walked AS gaps, so_far AS reached FROM (
-          SELECT label, t, m, reaches, arrayPushBack(gaps, if(${first} > 0, t[${first}] - ${left}, 0)) AS walked,
-            toUInt8(reached + (${first} > 0)) AS so_far
-          FROM (SELECT label, t, m, s, gaps, reached, ${reaches} AS reaches FROM (${walk})))`;
+      const first = `arrayFirstIndex(${known}, s${i})`;
+      const left = `t[arrayLastIndex(${known}, arraySlice(s${i - 1}, 1, ${first} - 1))]`;
+      walk = `SELECT label, t, m, s${i}, toUInt8(reached${i - 1} + (${first} > 0)) AS reached${i},
+          arrayPushBack(gaps${i - 1}, if(${first} > 0, t[${first}] - ${left}, 0)) AS gaps${i}
+        FROM (SELECT label, t, m, s${i - 1}, gaps${i - 1}, reached${i - 1}, ${reaches} AS s${i} FROM (${walk}))`;
     }
-    return walk;
+    const last = steps.length - 1;
+    return `SELECT label, gaps${last} AS gaps, reached${last} AS reached FROM (${walk})`;
   }
 
   /**
-   * One row a visitor and label. Of equal times starts come first, so that the first of them sees all. On the way `v` tells of every event when the next one
-   * comes that serves the class.
+   * One row a visitor and label. Of equal times starts come first, so that the first of them sees all. On the way `v` tells of every
+   * event when the next one comes that serves the class.
    */
   unorderedWalk(): string {
     const classes = stepClasses(this.question.steps);

@@ -1,6 +1,7 @@
-/** `npm run bench -- NAME [--seconds N] [--connections 64,512] [--events 1,10] [--targets bare,embedded,servers] [--rate REQUESTS_PER_SECOND]` */
+/** `npm run bench -- NAME [--seconds N] [--connections 64,512] [--events 1,10] [--targets bare,embedded,servers] [--rate REQUESTS_PER_SECOND] [--fill EVENTS] [--days 1,7,30,90] [--polls N]` */
 import { parseArgs } from 'node:util';
 import { runActorsBench } from './actors.js';
+import { runDashboardBench } from './dashboard.js';
 import { runIngestBench } from './ingest.js';
 import { runIsolationBench } from './isolation.js';
 import { runWriterBench } from './writer.js';
@@ -12,6 +13,9 @@ const { positionals, values } = parseArgs({
     connections: { type: 'string', default: '64,512' },
     events: { type: 'string', default: '1,10' },
     rate: { type: 'string' },
+    fill: { type: 'string', default: '10000000' },
+    days: { type: 'string', default: '1,7,30,90' },
+    polls: { type: 'string', default: '8' },
     targets: { type: 'string', default: 'bare,embedded,servers' },
   },
 });
@@ -25,6 +29,12 @@ const benches: Readonly<Record<string, () => Promise<unknown>>> = {
       eventsPerRequest: numbers(values.events),
       targets: values.targets.split(','),
       ...(values.rate === undefined ? {} : { requestsPerSecond: Number(values.rate) }),
+    }),
+  dashboard: () =>
+    runDashboardBench({
+      events: Number(values.fill),
+      days: numbers(values.days),
+      polls: Number(values.polls),
     }),
   isolation: () => runIsolationBench(Number(values.seconds)),
   actors: () => runActorsBench(),

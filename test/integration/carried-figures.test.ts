@@ -1,0 +1,143 @@
+/**
+ * Answers that are carried on from what was counted before, beside answers computed from raw events, while events arrive out of order,
+ * periods move on and rows are removed.
+ */
+import { type ClickHouseClient, createClient } from '@clickhouse/client';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { EventRow } from '../../src/events/row-decoder.js';
+import { type Filter, parseFilters } from '../../src/metrics/filters.js';
+import type { MetricsStore, Scope } from '../../src/metrics/metrics-store.js';
+import { createClickhouseEventStore } from '../../src/storage/events/clickhouse-event-store.js';
+import { createClickhouseMetrics } from '../../src/storage/events/clickhouse-metrics.js';
+import type { EventStore } from '../../src/storage/events/event-store.js';
+import { silentTelemetry } from '../../src/telemetry.js';
+import { freshClickhouse } from '../support/fresh.js';
+import { generateEvents, randomOf } from '../support/metrics-events.js';
+import { encodeRow, SITE } from './event-rows.js';
+
+const DAY = 86_400_000;
+const HOUR = 3_600_000;
+const NOW = Date.parse('2026-11-02T03:37:13Z');
+const TODAY = Date.parse('2026-11-02T00:00:00Z');
+const never = new AbortController().signal;
+
+const FILTERS: readonly (readonly Filter[])[] = [
+  [],
+  parseFilters({ country: 'de', browser: '!Firefox' }),
+  parseFilters({ page_path: '~docs' }),
+];
+
+let admin: ClickHouseClient;
+let events: EventStore;
+let carried: MetricsStore;
+let anew: MetricsStore;
+let drop: () => Promise<void>;
+let rows: readonly EventRow[];
+let viewQuery = '';
+/** What counts as settled; hours before the server's clock. */
+let settledHours = 0;
+let serverMs = 0;
+
+beforeAll(async () => {
+  const fresh = await freshClickhouse();
+  drop = fresh.drop;
+  admin = createClient({ url: fresh.url, database: fresh.database });
+  events = createClickhouseEventStore({ clickhouse: fresh, telemetry: silentTelemetry() });
+  await events.migrate();
+  const settled = () => Math.floor((serverMs - settledHours * HOUR) / 900_000) * 900_000;
+  carried = createClickhouseMetrics(fresh, { carried: { minRows: 0, settled, freshMs: 1 } });
+  anew = createClickhouseMetrics(fresh, { rawOnly: true });
+  rows = generateEvents(randomOf(7), NOW, 300).events;
+  serverMs = Date.now();
+  [viewQuery = ''] = await values(
+    `SELECT as_select FROM system.tables WHERE name = 'session_slots_view' AND database = currentDatabase()`,
+  );
+});
+
+afterAll(async () => {
+  await Promise.all([carried.close(), anew.close(), events.close(), admin.close()]);
+  await drop();
+});
+
+async function values(query: string): Promise<string[]> {
+  const answer = await admin.query({ query, format: 'JSONCompactEachRow' });
+  return (await answer.json<[unknown]>()).map(([value]) => String(value));
+}
+
+/** Inserts a share of the events as if it had arrived some hours ago. */
+async function arrive(part: number, parts: number, hoursAgo: number): Promise<void> {
+  const at = Math.floor((serverMs - hoursAgo * HOUR) / 1000);
+  await admin.command({
+    query: `ALTER TABLE session_slots_view MODIFY QUERY ${viewQuery.replace("now('UTC')", `toDateTime(${at}, 'UTC')`).replace('\uFFFD', '\\xFF')}`,
+  });
+  const share = rows.filter((_, i) => i % parts === part).map(encodeRow);
+  await events.insertRows('events', share, `part-${part}`, Date.now() + 60_000);
+}
+
+/** Every carried question about a running period, the one before it and a finished one, beside the answer from raw events. */
+async function compare(now: number): Promise<void> {
+  const running = { siteId: SITE, from: TODAY - 13 * DAY, to: now };
+  for (const filters of FILTERS) await compareScope({ ...running, filters });
+  const before = { siteId: SITE, from: TODAY - 27 * DAY, to: now - 14 * DAY, filters: [] };
+  await compareScope(before);
+  await compareScope({ ...running, from: TODAY - 5 * DAY - 15 * 60_000, to: TODAY - 2 * DAY, filters: [] });
+  const weeks = Array.from({ length: 6 }, (_, i) => TODAY - (4 - i) * 7 * DAY);
+  const pairs = (store: MetricsStore) => store.cohorts(SITE, weeks, never);
+  expect(await pairs(carried).then(ordered)).toEqual(ordered(await pairs(anew)));
+}
+
+const ordered = <T>(list: readonly T[]): string[] => list.map((one) => JSON.stringify(one)).sort();
+
+async function compareScope(scope: Scope): Promise<void> {
+  const starts = Array.from({ length: 15 }, (_, i) => scope.from + i * DAY);
+  const wanted = [
+    { attribute: 'country_code', missing: '', limit: undefined },
+    { attribute: 'channel', missing: 'Direct', limit: 3 },
+    { attribute: 'resolution', missing: 'Unknown', limit: 10 },
+  ] as const;
+  const ask = (store: MetricsStore) =>
+    Promise.all([
+      store.totals(scope, never),
+      store.returningVisitors(scope, never),
+      store.timeline(scope, starts, never),
+      store.breakdowns(scope, wanted, never),
+      store.pages(scope, 'visitors', 5, never),
+      store.pages(scope, 'entries', 3, never),
+      store.pages(scope, 'exits', 100, never),
+    ]);
+  expect(await ask(carried)).toEqual(await ask(anew));
+}
+
+describe('carried figures', () => {
+  it('equal figures computed anew while events of all times arrive', async () => {
+    await arrive(0, 3, 9);
+    settledHours = 8;
+    await compare(NOW - 3 * HOUR);
+    await arrive(1, 3, 6);
+    await compare(NOW - 3 * HOUR);
+    const copies = await values('SELECT uniqExact(set_id) FROM carried_rows');
+    expect(Number(copies[0])).toBeGreaterThan(0);
+  }, 60_000);
+
+  it('equal them when the period moves on, and when what was new is settled', async () => {
+    await compare(NOW - 30 * 60_000);
+    settledHours = 4;
+    await compare(NOW - 10 * 60_000);
+    await arrive(2, 3, 2);
+    settledHours = 1;
+    await compare(NOW);
+    await compare(NOW);
+  }, 60_000);
+
+  it('are counted anew when rows were removed', async () => {
+    for (const [table, column] of [
+      ['events', 'cityHash64(session_id)'],
+      ['session_slots', 'session'],
+    ] as const)
+      await admin.command({
+        query: `DELETE FROM ${table} WHERE site_id = '${SITE}' AND ${column} % 5 = 0`,
+        clickhouse_settings: { lightweight_deletes_sync: '2', mutations_sync: '2' },
+      });
+    await compare(NOW);
+  }, 60_000);
+});

@@ -24,14 +24,13 @@ export type FunnelStats = Awaited<ReturnType<typeof funnelStats>>;
 
 /** What visitors did of a funnel in the period, and what trackers reported of it. */
 export async function funnelStats(store: FunnelMetrics, funnel: FunnelRecord, asked: FunnelAsked) {
-  const tracked = await trackedOf(store, [funnel], asked);
-  const whole = await counted(store, funnel, asked);
-  if (asked.breakdown === null) return { ...whole, tracked: tracked(funnel) };
-  return {
-    ...whole,
-    tracked: tracked(funnel),
-    breakdown: await brokenDown(store, funnel, asked, asked.breakdown),
-  };
+  const { breakdown } = asked;
+  const [tracked, whole, rows] = await Promise.all([
+    trackedOf(store, [funnel], asked),
+    counted(store, funnel, asked),
+    breakdown === null ? undefined : brokenDown(store, funnel, asked, breakdown),
+  ]);
+  return { ...whole, tracked: tracked(funnel), ...(rows === undefined ? {} : { breakdown: rows }) };
 }
 
 /**

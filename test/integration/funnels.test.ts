@@ -231,4 +231,14 @@ describe.each(STORES)('funnels on %s', (kind) => {
       expect((await node.sql.query(`SELECT FROM ${table} WHERE ${column} = $1`, [value])).rowCount).toBe(0);
     expect((await node.events.existingIds(candidate)).size).toBe(0);
   });
+
+  it('go with their site also when they were made while it went', async () => {
+    const site = await node.createSite();
+    await node.as('owner', 'DELETE', `/api/v1/user/websites/${site.id}`);
+    const late = "INSERT INTO funnels (website_id, user_id, name) VALUES ($1, 'u', 'late')";
+    await node.sql.query(late, [site.siteId]);
+    await node.metadata.websites.markPurged(site.siteId);
+    const left = await node.sql.query('SELECT FROM funnels WHERE website_id = $1', [site.siteId]);
+    expect(left.rowCount).toBe(0);
+  });
 });

@@ -120,7 +120,12 @@ export function createWebsiteStore(db: Database): WebsiteStore {
     },
 
     async markPurged(siteId) {
-      await db.query('UPDATE site_purges SET purged_at = now() WHERE site_id = $1', [siteId]);
+      // A funnel may have been made in the moment in which the site went.
+      await db.query(
+        `WITH gone AS (DELETE FROM funnels WHERE website_id = $1)
+         UPDATE site_purges SET purged_at = now() WHERE site_id = $1`,
+        [siteId],
+      );
     },
 
     async members(id) {

@@ -22,6 +22,7 @@ import { ClickhouseConversions } from './clickhouse-conversions.js';
 import { ClickhouseReader, type ClickhouseReaderOptions } from './clickhouse-reader.js';
 import type { CarriedOptions } from './metrics/carried/carried-answers.js';
 import { CarriedFigures } from './metrics/carried/figures.js';
+import { ProvedAnswers } from './metrics/carried/proved-answers.js';
 import { placesSql } from './metrics/clickhouse-places.js';
 import { propertiesSql, propertyValuesSql } from './metrics/clickhouse-properties.js';
 import {
@@ -68,6 +69,7 @@ export function createClickhouseMetrics(
 export class ClickhouseMetrics implements MetricsStore {
   private readonly reader: ClickhouseReader;
   private readonly carried: CarriedFigures;
+  private readonly proved: ProvedAnswers;
   private readonly conversions: ClickhouseConversions;
 
   constructor(
@@ -76,13 +78,15 @@ export class ClickhouseMetrics implements MetricsStore {
   ) {
     this.reader = new ClickhouseReader(clickhouse, options);
     this.carried = new CarriedFigures(this.reader, options.carried ?? {});
+    this.proved = new ProvedAnswers(this.carried.answers.arrivals);
     this.conversions = new ClickhouseConversions(this.reader, ({ from }) => this.source([from]));
   }
 
   async totals(scope: Scope, signal: AbortSignal): Promise<Totals> {
     const source = this.source([scope.from]);
     const carried = source === 'rollup' ? await this.carried.totals(scope, signal) : undefined;
-    const counts = carried ?? numbers((await this.rows(totalsSql(scope, source), signal))[0], 6);
+    const counts =
+      carried ?? numbers((await this.known('totals', scope, totalsSql(scope, source), signal))[0], 6);
     const [views, visitors, sessions, bounces, durationMs, sessionViews] = counts;
     return { views, visitors, sessions, bounces, durationMs, sessionViews };
   }
@@ -90,14 +94,17 @@ export class ClickhouseMetrics implements MetricsStore {
   async returningVisitors(scope: Scope, signal: AbortSignal): Promise<number> {
     const source = this.source([scope.from]);
     const carried = source === 'rollup' ? await this.carried.returning(scope, signal) : undefined;
-    return carried ?? numbers((await this.rows(returningSql(scope, source), signal))[0], 1)[0];
+    if (carried !== undefined) return carried;
+    return numbers((await this.known('returning', scope, returningSql(scope, source), signal))[0], 1)[0];
   }
 
   async timeline(scope: Scope, starts: readonly number[], signal: AbortSignal): Promise<BucketCounts[]> {
     const source = this.source([scope.from, ...starts]);
     const carried = source === 'rollup' ? await this.carried.timeline(scope, starts, signal) : undefined;
     const direct = async () =>
-      (await this.rows(timelineSql(scope, starts, source), signal)).map((row) => numbers(row, 5));
+      (await this.known(`timeline ${starts.join()}`, scope, timelineSql(scope, starts, source), signal)).map(
+        (row) => numbers(row, 5),
+      );
     return fillBuckets(inSeconds(starts), carried ?? (await direct()));
   }
 
@@ -124,7 +131,7 @@ export class ClickhouseMetrics implements MetricsStore {
     const most = Math.max(...limits);
     const sql = breakdownsSql(scope, wanted, Number.isFinite(most) ? most : undefined, source);
     const lists = wanted.map((): BreakdownRow[] => []);
-    for (const [index, ...rest] of await this.rows(sql, signal)) {
+    for (const [index, ...rest] of await this.known(JSON.stringify(wanted), scope, sql, signal)) {
       const { text, counts } = textAndNumbers(rest, 4);
       const [views, visitors, sessions, bounces] = counts;
       lists[Number(index)]?.push({ value: text, views, visitors, sessions, bounces });
@@ -136,7 +143,12 @@ export class ClickhouseMetrics implements MetricsStore {
     const source = this.source([scope.from]);
     const carried = source === 'rollup' ? await this.carried.pages(scope, order, limit, signal) : undefined;
     if (carried) return carried;
-    const rows = await this.rows(pagesSql(scope, order, limit, source), signal);
+    const rows = await this.known(
+      `pages ${order} ${limit}`,
+      scope,
+      pagesSql(scope, order, limit, source),
+      signal,
+    );
     return rows.map((row) => {
       const { text, counts } = textAndNumbers(row, 9);
       const [views, visitors, sessions, bounces, entries, exits, entryBounces, timeMs, timed] = counts;
@@ -145,12 +157,14 @@ export class ClickhouseMetrics implements MetricsStore {
   }
 
   async eventTypes(scope: Scope, limit: number, signal: AbortSignal): Promise<EventTypeRow[]> {
-    const rows = await this.rows(eventTypesSql(scope, limit, this.source([scope.from])), signal);
+    const sql = eventTypesSql(scope, limit, this.source([scope.from]));
+    const rows = await this.known(`event types ${limit}`, scope, sql, signal);
     return rows.map(eventTypeRow);
   }
 
   async eventTimeline(scope: Scope, starts: readonly number[], signal: AbortSignal): Promise<number[]> {
-    const rows = await this.rows(eventTimelineSql(scope, starts, this.source([scope.from])), signal);
+    const sql = eventTimelineSql(scope, starts, this.source([scope.from]));
+    const rows = await this.known(`event timeline ${starts.join()}`, scope, sql, signal);
     return fillNumbers(
       inSeconds(starts),
       rows.map((row) => numbers(row, 2)),
@@ -195,9 +209,13 @@ export class ClickhouseMetrics implements MetricsStore {
 
   async cohorts(siteId: string, starts: readonly number[], signal: AbortSignal): Promise<CohortRow[]> {
     const source = this.source(starts);
+    const [from = 0] = starts;
+    const scope = { siteId, from, to: starts.at(-1) ?? from, filters: [] };
     const carried = source === 'rollup' ? await this.carried.cohorts(siteId, starts, signal) : undefined;
     const direct = async () =>
-      (await this.rows(cohortsSql(siteId, starts, source), signal)).map((row) => numbers(row, 3));
+      (await this.known(`cohorts ${starts.join()}`, scope, cohortsSql(siteId, starts, source), signal)).map(
+        (row) => numbers(row, 3),
+      );
     return cohortRows(inSeconds(starts), carried ?? (await direct()));
   }
 
@@ -230,6 +248,12 @@ export class ClickhouseMetrics implements MetricsStore {
 
   private source(instants: readonly number[]): RowSource {
     return this.options.rawOnly || !onSlots(instants) ? 'raw' : 'rollup';
+  }
+
+  /** Rows of an answer that serves until something has arrived. @param part tells the question from others about the scope */
+  private known(part: string, scope: Scope, sql: Sql, signal: AbortSignal): Promise<unknown[][]> {
+    if (this.options.rawOnly) return this.rows(sql, signal);
+    return this.proved.ask(scope, part, () => this.rows(sql, signal));
   }
 
   private rows(sql: Sql, signal: AbortSignal): Promise<unknown[][]> {

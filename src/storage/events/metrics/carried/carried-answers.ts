@@ -7,9 +7,10 @@
 import { LRUCache } from 'lru-cache';
 import type { Scope } from '../../../../metrics/metrics-store.js';
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
-import { type Cut, SLOT_MS, type Sql } from '../clickhouse-rows.js';
+import type { Cut, Sql } from '../clickhouse-rows.js';
 import { type ArrivalsOptions, RollupArrivals, type RollupState } from './arrivals.js';
 import { ChangedCounts, type Counts } from './counts.js';
+import { answerKey, slotAfter, stretchOf } from './stretch.js';
 
 /** One or several questions about one scope that one query answers. */
 export interface CarriedQuestion {
@@ -23,7 +24,7 @@ export interface CarriedQuestion {
 }
 
 export interface CarriedOptions extends ArrivalsOptions {
-  /** Periods with fewer rows of the rollup are computed at once; default 60,000. */
+  /** Periods with fewer rows of the rollup are computed at once; default 20,000. */
   readonly minRows?: number;
   /** Labels that are kept, all answers together; default 300,000 (about 60 MB). */
   readonly maxLabels?: number;
@@ -31,7 +32,8 @@ export interface CarriedOptions extends ArrivalsOptions {
 
 /** An answer with more labels is not kept. */
 const MAX_LABELS = 30_000;
-const DAY_MS = 86_400_000;
+
+const NONE = { list: [] };
 
 interface Kept {
   /** Of all rows that arrived before this (ms since epoch), over the period up to `to`. */
@@ -51,7 +53,7 @@ interface Part {
 export class CarriedAnswers {
   private readonly kept: LRUCache<string, Kept>;
   private readonly busy = new Map<string, Promise<unknown>>();
-  private readonly arrivals: RollupArrivals;
+  readonly arrivals: RollupArrivals;
   /** Answers with too many labels to be kept. */
   private readonly wide = new LRUCache<string, true>({ max: 1_000, ttl: 3_600_000 });
 
@@ -76,10 +78,7 @@ export class CarriedAnswers {
    * @throws what the reader throws, the signal's reason
    */
   async ask(question: CarriedQuestion, signal: AbortSignal): Promise<readonly ChangedCounts[] | undefined> {
-    const { siteId, from, to, filters } = question.scope;
-    // The end of a running period moves on, and the kept counts with it.
-    const days = Math.round((to - from) / DAY_MS);
-    const keys = question.parts.map((part) => JSON.stringify([siteId, from, days, filters, part]));
+    const keys = question.parts.map((part) => answerKey(question.scope, part));
     if (keys.some((key) => this.wide.has(key))) return undefined;
     if (!keys.every((key) => this.kept.has(key)) && (await this.isSmall(question.scope))) return undefined;
     // One at a time for each answer: who comes meanwhile finds it made.
@@ -99,7 +98,7 @@ export class CarriedAnswers {
   }
 
   private async isSmall({ siteId, from, to }: Scope): Promise<boolean> {
-    return (await this.arrivals.size(siteId, from, to)) < (this.options.minRows ?? 60_000);
+    return (await this.arrivals.size(siteId, from, to)) < (this.options.minRows ?? 20_000);
   }
 
   private async carry(
@@ -158,22 +157,19 @@ export class CarriedAnswers {
     if (kept === undefined) return [];
     const { arrivedBefore, to } = kept;
     const next = { arrivedBefore: settled, to: slotAfter(scope.to) };
-    const stretch = {
-      arrivedSince: arrivedBefore,
-      slotFrom: Math.min(slotAt(scope.to), to),
-      slotTo: Math.max(next.to, to),
-    };
+    const stretch = stretchOf(kept, scope.to);
     const arrivals = await this.arrivals.since(scope.siteId, stretch);
     const holds = ({ kept: { last } }: Part) =>
       last?.arrivals === arrivals.state &&
       (last.to === scope.to || arrivals.latest < Math.min(last.to, scope.to));
     const stale = group.filter((part) => !holds(part));
     if (stale.length > 0) {
-      const sessions = await this.arrivals.concerned(scope.siteId, stretch, arrivals);
+      const isEmpty = arrivals.latest === 0;
+      const sessions = isEmpty ? NONE : await this.arrivals.concerned(scope.siteId, stretch, arrivals);
       if (sessions === undefined) return undefined;
       const indices = stale.map(({ index }) => index);
-      const ask = (end: number, cut: Cut) =>
-        this.counts(question, indices, { ...scope, to: end }, cut, signal);
+      const ask = async (end: number, cut: Cut) =>
+        isEmpty ? [] : this.counts(question, indices, { ...scope, to: end }, cut, signal);
       const isOld = next.arrivedBefore > arrivedBefore;
       const [before, after, between] = await Promise.all([
         ask(to, { arrivedBefore, sessions }),
@@ -216,6 +212,3 @@ function madeTogether(parts: readonly Part[]): Part[][] {
   }
   return [...groups.values()];
 }
-
-const slotAt = (at: number): number => Math.floor(at / SLOT_MS) * SLOT_MS;
-const slotAfter = (at: number): number => Math.ceil(at / SLOT_MS) * SLOT_MS;

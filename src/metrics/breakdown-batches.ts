@@ -3,7 +3,7 @@ import type { BreakdownRow, MetricsStore, Scope, WantedBreakdown } from './metri
 /** A page asks for its lists within this time of each other. */
 const GATHER_MS = 3;
 /** More in one pass over the sessions would need too much memory. */
-const MAX_TOGETHER = 8;
+const MAX_TOGETHER = 4;
 
 interface Member {
   readonly wanted: WantedBreakdown;

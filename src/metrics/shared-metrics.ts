@@ -7,6 +7,7 @@ import { Counter, Gauge, Histogram } from 'prom-client';
 import { AppError } from '../errors.js';
 import type { Telemetry } from '../telemetry.js';
 import { BreakdownBatches } from './breakdown-batches.js';
+import { Flight } from './flight.js';
 import type { FunnelCounts, TrackedCounts } from './funnel-metrics.js';
 import type { GoalCounts } from './goal-metrics.js';
 import type {
@@ -34,13 +35,6 @@ export interface SharedMetricsOptions {
   readonly liveTtlMs?: number;
   /** Answers that are kept, all together in characters of their JSON; default 16 million. */
   readonly cacheCharacters?: number;
-}
-
-interface Flight<T> {
-  readonly answer: Promise<T>;
-  readonly controller: AbortController;
-  /** Callers that still want the answer; the last one to leave ends the question. */
-  waiting: number;
 }
 
 /**
@@ -189,57 +183,28 @@ class Question<T> {
       question: this.name,
       outcome: known ? 'cached' : flight ? 'shared' : 'queried',
     });
-    return known ? known.value : join(flight ?? this.start(key, query), signal);
+    return known ? known.value : (flight ?? this.start(key, query)).join(signal);
   }
 
   private start(key: string, query: (own: AbortSignal) => Promise<T>): Flight<T> {
-    const controller = new AbortController();
-    const { seconds } = this.shared;
-    const run = async () => {
-      const stop = seconds.startTimer({ question: this.name });
+    const flight: Flight<T> = new Flight(async (own) => {
+      const stop = this.shared.seconds.startTimer({ question: this.name });
       try {
-        const value = await this.take(controller.signal, () => query(controller.signal));
+        const value = await this.take(own, () => query(own));
         this.answers.set(key, { value });
         return value;
       } finally {
         stop();
         if (this.flights.get(key) === flight) this.flights.delete(key);
       }
-    };
-    const flight: Flight<T> = { answer: Promise.resolve().then(run), controller, waiting: 0 };
+    });
     this.flights.set(key, flight);
-    controller.signal.addEventListener('abort', () => {
+    flight.signal.addEventListener('abort', () => {
       // A newcomer must not join a question that is being ended.
       if (this.flights.get(key) === flight) this.flights.delete(key);
     });
-    // When all callers have left nobody listens any more.
-    flight.answer.catch(() => {});
     return flight;
   }
-}
-
-/** Waits for the answer as long as the caller does. */
-function join<T>(flight: Flight<T>, signal: AbortSignal): Promise<T> {
-  flight.waiting++;
-  return new Promise((resolve, reject) => {
-    const leave = () => {
-      flight.waiting--;
-      if (flight.waiting === 0) flight.controller.abort(signal.reason);
-      reject(signal.reason);
-    };
-    signal.addEventListener('abort', leave, { once: true });
-    const stay = () => signal.removeEventListener('abort', leave);
-    flight.answer.then(
-      (value) => {
-        stay();
-        resolve(value);
-      },
-      (error: unknown) => {
-        stay();
-        reject(error);
-      },
-    );
-  });
 }
 
 /** A bounded number at work, a bounded number waiting, first come first served. */

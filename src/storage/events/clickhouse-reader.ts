@@ -26,7 +26,7 @@ export class ClickhouseReader {
       timeout_overflow_mode: 'throw',
       max_memory_usage: String(memory),
       // Spills to disk instead of failing.
-      max_bytes_before_external_group_by: String(Math.floor(memory / 2)),
+      max_bytes_before_external_group_by: String(Math.floor(memory / 4)),
       // The query ends when its connection does, and that ends when the caller of the API leaves.
       cancel_http_readonly_queries_on_client_close: 1,
       // Hashes find no place in the index; trying takes ten times as long as the query.
@@ -48,15 +48,18 @@ export class ClickhouseReader {
    * Copies rows into a table that serves as a scratch pad, under the same limits.
    * @throws AppError as `rows`
    */
-  async copy({ text, params }: Sql): Promise<void> {
+  async copy({ text, params }: Sql, signal: AbortSignal): Promise<void> {
     const { readonly: _, ...settings } = this.settings;
     try {
       await this.clickhouse.client.command({
         query: text,
         query_params: { ...params },
         clickhouse_settings: { ...settings, async_insert: 0, wait_end_of_query: 1 },
+        abort_signal: signal,
+        use_multipart_params_auto: true,
       });
     } catch (error) {
+      signal.throwIfAborted();
       throw readError(error);
     }
   }

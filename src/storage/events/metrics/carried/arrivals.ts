@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import { Flight } from '../../../../metrics/flight.js';
+import type { Scope } from '../../../../metrics/metrics-store.js';
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
 import { type Cut, SLOT_MS, type Sql } from '../clickhouse-rows.js';
 
@@ -53,11 +55,11 @@ export interface ArrivalsOptions {
 
 /** Asks what has arrived in the rollup since a moment; answers serve for a short while. */
 export class RollupArrivals {
-  private readonly answers: LRUCache<string, Promise<unknown[][]>>;
+  private readonly answers: LRUCache<string, Flight<unknown[][]>>;
   private readonly sizes = new LRUCache<string, number>({ max: 10_000, ttl: SIZE_TTL_MS });
   private readonly concernedOf = new LRUCache<
     string,
-    { readonly state: string; readonly sessions: Promise<Concerned | undefined> }
+    { readonly state: string; readonly sessions: Flight<Concerned | undefined> }
   >({
     max: 200,
     ttl: COPY_MS,
@@ -70,8 +72,8 @@ export class RollupArrivals {
     this.answers = new LRUCache({ max: 1_000, ttl: options.freshMs ?? FRESH_MS });
   }
 
-  async state(): Promise<RollupState> {
-    const [row] = await this.fresh({ text: stateSql(this.reader.cluster), params: {} });
+  async state(signal: AbortSignal): Promise<RollupState> {
+    const [row] = await this.fresh({ text: stateSql(this.reader.cluster), params: {} }, signal);
     const [serverMs, history] = row ?? [];
     if (typeof serverMs !== 'number' || typeof history !== 'string')
       throw new TypeError('no state of the rollup');
@@ -79,78 +81,98 @@ export class RollupArrivals {
   }
 
   /** Rows of the rollup in a stretch of slots, about; ms since epoch. */
-  async size(siteId: string, from: number, to: number): Promise<number> {
+  async size({ siteId, from, to }: Scope, signal: AbortSignal): Promise<number> {
     const key = `${siteId} ${from} ${Math.round((to - from) / SIZE_STEP_MS)}`;
     const known = this.sizes.get(key);
     if (known !== undefined) return known;
-    const [row] = await this.fresh({
-      text: `SELECT count() FROM session_slots WHERE site_id = {site:String} AND ${SLOTS}`,
-      params: { site: siteId, ...slots(from, to) },
-    });
+    const [row] = await this.fresh(
+      {
+        text: `SELECT count() FROM session_slots WHERE site_id = {site:String} AND ${SLOTS}`,
+        params: { site: siteId, ...slots(from, to) },
+      },
+      signal,
+    );
     const size = Number(row?.[0] ?? 0);
     this.sizes.set(key, size);
     return size;
   }
 
-  async since(siteId: string, stretch: Stretch): Promise<Arrivals> {
-    const [row] = await this.fresh({
-      text: `SELECT toString(sum(cityHash64(*))), toString(count()), toUnixTimestamp64Milli(max(last_ts)) FROM (${touched(FACTS)})`,
-      params: parameters(siteId, stretch),
-    });
+  async since(siteId: string, stretch: Stretch, signal: AbortSignal): Promise<Arrivals> {
+    const [row] = await this.fresh(
+      {
+        text: `SELECT toString(sum(cityHash64(*))), toString(count()), toUnixTimestamp64Milli(max(last_ts)) FROM (${touched(FACTS)})`,
+        params: parameters(siteId, stretch),
+      },
+      signal,
+    );
     const [sum, count, latest] = row ?? [];
     if (typeof latest !== 'number') throw new TypeError('no arrivals');
     return { state: `${String(sum)} ${String(count)}`, latest };
   }
 
   /** @returns undefined when there are too many */
-  concerned(siteId: string, stretch: Stretch, { state }: Arrivals): Promise<Concerned | undefined> {
+  concerned(
+    siteId: string,
+    stretch: Stretch,
+    { state }: Arrivals,
+    signal: AbortSignal,
+  ): Promise<Concerned | undefined> {
     const key = JSON.stringify([siteId, stretch]);
     const known = this.concernedOf.get(key);
-    if (known?.state === state) return known.sessions;
+    if (known?.state === state) return known.sessions.join(signal);
     const params = { ...parameters(siteId, stretch), limit: MAX_SESSIONS + 1 };
-    const sessions = this.reader.cluster === undefined ? this.copied(params) : this.listed(params);
+    const find = (own: AbortSignal) =>
+      this.reader.cluster === undefined ? this.copied(params, own) : this.listed(params, own);
+    const sessions = new Flight((own) =>
+      find(own).catch((error: unknown) => {
+        this.concernedOf.delete(key);
+        throw error;
+      }),
+    );
     this.concernedOf.set(key, { state, sessions });
-    sessions.catch(() => this.concernedOf.delete(key));
-    return sessions;
+    return sessions.join(signal);
   }
 
   /** Copies their rows, so that they are read together: in the rollup they lie scattered. */
-  private async copied(params: Sql['params']): Promise<Concerned | undefined> {
+  private async copied(params: Sql['params'], signal: AbortSignal): Promise<Concerned | undefined> {
     const set = randomUUID();
-    await this.reader.copy({
+    const copy = {
       text: `INSERT INTO carried_rows (set_id, site_id, ${COPIED}) SELECT {set:String}, site_id, ${COPIED} FROM session_slots
         WHERE site_id = {site:String} AND session IN (${CONCERNED})`,
       params: { ...params, set },
-    });
+    };
+    await this.reader.copy(copy, signal);
     const [row] = await this.reader.rows(
       {
         text: 'SELECT toUInt32(uniqExact(session)) FROM carried_rows WHERE set_id = {set:String}',
         params: { set },
       },
-      new AbortController().signal,
+      signal,
     );
     return Number(row?.[0]) > MAX_SESSIONS ? undefined : { set };
   }
 
-  private async listed(params: Sql['params']): Promise<Concerned | undefined> {
-    const rows = await this.fresh({
-      text: `SELECT toString(groupArray(session)), toUInt32(count()) FROM (${CONCERNED})
-        GROUP BY intDiv(rowNumberInAllBlocks(), ${CHUNK})`,
-      params,
-    });
+  private async listed(params: Sql['params'], signal: AbortSignal): Promise<Concerned | undefined> {
+    const text = `SELECT toString(groupArray(session)), toUInt32(count()) FROM (${CONCERNED})
+        GROUP BY intDiv(rowNumberInAllBlocks(), ${CHUNK})`;
+    const rows = await this.reader.rows({ text, params }, signal);
     const count = rows.reduce((sum, [, length]) => sum + Number(length), 0);
     return count > MAX_SESSIONS ? undefined : { list: rows.map(([chunk]) => String(chunk)) };
   }
 
-  /** Equal questions of the same moment are one; they are quick, so none is ended when its caller leaves. */
-  private fresh(sql: Sql): Promise<unknown[][]> {
+  /** Equal questions of the same moment are one. */
+  private fresh(sql: Sql, signal: AbortSignal): Promise<unknown[][]> {
     const key = JSON.stringify(sql);
     const known = this.answers.get(key);
-    if (known) return known;
-    const answer = this.reader.rows(sql, new AbortController().signal);
-    this.answers.set(key, answer);
-    answer.catch(() => this.answers.delete(key));
-    return answer;
+    if (known) return known.join(signal);
+    const flight = new Flight((own) =>
+      this.reader.rows(sql, own).catch((error: unknown) => {
+        this.answers.delete(key);
+        throw error;
+      }),
+    );
+    this.answers.set(key, flight);
+    return flight.join(signal);
   }
 }
 

@@ -54,6 +54,7 @@ export class CarriedAnswers {
   private readonly kept: LRUCache<string, Kept>;
   private readonly busy = new Map<string, Promise<unknown>>();
   readonly arrivals: RollupArrivals;
+  private lastTurn: Promise<unknown> = Promise.resolve();
   /** Answers with too many labels to be kept. */
   private readonly wide = new LRUCache<string, true>({ max: 1_000, ttl: 3_600_000 });
 
@@ -80,7 +81,8 @@ export class CarriedAnswers {
   async ask(question: CarriedQuestion, signal: AbortSignal): Promise<readonly ChangedCounts[] | undefined> {
     const keys = question.parts.map((part) => answerKey(question.scope, part));
     if (keys.some((key) => this.wide.has(key))) return undefined;
-    if (!keys.every((key) => this.kept.has(key)) && (await this.isSmall(question.scope))) return undefined;
+    if (!keys.every((key) => this.kept.has(key)) && (await this.isSmall(question.scope, signal)))
+      return undefined;
     // One at a time for each answer: who comes meanwhile finds it made.
     for (;;) {
       signal.throwIfAborted();
@@ -97,8 +99,8 @@ export class CarriedAnswers {
     }
   }
 
-  private async isSmall({ siteId, from, to }: Scope): Promise<boolean> {
-    return (await this.arrivals.size(siteId, from, to)) < (this.options.minRows ?? 20_000);
+  private async isSmall(scope: Scope, signal: AbortSignal): Promise<boolean> {
+    return (await this.arrivals.size(scope, signal)) < (this.options.minRows ?? 20_000);
   }
 
   private async carry(
@@ -106,7 +108,7 @@ export class CarriedAnswers {
     keys: readonly string[],
     signal: AbortSignal,
   ): Promise<readonly ChangedCounts[] | undefined> {
-    const state = await this.arrivals.state();
+    const state = await this.arrivals.state(signal);
     const parts = await this.parts(question, keys, state, signal);
     const answers = new Map<number, ChangedCounts>();
     for (const group of madeTogether(parts)) {
@@ -134,7 +136,9 @@ export class CarriedAnswers {
     if (missing.length > 0) {
       const to = slotAfter(question.scope.to);
       const cut = { arrivedBefore: settled };
-      const tables = await this.counts(question, missing, { ...question.scope, to }, cut, signal);
+      const tables = await this.inTurn(signal, () =>
+        this.counts(question, missing, { ...question.scope, to }, cut, signal),
+      );
       missing.forEach((index, i) => {
         const kept = { counts: tables[i] ?? new Map(), arrivedBefore: settled, to, history };
         found[index] = kept;
@@ -143,6 +147,16 @@ export class CarriedAnswers {
       });
     }
     return found.flatMap((kept, index) => (kept ? [{ index, kept }] : []));
+  }
+
+  /** Whole periods are counted one after the other: each may need much memory. */
+  private async inTurn<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    const turn = this.lastTurn.then(() => {
+      signal.throwIfAborted();
+      return work();
+    });
+    this.lastTurn = turn.catch(() => undefined);
+    return turn;
   }
 
   /** Brings parts of equal age up to date. @returns undefined when too much has changed */
@@ -158,14 +172,16 @@ export class CarriedAnswers {
     const { arrivedBefore, to } = kept;
     const next = { arrivedBefore: settled, to: slotAfter(scope.to) };
     const stretch = stretchOf(kept, scope.to);
-    const arrivals = await this.arrivals.since(scope.siteId, stretch);
+    const arrivals = await this.arrivals.since(scope.siteId, stretch, signal);
     const holds = ({ kept: { last } }: Part) =>
       last?.arrivals === arrivals.state &&
       (last.to === scope.to || arrivals.latest < Math.min(last.to, scope.to));
     const stale = group.filter((part) => !holds(part));
     if (stale.length > 0) {
       const isEmpty = arrivals.latest === 0;
-      const sessions = isEmpty ? NONE : await this.arrivals.concerned(scope.siteId, stretch, arrivals);
+      const sessions = isEmpty
+        ? NONE
+        : await this.arrivals.concerned(scope.siteId, stretch, arrivals, signal);
       if (sessions === undefined) return undefined;
       const indices = stale.map(({ index }) => index);
       const ask = async (end: number, cut: Cut) =>

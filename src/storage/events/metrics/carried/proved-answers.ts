@@ -29,21 +29,26 @@ export class ProvedAnswers {
    * @param compute asks the store
    * @throws what the reader throws
    */
-  async ask(scope: Scope, part: string, compute: () => Promise<unknown[][]>): Promise<unknown[][]> {
+  async ask(
+    scope: Scope,
+    part: string,
+    signal: AbortSignal,
+    compute: () => Promise<unknown[][]>,
+  ): Promise<unknown[][]> {
     const key = answerKey(scope, part);
-    const { settled, history } = await this.arrivals.state();
+    const { settled, history } = await this.arrivals.state(signal);
     const known = this.answers.get(key);
-    if (known?.history === history && (await this.holds(known, scope))) return known.rows;
+    if (known?.history === history && (await this.holds(known, scope, signal))) return known.rows;
     const base = { arrivedBefore: settled, to: slotAfter(scope.to) };
     // Before the answer: what comes in between makes it count as changed.
-    const { state } = await this.arrivals.since(scope.siteId, stretchOf(base, scope.to));
+    const { state } = await this.arrivals.since(scope.siteId, stretchOf(base, scope.to), signal);
     const rows = await compute();
     this.answers.set(key, { rows, to: scope.to, history, arrivals: state, base });
     return rows;
   }
 
-  private async holds({ base, arrivals, to }: Proved, scope: Scope): Promise<boolean> {
-    const found = await this.arrivals.since(scope.siteId, stretchOf(base, scope.to));
+  private async holds({ base, arrivals, to }: Proved, scope: Scope, signal: AbortSignal): Promise<boolean> {
+    const found = await this.arrivals.since(scope.siteId, stretchOf(base, scope.to), signal);
     return found.state === arrivals && (to === scope.to || found.latest < Math.min(to, scope.to));
   }
 }

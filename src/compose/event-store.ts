@@ -84,7 +84,10 @@ function inClickhouse(
   const withLock = lockIn(engines.postgresUrl, telemetry);
   return {
     events: createClickhouseEventStore({ clickhouse, telemetry, withLock }),
-    metrics: createClickhouseMetrics(clickhouse, { maxExecutionMs: config.QUERY_TIMEOUT * 1_000 }),
+    metrics: createClickhouseMetrics(clickhouse, {
+      maxExecutionMs: config.QUERY_TIMEOUT * 1_000,
+      carried: { telemetry },
+    }),
     heat: createClickhouseHeat(clickhouse, { maxExecutionMs: config.QUERY_TIMEOUT * 1_000 }),
     replays: createClickhouseReplays(clickhouse, { maxExecutionMs: config.QUERY_TIMEOUT * 1_000 }),
   };

@@ -2,6 +2,7 @@
  * Answers that are carried on from what was counted before, beside answers computed from raw events, while events arrive out of order,
  * periods move on and rows are removed.
  */
+import { setMaxListeners } from 'node:events';
 import { type ClickHouseClient, createClient } from '@clickhouse/client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EventRow } from '../../src/events/row-decoder.js';
@@ -20,6 +21,7 @@ const HOUR = 3_600_000;
 const NOW = Date.parse('2026-11-02T03:37:13Z');
 const TODAY = Date.parse('2026-11-02T00:00:00Z');
 const never = new AbortController().signal;
+setMaxListeners(0, never);
 
 const FILTERS: readonly (readonly Filter[])[] = [
   [],

@@ -2,6 +2,7 @@
  * Every SQL text that the figures can make: both engines accept it, nothing of a request stands in it, and the limits of time and
  * memory hold for it.
  */
+import { setMaxListeners } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { parseFilters, SESSION_ATTRIBUTES } from '../../src/metrics/filters.js';
 import type { MetricsStore, Scope } from '../../src/metrics/metrics-store.js';
@@ -22,6 +23,7 @@ const NOW = Date.parse('2026-11-02T03:37:13Z');
 const FROM = Date.parse('2026-10-20T00:00:00Z');
 const LIMIT = 737;
 const never = new AbortController().signal;
+setMaxListeners(0, never);
 /** What must stand in no text: ids, words, instants in seconds, the limit. */
 const FROM_REQUEST = [SITE, 'zebra', `${FROM / 1000}`, `${Math.floor(NOW / 1000)}`, `${LIMIT}`];
 

@@ -6,9 +6,11 @@
  */
 import { LRUCache } from 'lru-cache';
 import type { Scope } from '../../../../metrics/metrics-store.js';
+import type { Telemetry } from '../../../../telemetry.js';
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
 import type { Cut, Sql } from '../clickhouse-rows.js';
 import { type ArrivalsOptions, RollupArrivals, type RollupState } from './arrivals.js';
+import { type CarriedMetrics, carriedMetrics } from './carried-metrics.js';
 import { ChangedCounts, type Counts } from './counts.js';
 import { answerKey, slotAfter, stretchOf } from './stretch.js';
 
@@ -24,6 +26,7 @@ export interface CarriedQuestion {
 }
 
 export interface CarriedOptions extends ArrivalsOptions {
+  readonly telemetry?: Pick<Telemetry, 'registry'>;
   /** Periods with fewer rows of the rollup are computed at once; default 20,000. */
   readonly minRows?: number;
   /** Labels that are kept, all answers together; default 300,000 (about 60 MB). */
@@ -54,6 +57,7 @@ export class CarriedAnswers {
   private readonly kept: LRUCache<string, Kept>;
   private readonly busy = new Map<string, Promise<unknown>>();
   readonly arrivals: RollupArrivals;
+  private readonly metrics: CarriedMetrics;
   private lastTurn: Promise<unknown> = Promise.resolve();
   /** Answers with too many labels to be kept. */
   private readonly wide = new LRUCache<string, true>({ max: 1_000, ttl: 3_600_000 });
@@ -67,11 +71,7 @@ export class CarriedAnswers {
       maxSize: options.maxLabels ?? 300_000,
       sizeCalculation: ({ counts }) => 10 + counts.size,
     });
-  }
-
-  /** Labels that are kept. */
-  get labels(): number {
-    return this.kept.calculatedSize;
+    this.metrics = carriedMetrics(options.telemetry, () => this.kept.calculatedSize);
   }
 
   /**
@@ -139,6 +139,7 @@ export class CarriedAnswers {
       const tables = await this.inTurn(signal, () =>
         this.counts(question, missing, { ...question.scope, to }, cut, signal),
       );
+      this.metrics.add('counted', missing.length);
       missing.forEach((index, i) => {
         const kept = { counts: tables[i] ?? new Map(), arrivedBefore: settled, to, history };
         found[index] = kept;
@@ -177,6 +178,8 @@ export class CarriedAnswers {
       last?.arrivals === arrivals.state &&
       (last.to === scope.to || arrivals.latest < Math.min(last.to, scope.to));
     const stale = group.filter((part) => !holds(part));
+    this.metrics.add('unchanged', group.length - stale.length);
+    this.metrics.add('carried', stale.length);
     if (stale.length > 0) {
       const isEmpty = arrivals.latest === 0;
       const sessions = isEmpty

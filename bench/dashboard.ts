@@ -93,6 +93,11 @@ export async function runDashboardBench(options: DashboardBenchOptions): Promise
         const [of, page] = await measure({ program, engine, api, site, days, filter, polls: options.polls });
         rows.push(...of);
         pages.push(page);
+        // What was measured is there even when the bench is ended.
+        printPage(page);
+        process.stderr.write(
+          `${of.map((row) => `${row.call} ${ms(row.coldMs)}/${ms(row.p50Ms)}/${ms(row.p95Ms)}`).join(', ')}\n`,
+        );
       }
     visits.stop();
     print(rows, pages);
@@ -247,23 +252,35 @@ async function printBytes({ clickhouse }: ProgramClickhouse): Promise<void> {
   for (const [table, column, bytes] of columns) console.log(`| ${table}.${column} | ${perEvent(bytes)} |`);
 }
 
+const ms = (value: number): string => value.toFixed(0);
+const nameOf = (filter: string): string => decodeURIComponent(filter.slice(1)) || 'none';
+
+function printPage(page: PageRow): void {
+  const cells = [
+    `${page.days} days`,
+    nameOf(page.filter),
+    ms(page.coldMs),
+    ms(page.p50Ms),
+    ms(page.worstMs),
+    page.cpuSeconds.toFixed(2),
+    page.clickhouseSeconds.toFixed(2),
+  ];
+  console.log(`| ${cells.join(' | ')} |`);
+}
+
 function print(rows: readonly Row[], pages: readonly PageRow[]): void {
-  const ms = (value: number) => value.toFixed(0);
-  const name = (filter: string) => decodeURIComponent(filter.slice(1)) || 'none';
   console.log(
     '\n| call | days | filter | cold ms | warm p50 ms | warm p95 ms |\n| --- | --- | --- | --- | --- | --- |',
   );
-  for (const row of rows)
-    console.log(
-      `| ${row.call} | ${row.days} | ${name(row.filter)} | ${ms(row.coldMs)} | ${ms(row.p50Ms)} | ${ms(row.p95Ms)} |`,
-    );
+  for (const row of rows) {
+    const times = [row.coldMs, row.p50Ms, row.p95Ms].map(ms);
+    console.log(`| ${[row.call, row.days, nameOf(row.filter), ...times].join(' | ')} |`);
+  }
   console.log(
-    '\n| page | filter | cold, one after the other ms | at once p50 ms | worst ms | CPU s a page | of it ClickHouse s |\n| --- | --- | --- | --- | --- | --- | --- |',
+    '\n| page | filter | cold, one after the other ms | at once p50 ms | worst ms | CPU s a page | of it ClickHouse s |',
   );
-  for (const page of pages)
-    console.log(
-      `| ${page.days} days | ${name(page.filter)} | ${ms(page.coldMs)} | ${ms(page.p50Ms)} | ${ms(page.worstMs)} | ${page.cpuSeconds.toFixed(2)} | ${page.clickhouseSeconds.toFixed(2)} |`,
-    );
+  console.log('| --- | --- | --- | --- | --- | --- | --- |');
+  for (const page of pages) printPage(page);
   const all = rows.map((row) => row.p95Ms);
   console.log(
     `\np95 of the calls' warm p95: ${ms(quantile(all, 0.95))} ms; the slowest: ${ms(Math.max(...all))} ms`,

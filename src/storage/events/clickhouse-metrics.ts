@@ -253,7 +253,10 @@ export class ClickhouseMetrics implements MetricsStore {
   /** Rows of an answer that serves until something has arrived. @param part tells the question from others about the scope */
   private known(part: string, scope: Scope, sql: Sql, signal: AbortSignal): Promise<unknown[][]> {
     if (this.options.rawOnly) return this.rows(sql, signal);
-    return this.proved.ask(scope, part, signal, () => this.rows(sql, signal));
+    const { answers } = this.carried;
+    return this.proved.ask(scope, part, signal, () =>
+      answers.whole(scope, signal, () => this.rows(sql, signal)),
+    );
   }
 
   private rows(sql: Sql, signal: AbortSignal): Promise<unknown[][]> {

@@ -155,7 +155,7 @@ function customEvents(rows: ScopedRows): string {
 /** type, properties of the latest, count, visitors */
 export function eventTypesSql(scope: Scope, limit: number, source: RowSource): Sql {
   const rows = new ScopedRows(scope, source);
-  const text = `SELECT toString(event_type) AS type, argMax(properties, (timestamp, properties)), count() AS events, uniqExact(visitor_id)
+  const text = `SELECT toString(event_type) AS type, argMax(properties, (timestamp, properties)), count() AS events, uniqExact(cityHash64(visitor_id))
     ${customEvents(rows)} GROUP BY type ORDER BY events DESC, type LIMIT ${rows.bind('UInt32', limit)}`;
   return { text, params: rows.params };
 }

@@ -33,6 +33,8 @@ export interface CarriedOptions extends ArrivalsOptions {
   readonly maxLabels?: number;
 }
 
+/** Periods with more rows of the rollup are read one after the other. */
+const HEAVY_ROWS = 300_000;
 /** An answer with more labels is not kept. */
 const MAX_LABELS = 30_000;
 
@@ -136,7 +138,7 @@ export class CarriedAnswers {
     if (missing.length > 0) {
       const to = slotAfter(question.scope.to);
       const cut = { arrivedBefore: settled };
-      const tables = await this.inTurn(signal, () =>
+      const tables = await this.whole(question.scope, signal, () =>
         this.counts(question, missing, { ...question.scope, to }, cut, signal),
       );
       this.metrics.add('counted', missing.length);
@@ -150,8 +152,9 @@ export class CarriedAnswers {
     return found.flatMap((kept, index) => (kept ? [{ index, kept }] : []));
   }
 
-  /** Whole periods are counted one after the other: each may need much memory. */
-  private async inTurn<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  /** Does work that reads a whole period: what may need much memory waits for its turn. */
+  async whole<T>(scope: Scope, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    if ((await this.arrivals.size(scope, signal)) < HEAVY_ROWS) return work();
     const turn = this.lastTurn.then(() => {
       signal.throwIfAborted();
       return work();

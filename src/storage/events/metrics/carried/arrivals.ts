@@ -8,7 +8,7 @@ import { type Cut, SLOT_MS, type Sql } from '../clickhouse-rows.js';
 /** Rows that began to arrive before this time are all there: longer than an insert may take, and than a replica may lag behind. */
 const SETTLED_MS = 10 * 60_000;
 /** How long the server's word about arrivals counts. With the time that an answer is shared it stays below five seconds. */
-const FRESH_MS = 1_500;
+const FRESH_MS = 2_800;
 /** Sizes are for choosing the quicker way only. */
 const SIZE_TTL_MS = 600_000;
 const SIZE_STEP_MS = 6 * 3_600_000;
@@ -49,7 +49,7 @@ type Concerned = NonNullable<Cut['sessions']>;
 export interface ArrivalsOptions {
   /** When what the server's clock says is settled; for tests. */
   readonly settled?: (serverMs: number) => number;
-  /** Default 1,500 ms. */
+  /** Default 2,800 ms. */
   readonly freshMs?: number;
 }
 

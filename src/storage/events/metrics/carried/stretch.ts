@@ -12,14 +12,20 @@ export function answerKey({ siteId, from, to, filters }: Scope, part: string): s
   return JSON.stringify([siteId, from, Math.round((to - from) / DAY_MS), filters, part]);
 }
 
-/** What can be new in a period up to `to` for an answer over all rows that arrived before a moment, and up to another end. */
+/** After every slot that there is. */
+const NEVER = 4_294_967_295_000;
+
+/**
+ * What can be new in a period up to `to` for an answer over all rows that arrived before a moment, and up to another end. For all
+ * periods that end after that moment it is the same: they share what is found out about it.
+ */
 export function stretchOf(
   base: { readonly arrivedBefore: number; readonly to: number },
   to: number,
 ): Stretch {
-  return {
-    arrivedSince: base.arrivedBefore,
-    slotFrom: Math.min(slotAt(to), base.to),
-    slotTo: Math.max(slotAfter(to), base.to),
-  };
+  const { arrivedBefore } = base;
+  const slotFrom = Math.min(slotAt(to), base.to);
+  if (slotFrom >= arrivedBefore)
+    return { arrivedSince: arrivedBefore, slotFrom: arrivedBefore, slotTo: NEVER };
+  return { arrivedSince: arrivedBefore, slotFrom, slotTo: Math.max(slotAfter(to), base.to) };
 }

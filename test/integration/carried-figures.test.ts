@@ -40,7 +40,8 @@ let rows: readonly EventRow[];
 let viewQuery = '';
 /** What counts as settled; hours before the server's clock. */
 let settledHours = 0;
-let serverMs = 0;
+/** The server's clock, as far as the test makes rows arrive by it. */
+const serverMs = NOW;
 
 beforeAll(async () => {
   const fresh = await freshClickhouse();
@@ -53,7 +54,6 @@ beforeAll(async () => {
   proved = createClickhouseMetrics(fresh, { carried: { minRows: 1e9, settled, freshMs: 1 } });
   anew = createClickhouseMetrics(fresh, { rawOnly: true });
   rows = generateEvents(randomOf(7), NOW, 300).events;
-  serverMs = Date.now();
   [viewQuery = ''] = await values(
     `SELECT as_select FROM system.tables WHERE name = 'session_slots_view' AND database = currentDatabase()`,
   );

@@ -78,7 +78,7 @@ export class EventFacts implements Facts {
       ...{ utm_term: row.utm_term, utm_content: row.utm_content },
       ...{ visitor_id: row.visitor_id, session_id: row.session_id },
     };
-    return texts(known[key] ?? '');
+    return Object.hasOwn(known, key) ? texts(known[key] ?? '') : [];
   }
 
   isNewVisitor(): undefined {

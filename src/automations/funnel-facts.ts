@@ -63,7 +63,7 @@ export class FunnelFacts implements Facts {
       step: String(this.row.current_step),
       step_name: this.row.step_name,
     };
-    return values[name] ?? null;
+    return Object.hasOwn(values, name) ? (values[name] ?? null) : null;
   }
 
   isNewVisitor(): undefined {

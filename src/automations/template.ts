@@ -1,0 +1,58 @@
+/** Filling `{{name}}` in texts of actions. Values are data: they are put in as they are and never looked at again. */
+import { isRecord } from '../storage/row.js';
+import type { Config } from './config-fields.js';
+
+export type Values = (name: string) => string;
+
+const PLACE = /\{\{\s*([\w.-]{1,100})\s*\}\}/g;
+/** Longest text that a single value adds, and the longest result. */
+const MAX_VALUE = 4_096;
+const MAX_TEXT = 65_536;
+
+/**
+ * Values of an execution: `name` among what triggered it, else among its properties; `properties.name` for these alone. Unknown names
+ * are empty.
+ */
+export function valuesOf(data: Config, extra: Config): Values {
+  const properties = isRecord(data.properties) ? data.properties : {};
+  const own = (record: Config, name: string) => (Object.hasOwn(record, name) ? record[name] : undefined);
+  return (name) => {
+    const key = ALIASES.get(name) ?? name;
+    const value = key.startsWith('properties.')
+      ? own(properties, key.slice(11))
+      : (own(extra, key) ?? own(data, key) ?? own(properties, key));
+    return textOf(value).slice(0, MAX_VALUE);
+  };
+}
+
+/** The tracker's names for what events call otherwise. */
+const ALIASES: ReadonlyMap<string, string> = new Map([
+  ['page_path', 'page'],
+  ['page_url', 'page'],
+  ['user_id', 'visitor_id'],
+  ['event_name', 'event_type'],
+  ['device_type', 'device'],
+  ['user_language', 'language'],
+]);
+
+/** @param harmless what makes a value harmless where the text is used */
+export function fill(
+  text: string,
+  values: Values,
+  harmless: (value: string) => string = (value) => value,
+): string {
+  return text.replace(PLACE, (_place, name: string) => harmless(values(name))).slice(0, MAX_TEXT);
+}
+
+/** Fills every text within a JSON value, keys left as they are. */
+export function fillDeep(value: unknown, values: Values): unknown {
+  if (typeof value === 'string') return fill(value, values);
+  if (Array.isArray(value)) return value.map((item) => fillDeep(item, values));
+  if (!isRecord(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, fillDeep(item, values)]));
+}
+
+function textOf(value: unknown): string {
+  if (value === undefined || value === null) return '';
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+}

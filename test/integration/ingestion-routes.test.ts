@@ -12,7 +12,7 @@ import { openLocalLog } from '../../src/storage/stream/local-log.js';
 import { createPublisher } from '../../src/storage/stream/publisher.js';
 import { silentTelemetry } from '../../src/telemetry.js';
 import { until } from '../support/wait.js';
-import { encodeRow, makeRow } from './event-rows.js';
+import { encodeRow, encodeRowOf, makeFunnelEvent, makeHeatPoint, makeRow } from './event-rows.js';
 import { openers } from './event-stores.js';
 
 const NOW = Date.UTC(2026, 4, 20, 12, 30);
@@ -163,6 +163,48 @@ describe.each(['clickhouse', 'postgres'] as const)('the ingestion routes on %s',
     const books = await store.books(SITE.siteId, 0, NOW + 24 * HOUR_MS);
     expect(books).toEqual([
       expect.objectContaining({ source: 'replay', received: 3, stored: 1, bot: 1, duplicate: 1 }),
+    ]);
+  });
+
+  it('know heat points and funnel events, and send them to their own tables again', async () => {
+    const { store, rows, call, drained } = await setUp(kind);
+    const header = { site_id: SITE.siteId, timestamp: NOW, received_at: NOW };
+    const common = { siteId: SITE.siteId, quarantinedAt: NOW, reason: '' };
+    const [heat, funnel] = ['a'.repeat(32), 'b'.repeat(32)];
+    await store.quarantine(
+      [
+        {
+          ...{ ...common, id: '1'.repeat(32), source: 'heatmap', table: 'heat_points' },
+          bytes: encodeRowOf('heat_points', makeHeatPoint({ ...header, event_id: heat })),
+        },
+        {
+          ...{ ...common, id: '2'.repeat(32), source: 'funnel', table: 'funnel_events' },
+          bytes: encodeRowOf('funnel_events', makeFunnelEvent({ ...header, event_id: funnel })),
+        },
+      ],
+      'refused',
+    );
+    const page = await call('GET', `${SITE.id}/quarantine`, 'owner');
+    expect(page.status).toBe(200);
+    expect(page.json).toMatchObject({
+      rows: [
+        { source: 'funnel', table: 'funnel_events' },
+        { source: 'heatmap', table: 'heat_points' },
+      ],
+    });
+    const ids = ['1'.repeat(32), '2'.repeat(32)];
+    expect((await call('POST', `${SITE.id}/quarantine/replay`, 'owner', { ids })).status).toBe(202);
+    await drained();
+    expect((await rows('heat_points')).map(([id]) => id)).toEqual([heat]);
+    expect((await rows('funnel_events')).map(([id]) => id)).toEqual([funnel]);
+    await store.addToBooks([booked(NOW, 'heatmap', { received: 4, stored: 3, rejected: 1 })], 'heat');
+    const books = parse(
+      Type.Object({ sources: Type.Array(Type.Object({ source: Type.String(), stored: Type.Number() })) }),
+      (await call('GET', `${SITE.id}/ingestion`, 'owner')).json,
+    );
+    expect(books.sources.map(({ source, stored }) => [source, stored])).toEqual([
+      ['replay', 2],
+      ['heatmap', 3],
     ]);
   });
 });

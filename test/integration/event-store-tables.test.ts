@@ -161,31 +161,6 @@ describe.each(Object.entries(openers))('event store contract, further tables: %s
     ]);
   });
 
-  it('removes the heat points of pages, and nothing else', async () => {
-    const [site, other] = [siteId('pages'), siteId('other pages')];
-    const hostile = `/it's "a" \\ page\n, ['x'] %_ ü`;
-    const pages = ['/a', '/A', '/a/b', hostile, LONG_PAGE, '/kept'];
-    for (const one of [site, other])
-      await insert(
-        'heat_points',
-        pages.flatMap((page) => [
-          heat(`${one} ${page} 1`, { site_id: one, page }),
-          heat(`${one} ${page} 2`, { site_id: one, page, timestamp: Date.UTC(2024, 1, 1) }),
-        ]),
-      );
-    await insert('events', [encodeRow(makeRow({ event_id: id('page'), site_id: site, page: '/a' }))]);
-    const many = Array.from({ length: 300 }, (_, n) => `/none/${'n'.repeat(200)}/${n}`);
-    await opened.store.deletePages(site, ['/a', hostile, ...many, LONG_PAGE, '/none']);
-    await opened.store.deletePages(site, []);
-    const left = async (one: string) => (await stored('heat_points', one)).map((values) => values[4]).sort();
-    expect(await left(site)).toEqual(['/A', '/A', '/a/b', '/a/b', '/kept', '/kept']);
-    expect(await left(other)).toHaveLength(12);
-    expect(await stored('events', site)).toHaveLength(1);
-    // A page may come back.
-    await insert('heat_points', [heat('back', { site_id: site, page: '/a' })]);
-    expect(await left(site)).toContain('/a');
-  });
-
   it('forgets a site in these tables, too', async () => {
     const [gone, kept] = [siteId('gone'), siteId('kept')];
     for (const site of [gone, kept])

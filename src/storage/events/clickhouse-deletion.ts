@@ -14,44 +14,8 @@ export async function deleteSite(clickhouse: Clickhouse, siteId: string): Promis
   }
 }
 
-/** UTF-16 units of the pages of one statement: escaped, they stay below the 128 KiB that the server takes as one parameter. */
-const PAGES_TEXT = 20_000;
-
-/** Removes the heat points of some pages of a site. */
-export async function deletePages(
-  clickhouse: Clickhouse,
-  siteId: string,
-  pages: readonly string[],
-): Promise<void> {
-  const table = renderMigration('{{table:heat_points}}', clickhouse.cluster);
-  try {
-    for (const some of inPortions(pages)) {
-      const condition = 'site_id = {site:String} AND page IN {pages:Array(String)}';
-      await deleteRows(clickhouse, [table], condition, { site: siteId, pages: some });
-    }
-  } catch (error) {
-    throw storeError(error);
-  }
-}
-
-function* inPortions(pages: readonly string[]): Generator<string[]> {
-  let portion: string[] = [];
-  let text = 0;
-  for (const page of pages) {
-    if (portion.length > 0 && text + page.length > PAGES_TEXT) {
-      yield portion;
-      portion = [];
-      text = 0;
-    }
-    portion.push(page);
-    // Quotes and comma.
-    text += page.length + 3;
-  }
-  if (portion.length > 0) yield portion;
-}
-
 /**
- * Two steps a table: a lightweight delete, after which no query sees the rows, and a rewrite in the background of the parts that held
+ * Removes the rows that fit a condition from some tables. Two steps a table: a lightweight delete, after which no query sees the rows, and a rewrite in the background of the parts that held
  * them, which also frees the bytes. (Deleting in one step would keep the caller waiting for the rewrite, since a part holds rows of many
  * sites.)
  */

@@ -2,7 +2,7 @@ import { SOURCES } from '../../events/frame.js';
 import type { Telemetry } from '../../telemetry.js';
 import { type Clickhouse, type ClickhouseOptions, openClickhouse } from '../clickhouse.js';
 import { runClickhouseMigrations, STATEMENT_TIMEOUT_MS, type WithLock } from '../clickhouse-migrations.js';
-import { deletePages, deleteSite } from './clickhouse-deletion.js';
+import { deleteSite } from './clickhouse-deletion.js';
 import { BlockInserter, MAX_BLOCK_ROWS, storeError } from './clickhouse-insert.js';
 import { existingIds, recentIds } from './clickhouse-lookups.js';
 import { listQuarantine, quarantineBytes, takeQuarantined } from './clickhouse-quarantine.js';
@@ -72,7 +72,6 @@ export function createClickhouseEventStore(options: ClickhouseEventStoreOptions)
     listQuarantine: (siteId, limit, before) => listQuarantine(clickhouse, siteId, limit, before),
     takeQuarantined: (siteId, ids) => takeQuarantined(clickhouse, siteId, ids),
     deleteSite: (siteId) => deleteSite(clickhouse, siteId),
-    deletePages: (siteId, pages) => deletePages(clickhouse, siteId, pages),
     ping: () => clickhouse.ping(),
     async close() {
       closing.abort();

@@ -50,10 +50,6 @@ export interface EventStore {
    * close the site and let the writers run dry first.
    */
   deleteSite(siteId: string): Promise<void>;
-  /**
-   * Removes the heat points of these pages (as stored: normalised paths) of a site. Points that are on their way stay.
-   */
-  deletePages(siteId: string, pages: readonly string[]): Promise<void>;
   /** Throws when the store does not answer. */
   ping(): Promise<void>;
   close(): Promise<void>;

@@ -101,7 +101,6 @@ export function createPostgresEventStore(options: PostgresEventStoreOptions): Ev
     listQuarantine: (siteId, limit, before) => attempt(() => listQuarantine(db, siteId, limit, before)),
     takeQuarantined: (siteId, ids) => attempt(() => takeQuarantined(db, siteId, ids)),
     deleteSite: (siteId) => attempt(() => deleteSite(db, siteId)),
-    deletePages: (siteId, pages) => attempt(() => deletePages(db, siteId, pages)),
     ping: () => db.ping(),
     async close() {
       closing.abort();
@@ -226,12 +225,4 @@ async function deleteSite(db: Database, siteId: string): Promise<void> {
     for (const table of tables)
       await tx.query(`DELETE FROM ${text(table, 'name')} WHERE site_id = $1`, [siteId]);
   });
-}
-
-async function deletePages(db: Database, siteId: string, pages: readonly string[]): Promise<void> {
-  await db.query(
-    `DELETE FROM heat_points WHERE site_id = $1 AND page = ANY($2::text[])
-       AND md5(page) IN (SELECT md5(one) FROM unnest($2::text[]) AS one)`,
-    [siteId, pages],
-  );
 }

@@ -3,8 +3,7 @@ import { type Clickhouse, type ClickhouseOptions, openClickhouse } from '../../c
 import { STATEMENT_TIMEOUT_MS } from '../../clickhouse-migrations.js';
 import { renderMigration } from '../../clickhouse-sql.js';
 import { deleteRows } from '../clickhouse-deletion.js';
-import { storeError } from '../clickhouse-insert.js';
-import { ClickhouseReader, type ClickhouseReaderOptions } from '../clickhouse-reader.js';
+import { ClickhouseReader, type ClickhouseReaderOptions, readError } from '../clickhouse-reader.js';
 import { numbers } from '../metrics/result-rows.js';
 import {
   cellsSql,
@@ -71,7 +70,7 @@ async function forget(
       abort_signal: AbortSignal.timeout(INSERT_TIMEOUT_MS),
     });
   } catch (error) {
-    throw storeError(error);
+    throw readError(error);
   }
 }
 
@@ -82,13 +81,14 @@ async function remove(
   at: number,
 ): Promise<void> {
   const table = renderMigration('{{table:heat_points}}', clickhouse.cluster);
-  for (const chunk of chunksOf(pages))
-    await deleteRows(
-      clickhouse,
-      [table],
-      `site_id = {site:String} AND page IN {pages:Array(String)} AND received_at <= fromUnixTimestamp64Milli({at:Int64}, 'UTC')`,
-      { site: siteId, pages: chunk, at },
-    );
+  const condition = `site_id = {site:String} AND page IN {pages:Array(String)}
+    AND received_at <= fromUnixTimestamp64Milli({at:Int64}, 'UTC')`;
+  try {
+    for (const chunk of chunksOf(pages))
+      await deleteRows(clickhouse, [table], condition, { site: siteId, pages: chunk, at });
+  } catch (error) {
+    throw readError(error);
+  }
 }
 
 function* chunksOf(pages: readonly string[]): Generator<string[]> {

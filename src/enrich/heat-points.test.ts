@@ -98,7 +98,6 @@ describe('a heat point', () => {
     [{ url: '/Pricing/?a=1#b' }, { page: '/Pricing' }],
     [{ url: 'https://www.example.com/a/' }, { page: '/a' }],
     [{ url: '/' }, { page: '/' }],
-    [{ url: `/${'x'.repeat(5000)}` }, { page: `/${'x'.repeat(2047)}` }],
     [{ selector: null }, { selector: '' }],
     [{ selector: { a: 1 } }, { selector: '' }],
     [{ timestamp: NOW - 1 }, { timestamp: NOW - 1, lookup: false }],
@@ -108,6 +107,10 @@ describe('a heat point', () => {
     [{ intensity: 7 }, { count: 1 }],
   ])('with %j is stored with %j', (given, stored) => {
     expect(only(given)).toMatchObject(stored);
+  });
+
+  it('with a long path keeps the beginning of it', () => {
+    expect(only({ url: `/${'x'.repeat(5000)}` }).page).toBe(`/${'x'.repeat(2047)}`);
   });
 
   it('with a long selector keeps the end of it, at a step', () => {

@@ -458,6 +458,21 @@ describe.each(['clickhouse', 'postgres'] as const)('heatmaps on %s', (kind) => {
     expect(await tracked()).toEqual([]);
   });
 
+  it('are taken from pages of any customer, also by beacon', async () => {
+    const site = await newSite();
+    const origin = `https://www.${site.host}`;
+    const headers = { origin, 'access-control-request-headers': 'content-type' };
+    const preflight = await fetch(`${program.url}/api/v1/heatmaps/record`, {
+      method: 'OPTIONS',
+      headers: { ...headers, 'access-control-request-method': 'POST' },
+    });
+    expect(preflight.ok).toBe(true);
+    expect(preflight.headers.get('access-control-allow-origin')).toBe(origin);
+    expect(preflight.headers.get('access-control-allow-credentials')).toBe('true');
+    await recorded(site, [point()], { origin });
+    await booked(site, 1);
+  });
+
   it('measure themselves', async () => {
     const { port } = new URL(program.url);
     const answer = await fetch(`http://127.0.0.1:${port}/metrics`);

@@ -57,8 +57,16 @@ const DESCRIPTOR = /^[\d.]+[wxh]$/;
 /** A `srcset` all of whose addresses may be loaded; '' when one may not. */
 export function safeSrcset(srcset: string): string {
   for (const token of srcset.split(/\s+/)) {
-    const word = token.replace(/^,+|,+$/g, '');
+    const word = withoutCommas(token);
     if (word !== '' && !DESCRIPTOR.test(word) && !isSafeUrl(word, 'load')) return '';
   }
   return srcset;
+}
+
+function withoutCommas(text: string): string {
+  let from = 0;
+  let to = text.length;
+  while (from < to && text[from] === ',') from++;
+  while (to > from && text[to - 1] === ',') to--;
+  return text.slice(from, to);
 }

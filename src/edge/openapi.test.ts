@@ -104,7 +104,13 @@ describe('the system routes', () => {
     const own = silentTelemetry();
     const app = await startApp({
       telemetry: own,
-      routes: systemRoutes({ version: '1', parts: state, registry: own.registry, document: () => ({}), page: () => '' }),
+      routes: systemRoutes({
+        version: '1',
+        parts: state,
+        registry: own.registry,
+        document: () => ({}),
+        page: () => '',
+      }),
     });
     const ask = async (path: string): Promise<[number, Json]> => {
       const response = await fetch(app.url + path);
@@ -160,7 +166,13 @@ describe('the system routes', () => {
     const { app, url } = await startApp({
       telemetry: own,
       routes: systemRoutes({
-        ...{ version: '1', parts: async () => [], registry: own.registry, document: () => ({}), page: () => '' },
+        ...{
+          version: '1',
+          parts: async () => [],
+          registry: own.registry,
+          document: () => ({}),
+          page: () => '',
+        },
         metricsToken: 'a token',
       }),
     });

@@ -4,7 +4,8 @@ import type { ObjectStore } from '../storage/objects/objects.js';
 import type { Logger } from '../telemetry.js';
 import { inflateEvents } from './compression.js';
 import { inOrderAhead } from './in-order-ahead.js';
-import { sessionKeyOf } from './recording-row.js';
+import { isoOf } from './iso.js';
+import { SKEW_LIMIT_MS, sessionKeyOf } from './recording-row.js';
 import type { RecordingStoreMetrics } from './recording-store-metrics.js';
 import type { ReplayStore, StoredPart } from './replay-store.js';
 
@@ -47,6 +48,7 @@ export function createPlayback(options: PlaybackOptions): Playback {
         weigh: ([first]) => first.rawBytes,
         load: (chunk) => reachable(() => readChunk(options, chunk, again)),
       });
+      const shiftMs = shiftOf(chunks);
       let missing = 0;
       let before = '{"chunks":[';
       for await (const { item, loaded } of bodies) {
@@ -54,7 +56,11 @@ export function createPlayback(options: PlaybackOptions): Playback {
           missing++;
           continue;
         }
-        yield Buffer.concat([Buffer.from(before + chunkHead(siteId, item)), loaded, Buffer.from('}')]);
+        yield Buffer.concat([
+          Buffer.from(before + chunkHead(siteId, item, shiftMs)),
+          loaded,
+          Buffer.from('}'),
+        ]);
         before = ',';
       }
       const opening = before === ',' ? '' : before;
@@ -70,16 +76,22 @@ export function createPlayback(options: PlaybackOptions): Playback {
 }
 
 /** Everything but the events, and `"data":` in front of them. */
-function chunkHead(siteId: string, [first]: Chunk): string {
+function chunkHead(siteId: string, [first]: Chunk, shiftMs: number): string {
   const fields = {
     id: first.chunkId.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-'),
     website_id: siteId,
     session_id: first.sessionId,
     sequence: first.sequence,
-    timestamp: new Date(first.timestamp).toISOString(),
-    created_at: new Date(first.receivedAt).toISOString(),
+    timestamp: isoOf(first.firstMs + shiftMs),
+    created_at: isoOf(first.receivedAt),
   };
   return `${JSON.stringify(fields).slice(0, -1)},"data":`;
+}
+
+/** What a wrong clock is corrected by, for the whole session: a chunk is sent when its last event has just happened. */
+function shiftOf(chunks: readonly Chunk[]): number {
+  const skew = chunks.reduce((least, [it]) => Math.min(least, it.receivedAt - it.lastMs), Infinity);
+  return Number.isFinite(skew) && Math.abs(skew) > SKEW_LIMIT_MS ? skew : 0;
 }
 
 /** Parts that stand one behind the other, put together by chunk. */

@@ -1,4 +1,5 @@
 import { countryName, UNKNOWN } from '../metrics/countries.js';
+import { isoOf } from './iso.js';
 import { reachable } from './playback.js';
 import type { ReplayStore, SessionQuery, SessionSummary } from './replay-store.js';
 
@@ -72,9 +73,6 @@ function listed(siteId: string, session: SessionSummary): ListedSession {
     incomplete: session.isIncomplete,
   };
 }
-
-/** A recorder's clock may say anything; dates end at ±8.64e15. */
-const isoOf = (ms: number): string => new Date(Math.max(-8.64e15, Math.min(ms, 8.64e15))).toISOString();
 
 const CURSOR = /^(-?\d{1,16})\.([0-9a-f]{32})$/;
 

@@ -88,9 +88,9 @@ export interface StoredPart {
   readonly sequence: number;
   readonly part: number;
   readonly parts: number;
+  /** By the recorder's clock, as it was. */
   readonly firstMs: number;
-  /** ms since epoch; first event, corrected. */
-  readonly timestamp: number;
+  readonly lastMs: number;
   readonly receivedAt: number;
   readonly rawBytes: number;
   readonly objectKey: string;

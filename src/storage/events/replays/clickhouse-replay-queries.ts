@@ -9,7 +9,7 @@ const RANGE_SLACK_MS = 86_400_000;
 const ALIVE = 'session_key NOT IN (SELECT session_key FROM replay_deletions WHERE site_id = {site:String})';
 const ms = (name: string) => `fromUnixTimestamp64Milli({${name}:Int64}, 'UTC')`;
 
-const PART_COLUMNS = `lower(hex(chunk_id)), session_id, sequence, part, parts, first_ms, toUnixTimestamp64Milli(timestamp),
+const PART_COLUMNS = `lower(hex(chunk_id)), session_id, sequence, part, parts, first_ms, last_ms,
   toUnixTimestamp64Milli(received_at), raw_bytes, object_key, object_offset, object_length`;
 
 /** One row a session, with the columns of a summary. All columns of a chunk stand in its first part. */

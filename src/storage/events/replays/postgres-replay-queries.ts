@@ -18,7 +18,7 @@ export const instant = (parameter: string) =>
 
 const ALIVE = `NOT EXISTS (SELECT 1 FROM replay_deletions AS d WHERE d.site_id = c.site_id AND d.session_key = c.session_key)`;
 
-const PART_COLUMNS = `${hex('c.chunk_id')}, c.session_id, c.sequence, c.part, c.parts, c.first_ms, ${msOf('c.timestamp')},
+const PART_COLUMNS = `${hex('c.chunk_id')}, c.session_id, c.sequence, c.part, c.parts, c.first_ms, c.last_ms,
   ${msOf('c.received_at')}, c.raw_bytes, c.object_key, c.object_offset, c.object_length`;
 
 class Values {

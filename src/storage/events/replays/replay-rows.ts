@@ -28,7 +28,7 @@ export function summaryOf(row: readonly unknown[]): SessionSummary {
 }
 
 /**
- * @param row chunk id, session id, sequence, part, parts, first event (ms), the same corrected (ms), received (ms), raw bytes, object key,
+ * @param row chunk id, session id, sequence, part, parts, first and last event (ms), received (ms), raw bytes, object key,
  * offset, length
  */
 export function storedPartOf(row: readonly unknown[]): StoredPart {
@@ -40,7 +40,7 @@ export function storedPartOf(row: readonly unknown[]): StoredPart {
     part: at.number(3),
     parts: at.number(4),
     firstMs: at.number(5),
-    timestamp: at.number(6),
+    lastMs: at.number(6),
     receivedAt: at.number(7),
     rawBytes: at.number(8),
     objectKey: at.text(9),

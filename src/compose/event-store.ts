@@ -14,6 +14,9 @@ import { createPostgresEventStore } from '../storage/events/postgres-event-store
 import { createPostgresMetrics } from '../storage/events/postgres-metrics.js';
 import { createClickhouseReplays } from '../storage/events/replays/clickhouse-replays.js';
 import { createPostgresReplays } from '../storage/events/replays/postgres-replays.js';
+import { createClickhouseSessionFacts } from '../storage/events/sessions/clickhouse-session-facts.js';
+import { createPostgresSessionFacts } from '../storage/events/sessions/postgres-session-facts.js';
+import type { SessionFactsStore } from '../storage/events/sessions/session-facts-row.js';
 import type { Telemetry } from '../telemetry.js';
 import type { Engines } from './engines.js';
 import type { Lifecycle } from './lifecycle.js';
@@ -24,6 +27,7 @@ export interface EventStores {
   readonly metrics: MetricsStore;
   readonly heat: HeatStore;
   readonly replays: ReplayStore;
+  readonly sessionFacts: SessionFactsStore;
 }
 
 const MIGRATION_LOCK = 'seentics_clickhouse_migrations';
@@ -47,6 +51,7 @@ export async function openEventStores(
   lifecycle.add('figures', stores.metrics, (it) => it.close());
   lifecycle.add('heatmaps', stores.heat, (it) => it.close());
   lifecycle.add('replays', stores.replays, (it) => it.close());
+  lifecycle.add('session facts', stores.sessionFacts, (it) => it.close());
   signal.throwIfAborted();
   // What is left waiting then ends when the lifecycle closes the stores.
   await Promise.race([stores.events.migrate(), rejectOnAbort(signal)]);
@@ -72,6 +77,7 @@ function inPostgres(config: Config, engines: Engines, telemetry: Telemetry): Eve
     heat: createPostgresHeat({ ...options, maxExecutionMs: config.QUERY_TIMEOUT * 1_000 }),
     // Opened when somebody records: it costs nothing until then.
     replays: createPostgresReplays({ ...options, minConnections: 0 }),
+    sessionFacts: createPostgresSessionFacts(options),
   };
 }
 
@@ -90,6 +96,7 @@ function inClickhouse(
     }),
     heat: createClickhouseHeat(clickhouse, { maxExecutionMs: config.QUERY_TIMEOUT * 1_000 }),
     replays: createClickhouseReplays(clickhouse, { maxExecutionMs: config.QUERY_TIMEOUT * 1_000 }),
+    sessionFacts: createClickhouseSessionFacts(clickhouse),
   };
 }
 

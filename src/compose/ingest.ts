@@ -2,6 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { createPartitionWriter } from '../actors/partition-writer.js';
 import { createSiteBatcher } from '../actors/site-batcher.js';
+import type { RowObserver } from '../actors/writer/observer.js';
 import type { Config } from '../config.js';
 import type { AnyRoute } from '../edge/route.js';
 import { ingestRoutes } from '../edge/routes/ingest.js';
@@ -23,11 +24,13 @@ export async function startWriter(
   config: Config,
   stream: FrameStream,
   events: EventStore,
+  observer: RowObserver,
   telemetry: Telemetry,
   lifecycle: Lifecycle,
 ): Promise<void> {
   const writer = createPartitionWriter({
     store: events,
+    observer,
     partitions: stream.partitions,
     telemetry,
     dedupeWindowEvents: config.DEDUPE_WINDOW_EVENTS,

@@ -14,6 +14,7 @@ import { shareMetrics } from '../metrics/shared-metrics.js';
 import { type DirectoryLock, lockDirectory } from '../storage/stream/local/directory-lock.js';
 import type { Telemetry } from '../telemetry.js';
 import { composeAccounts } from './accounts.js';
+import { composeAutomations, openMailer } from './automations.js';
 import { type Engines, type PartChoice, startEngines } from './engines.js';
 import { openEventStores } from './event-store.js';
 import { composeFunnels } from './funnels.js';
@@ -106,9 +107,15 @@ async function compose(
     telemetry,
   );
   keepPurging(accounts.websites, telemetry, lifecycle);
+  const automations = composeAutomations({
+    ...{ config, metadata, accounts, telemetry, lifecycle },
+    cache: cache.store,
+    mailer: openMailer(config, telemetry, lifecycle),
+    sessions: stores.sessionFacts,
+  });
   const routes: AnyRoute[] = [];
   if (config.ROLES.includes('writer')) {
-    await startWriter(config, stream.store, stores.events, telemetry, lifecycle);
+    await startWriter(config, stream.store, stores.events, automations.observer, telemetry, lifecycle);
     await replays.startWriter();
   }
   if (config.ROLES.includes('edge')) {
@@ -123,6 +130,7 @@ async function compose(
       lifecycle,
     );
     routes.push(...intake.routes, ...accounts.routes, ...analyticsRoutes({ analytics }));
+    routes.push(...automations.routes);
     routes.push(...composeFunnels(config, metadata, metrics, accounts.notices, intake.intake));
     routes.push(...composeHeatmaps(stores.heat, intake.intake, accounts.notices, telemetry, lifecycle));
     routes.push(

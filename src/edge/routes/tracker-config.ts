@@ -80,7 +80,7 @@ const common = {
   access: 'public',
 } as const;
 
-/** The three GETs that a tracker makes at every page load (contract 5, 9.8, 10.9). */
+/** GETs that a tracker makes at every page load (contract 5, 9.8; the third is in workflows.ts). */
 export function trackerRoutes(options: TrackerRoutesOptions): AnyRoute[] {
   const { directory, configs, production, replaySampling = 'server' } = options;
   /** The site, when the page that asks belongs to it. */
@@ -125,18 +125,6 @@ export function trackerRoutes(options: TrackerRoutesOptions): AnyRoute[] {
         const site = await siteFor(query.website_id, request);
         const funnels = (await configs.activeFunnels(site)).map(funnelBody);
         return cacheable({ funnels, total: funnels.length });
-      },
-    }),
-    route({
-      ...common,
-      path: '/api/v1/workflows/site/:website_id/active',
-      summary: 'Active automations of a site, for its tracker: none, since this server cannot run any yet',
-      params: Type.Object({ website_id: Type.String() }),
-      query: Nothing,
-      responses: { 200: Type.Object({ workflows: Type.Array(Nothing), total: Type.Integer() }) },
-      async handle({ params, request }) {
-        await siteFor(params.website_id, request);
-        return cacheable({ workflows: [], total: 0 });
       },
     }),
   ];

@@ -6,11 +6,13 @@ import { createTokens } from '../auth/tokens.js';
 import type { Config } from '../config.js';
 import type { AnyRoute } from '../edge/route.js';
 import { authRoutes } from '../edge/routes/auth.js';
+import { memberRoutes } from '../edge/routes/members.js';
 import { trackerRoutes } from '../edge/routes/tracker-config.js';
 import { websiteRoutes } from '../edge/routes/websites.js';
 import type { Cache } from '../storage/cache/cache.js';
 import type { MetadataStore } from '../storage/metadata/metadata.js';
 import type { Telemetry } from '../telemetry.js';
+import { createMemberService } from '../websites/members.js';
 import type { SiteDirectory } from '../websites/site.js';
 import { createSiteDirectory } from '../websites/site-directory.js';
 import { createSiteNotices, type SiteNotices } from '../websites/site-notices.js';
@@ -85,6 +87,7 @@ export async function composeAccounts(
     routes: [
       ...authRoutes(auth),
       ...websiteRoutes(websites),
+      ...memberRoutes(createMemberService({ ...metadata, notices })),
       ...trackerRoutes({ directory: sites, configs, production, replaySampling: config.REPLAY_SAMPLING }),
     ],
   };

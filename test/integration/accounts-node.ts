@@ -9,6 +9,7 @@ import { createIdempotency } from '../../src/edge/idempotency.js';
 import { createRateLimiter } from '../../src/edge/rate-limit.js';
 import type { AnyRoute } from '../../src/edge/route.js';
 import { authRoutes } from '../../src/edge/routes/auth.js';
+import { memberRoutes } from '../../src/edge/routes/members.js';
 import { trackerRoutes } from '../../src/edge/routes/tracker-config.js';
 import { websiteRoutes } from '../../src/edge/routes/websites.js';
 import type { Cache } from '../../src/storage/cache/cache.js';
@@ -16,6 +17,7 @@ import { createMemoryCache } from '../../src/storage/cache/memory-cache.js';
 import type { MetadataStore } from '../../src/storage/metadata/metadata.js';
 import { createMetadataStore } from '../../src/storage/metadata/postgres-store.js';
 import { silentTelemetry } from '../../src/telemetry.js';
+import { createMemberService } from '../../src/websites/members.js';
 import { createSiteDirectory } from '../../src/websites/site-directory.js';
 import { createSiteNotices, type SiteNotices } from '../../src/websites/site-notices.js';
 import { createTrackerConfigs } from '../../src/websites/tracker-config.js';
@@ -99,6 +101,7 @@ export async function startNode(options: NodeOptions) {
     routes: [
       ...authRoutes(auth),
       ...websiteRoutes(service),
+      ...memberRoutes(createMemberService({ ...metadata, notices })),
       ...trackerRoutes({ directory, configs, production: options.production ?? true }),
       ...(options.routes?.({ metadata, notices }) ?? []),
     ],

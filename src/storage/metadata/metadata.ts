@@ -5,11 +5,13 @@
 import type { AutomationStore } from './automations.js';
 import type { ExecutionStore } from './executions.js';
 import type { IdempotencyStore } from './idempotency.js';
+import type { MemberStore } from './members.js';
 
 export interface MetadataStore {
   readonly users: UserStore;
   readonly sessions: SessionStore;
   readonly websites: WebsiteStore;
+  readonly members: MemberStore;
   readonly goals: GoalStore;
   readonly funnels: FunnelStore;
   readonly idempotency: IdempotencyStore;

@@ -6,6 +6,7 @@ import { createExecutionStore } from './executions.js';
 import { createFunnelStore } from './funnels.js';
 import { createGoalStore } from './goals.js';
 import { createIdempotencyStore } from './idempotency.js';
+import { createMemberStore } from './members.js';
 import type { MetadataStore } from './metadata.js';
 import { createSessionStore } from './sessions.js';
 import { createUserStore } from './users.js';
@@ -43,6 +44,7 @@ export async function createMetadataStore(options: MetadataOptions): Promise<Met
     users: createUserStore(db),
     sessions: createSessionStore(db),
     websites: createWebsiteStore(db),
+    members: createMemberStore(db),
     goals: createGoalStore(db),
     funnels: createFunnelStore(db),
     idempotency: createIdempotencyStore(db),

@@ -37,6 +37,7 @@ export async function collector(): Promise<Backend> {
         .filter(({ sessionId }) => sessionId === session)
         .toSorted((a, b) => a.firstMs - b.firstMs)
         .flatMap((chunk) => eventsIn(chunk)),
+    isIncomplete: async () => undefined,
     close: async () => {
       server.closeAllConnections();
       await new Promise((done) => server.close(done));

@@ -29,7 +29,8 @@ window.serialiseDocument = (document) => {
     }
     if (tag === 'input' || tag === 'textarea' || tag === 'select') {
       const isOpen = tag === 'input' && open.has(element.type);
-      if (!isOpen) kept.push(`masked=${element.value.length}${/^\**$/.test(element.value) ? '' : ' open'}`);
+      // A masked choice names no option, so that none is chosen.
+      if (!isOpen && tag !== 'select') kept.push(`characters=${element.value.length}`);
       if (tag === 'input' && (element.type === 'checkbox' || element.type === 'radio'))
         kept.push(`checked=${element.checked}`);
     }
@@ -47,7 +48,8 @@ window.serialiseDocument = (document) => {
       return;
     }
     if (node.nodeType === Node.DOCUMENT_TYPE_NODE) {
-      lines.push(`${indent}<!${node.name}>`);
+      // The player writes one to get a document into quirks mode.
+      if (!/Transitional/.test(node.publicId)) lines.push(`${indent}<!${node.name}>`);
       return;
     }
     let tag = node.nodeName.toLowerCase();

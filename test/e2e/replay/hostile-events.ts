@@ -27,6 +27,7 @@ const head = [
   el(13, 'meta', { 'HTTP-EQUIV': 'refresh', content: `0;url=${CANARY}/refresh` }),
   el(14, 'link', { rel: 'modulepreload', href: `${CANARY}/preload.js` }),
   el(15, 'link', { rel: 'prerender prefetch', href: `${CANARY}/prefetch` }),
+  el(17, 'style', { _cssText: 'p { color: red }' }),
   el(16, 'base', { href: `${CANARY}/` }),
 ];
 const body = [
@@ -183,7 +184,7 @@ export function hostileUploads(site: string, session: string): string[] {
         fontSource: `url(${CANARY}/x) , url(/api/v1/user)`,
         buffer: false,
       }),
-      change(320, { source: 8, id: 10, adds: [{ rule: `@import "javascript:${run('import')}"` }] }),
+      change(320, { source: 8, id: 17, adds: [{ rule: `@import "javascript:${run('import')}"` }] }),
       change(330, { source: 16, define: { name: 'x-evil' } }),
       change(340, { source: 1, positions: [] }),
       { type: 99, timestamp: T + 350, data: {} },

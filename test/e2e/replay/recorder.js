@@ -5,11 +5,13 @@
   const bufferLimit = 2000;
   let session = sessionStorage.getItem('session');
   if (!session) {
-    session = crypto.randomUUID();
+    session = `session-${Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16)).join('')}`;
     sessionStorage.setItem('session', session);
   }
   let sequence = Number(sessionStorage.getItem('sequence') ?? 0);
   let events = [];
+  let first = true;
+  let attached = 0;
   let sending = Promise.resolve();
   const sent = [];
 
@@ -63,13 +65,17 @@
     post,
     flush,
     waiting: () => events.length,
+    attached: () => attached,
     record: () => {
       rrweb.record({
         maskAllInputs: true,
         ...options,
         emit(event) {
           events.push(event);
-          if (sequence === 0 ? events.length >= 2 : events.length >= maximum) flush();
+          if (event.data.isAttachIframe) attached++;
+          if (events.length < (first ? 2 : maximum)) return;
+          first = false;
+          flush();
         },
       });
       setInterval(flush, 10_000);
@@ -80,7 +86,10 @@
   });
   window.addEventListener('beforeunload', () => {
     // The number is used up but not stored: the next page begins with it again.
-    if (events.length > 0) navigator.sendBeacon(`${api}/api/v1/replays/record`, bodyOf(events, sequence++));
+    if (events.length === 0) return;
+    const chunk = events;
+    events = [];
+    navigator.sendBeacon(`${api}/api/v1/replays/record`, bodyOf(chunk, sequence++));
   });
   testRecorder.record();
 })();

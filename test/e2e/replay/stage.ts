@@ -13,6 +13,8 @@ export interface Backend {
   post(body: string): Promise<number>;
   /** What the dashboard plays: the events of all chunks of a session, in the API's order. */
   eventsOf(session: string): Promise<unknown[]>;
+  /** Whether the list says that something of a session was never received; undefined where there is no list. */
+  isIncomplete(session: string): Promise<boolean | undefined>;
   close(): Promise<void>;
 }
 
@@ -52,6 +54,7 @@ export class Stage {
         ...['--disable-sync', '--no-first-run', `--host-resolver-rules=${rules}`],
       ],
     });
+    context.setDefaultTimeout(8_000);
     return new Stage(backend, pages, context, use);
   }
 

@@ -45,6 +45,8 @@ export interface AutomationDeps {
   readonly accounts: { readonly sites: SiteDirectory; readonly notices: SiteNotices; readonly gate: Gate };
   readonly telemetry: Telemetry;
   readonly lifecycle: Lifecycle;
+  /** Pauses after failed attempts, ms, when they are not to be the usual ones. */
+  readonly retryMs?: readonly number[];
 }
 
 /** Builds the room and starts its runner. */
@@ -61,6 +63,7 @@ export function composeAutomations(deps: AutomationDeps): AutomationParts {
     tools: { client, mailer },
     telemetry,
     leaseMs,
+    ...(deps.retryMs === undefined ? {} : { retryMs: deps.retryMs }),
   });
   const runner = createAutomationRunner({ executions, turn, telemetry, leaseMs });
   lifecycle.add('automation runner', runner, (it) => it.stop(STOP_MS));

@@ -472,15 +472,8 @@ describe('what the tracker asks for at page load', () => {
     expect((await active(`?website_id=${site.id}`)).body).toEqual({ funnels: [], total: 0 });
   });
 
-  it('is the list of automations', async () => {
-    const site = await create();
-    const { status, body } = await node.call('GET', `/api/v1/workflows/site/${site.id}/active`);
-    expect([status, body]).toEqual([200, { workflows: [], total: 0 }]);
-    expect((await node.call('GET', `/api/v1/workflows/site/${'f'.repeat(24)}/active`)).status).toBe(404);
-  });
-
   it('may be asked for from any origin, with a preflight', async () => {
-    for (const path of ['tracker/config/x', 'funnels/active', 'workflows/site/x/active']) {
+    for (const path of ['tracker/config/x', 'funnels/active']) {
       const { status, headers } = await node.call('OPTIONS', `/api/v1/${path}`, {
         headers: { origin: 'https://shop.example', 'access-control-request-method': 'GET' },
       });

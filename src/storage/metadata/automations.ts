@@ -89,8 +89,8 @@ export function createAutomationStore(db: Database): AutomationStore {
         await tx.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [`automations ${siteId}`]);
         const [row] = await tx.query(
           `INSERT INTO automations (website_id, user_id, name, description, trigger_type, trigger_config)
-           SELECT $1, $2, $3, $4, $5, $6::jsonb
-           WHERE (SELECT count(*) FROM automations WHERE website_id = $1) < $7 RETURNING id`,
+           SELECT $1::text, $2::text, $3::text, $4::text, $5::text, $6::jsonb
+           WHERE (SELECT count(*) FROM automations WHERE website_id = $1::text) < $7::int RETURNING id`,
           [
             siteId,
             userId,
@@ -182,7 +182,7 @@ export function createAutomationStore(db: Database): AutomationStore {
 async function writeActions(tx: Queryable, id: string, actions: AutomationInput['actions']): Promise<void> {
   await tx.query(
     `INSERT INTO automation_actions (automation_id, action_type, action_config, order_index)
-     SELECT $1, p->>'actionType', p->'actionConfig', n - 1 FROM jsonb_array_elements($2::jsonb) WITH ORDINALITY AS t(p, n)`,
+     SELECT $1::uuid, p->>'actionType', p->'actionConfig', n - 1 FROM jsonb_array_elements($2::jsonb) WITH ORDINALITY AS t(p, n)`,
     [id, JSON.stringify(actions)],
   );
 }
@@ -194,7 +194,7 @@ async function writeConditions(
 ): Promise<void> {
   await tx.query(
     `INSERT INTO automation_conditions (automation_id, condition_type, condition_config, order_index)
-     SELECT $1, p->>'conditionType', p->'conditionConfig', n - 1 FROM jsonb_array_elements($2::jsonb) WITH ORDINALITY AS t(p, n)`,
+     SELECT $1::uuid, p->>'conditionType', p->'conditionConfig', n - 1 FROM jsonb_array_elements($2::jsonb) WITH ORDINALITY AS t(p, n)`,
     [id, JSON.stringify(conditions)],
   );
 }

@@ -14,12 +14,21 @@ export const visitorsOf = (events: readonly EventRow[]): number =>
 export const seconds = (values: readonly number[]): number =>
   values.length === 0 ? 0 : round(sum(values) / values.length / 1000);
 
+interface Found extends Interval {
+  readonly session: ReferenceQuestion['session'];
+  readonly page: ReferenceQuestion['page'];
+  readonly views: readonly EventRow[];
+  readonly started: readonly ReferenceSession[];
+}
+
 export class ReferenceData {
   readonly events: readonly EventRow[];
   readonly sessions: readonly ReferenceSession[];
   /** First event of a visitor, ms. */
   readonly firstSeen = new Map<string, number>();
   private readonly sessionOf: ReadonlyMap<string, ReferenceSession>;
+  /** What was looked for last: the reports of one question look for the same. */
+  private readonly found: Found[] = [];
 
   /** @param events all that are stored for all sites, without bots */
   constructor(events: readonly EventRow[], siteId: string) {
@@ -40,20 +49,34 @@ export class ReferenceData {
   }
 
   /** Page views in the interval that the filters let through. */
-  views(question: ReferenceQuestion, interval: Interval = periodOf(question)): EventRow[] {
-    const { session: lets = () => true, page = () => true } = question;
-    return this.events.filter(
-      (event) =>
-        event.kind === 1 &&
-        inside(interval, event.timestamp) &&
-        page(event.page) &&
-        lets(this.session(event)),
-    );
+  views(question: ReferenceQuestion, interval: Interval = periodOf(question)): readonly EventRow[] {
+    return this.find(question, interval).views;
   }
 
   /** Sessions that started in the interval and that the filters let through. */
-  started(question: ReferenceQuestion, interval: Interval = periodOf(question)): ReferenceSession[] {
-    return this.sessions.filter((one) => inside(interval, one.start) && lets(question, one));
+  started(question: ReferenceQuestion, interval: Interval = periodOf(question)): readonly ReferenceSession[] {
+    return this.find(question, interval).started;
+  }
+
+  private find({ session, page }: ReferenceQuestion, { from, to }: Interval): Found {
+    const known = this.found.find(
+      (one) => one.session === session && one.page === page && one.from === from && one.to === to,
+    );
+    if (known) return known;
+    const views = this.events.filter(
+      (event) =>
+        event.kind === 1 &&
+        inside({ from, to }, event.timestamp) &&
+        (!page || page(event.page)) &&
+        (!session || session(this.session(event))),
+    );
+    const started = this.sessions.filter(
+      (one) => inside({ from, to }, one.start) && lets({ session, page }, one),
+    );
+    const found = { session, page, from, to, views, started };
+    this.found.push(found);
+    if (this.found.length > 20) this.found.shift();
+    return found;
   }
 
   /** Other events of the period, of sessions that the filters let through. */
@@ -83,6 +106,9 @@ export class ReferenceData {
   }
 }
 
-function lets({ session: passes = () => true, page }: ReferenceQuestion, one: ReferenceSession): boolean {
-  return passes(one) && (!page || one.views.some((view) => page(view.page)));
+function lets(
+  { session, page }: Pick<ReferenceQuestion, 'session' | 'page'>,
+  one: ReferenceSession,
+): boolean {
+  return (!session || session(one)) && (!page || one.views.some((view) => page(view.page)));
 }

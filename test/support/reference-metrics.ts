@@ -2,7 +2,6 @@
  * The figures, written from metrics.md and docs/metrics-notes.md alone and as plainly as can be: every event in memory, no index, no
  * rollup, nothing shared with the product but the row type. Both event stores must answer what this answers.
  */
-import type { EventRow } from '../../src/events/row-decoder.js';
 import { percent, type ReferenceData, round, seconds, sum, visitorsOf } from './reference-data.js';
 import {
   DAY,
@@ -155,13 +154,11 @@ export class ReferenceMetrics {
     key: string,
     label: (session: ReferenceSession) => string,
   ): object[] {
-    const period = periodOf(question);
-    const views = this.data.views(question, period);
-    const labelOf = (view: EventRow) => label(this.data.session(view));
-    return [...new Set(views.map(labelOf))]
-      .map((name) => {
-        const ofLabel = views.filter((view) => labelOf(view) === name);
-        const sessions = this.data.started(question, period).filter((one) => label(one) === name);
+    const views = groupBy(this.data.views(question), (view) => label(this.data.session(view)));
+    const started = groupBy(this.data.started(question), label);
+    return [...views]
+      .map(([name, ofLabel]) => {
+        const sessions = started.get(name) ?? [];
         const visitors = visitorsOf(ofLabel);
         const bounce_rate = percent(sessions.filter((one) => one.bounced).length, sessions.length);
         return { name, row: { views: ofLabel.length, unique: visitors, visitors, bounce_rate } };

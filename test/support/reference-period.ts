@@ -9,8 +9,8 @@ export interface ReferenceQuestion {
   readonly range: { readonly days: number } | { readonly from: string; readonly to: string };
   readonly limit: number;
   /** What the filters let through. */
-  readonly session?: (session: ReferenceSession) => boolean;
-  readonly page?: (page: string) => boolean;
+  readonly session?: ((session: ReferenceSession) => boolean) | undefined;
+  readonly page?: ((page: string) => boolean) | undefined;
 }
 
 export interface Interval {
@@ -22,7 +22,16 @@ export interface Interval {
 export const inside = ({ from, to }: Interval, at: number): boolean => at >= from && at < to;
 
 /** Local dates of the period, ascending. */
-export function daysOf({ range, zone, now }: ReferenceQuestion): string[] {
+export function daysOf({ range, zone, now }: ReferenceQuestion): readonly string[] {
+  const key = JSON.stringify([range, zone, now]);
+  const known = dayLists.get(key) ?? listDays(range, zone, now);
+  dayLists.set(key, known);
+  return known;
+}
+
+const dayLists = new Map<string, readonly string[]>();
+
+function listDays(range: ReferenceQuestion['range'], zone: string, now: number): string[] {
   const today = DateTime.fromMillis(now, { zone });
   const first = 'days' in range ? today.minus({ days: range.days - 1 }).toISODate() : range.from;
   const last = 'days' in range ? today.toISODate() : range.to;

@@ -83,6 +83,12 @@ describe.each(COMBINATIONS)('recordings in $store and $objects', (kinds) => {
     );
     expect(texts((await node.data('order')).body.chunks)).toEqual(['one', 'two', 'three']);
     expect(await session('order')).toMatchObject({ incomplete: false, chunk_count: 3 });
+    // Another tab has counted anew.
+    await recorded(
+      upload('tabs', 1, [textChange(now - 1_000, 'last')]),
+      upload('tabs', 5, [...snapshotEvents(now - 9_000, 'x'), textChange(now - 8_000, 'first')]),
+    );
+    expect(texts((await node.data('tabs')).body.chunks)).toEqual(['first', 'last']);
   });
 
   it('keep both of two chunks with one number, and one of a chunk that came twice', async () => {
@@ -113,6 +119,8 @@ describe.each(COMBINATIONS)('recordings in $store and $objects', (kinds) => {
       ...{ browser: 'Chrome', os: 'Windows', duration_seconds: 4 },
     });
     expect(await session('gap')).toMatchObject({ incomplete: true, has_full_snapshot: true });
+    await recorded(upload('second', 1, snapshotEvents(now - 9_000, 'x')));
+    expect(await session('second')).toMatchObject({ incomplete: true, has_full_snapshot: true });
   });
 
   it('may have snapshots of several MB that do not compress', async () => {

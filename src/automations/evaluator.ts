@@ -10,14 +10,10 @@ import { EventFacts } from './event-facts.js';
 import { EventView } from './event-view.js';
 import { type Facts, holds } from './facts.js';
 import { FunnelFacts } from './funnel-facts.js';
+import type { LiveAutomation, WordedCondition } from './live-automation.js';
 import { LATEST_MS, type Occasion, plan } from './plan.js';
 import type { ServerRules } from './server-rules.js';
-import type {
-  LiveAutomation,
-  SiteAutomations,
-  SiteAutomationsCache,
-  WordedCondition,
-} from './site-automations.js';
+import type { SiteAutomations, SiteAutomationsCache } from './site-automations.js';
 import { uuidFrom } from './storable.js';
 
 /** A row of the stream, as the partition writer shows it. */

@@ -1,7 +1,7 @@
 /** From a match to the execution that is stored: its id, its claim, what the runner needs. */
 import type { Claim, NewExecution } from '../storage/metadata/executions.js';
 import type { Config } from './config-fields.js';
-import type { LiveAutomation, WordedCondition } from './site-automations.js';
+import type { LiveAutomation, WordedCondition } from './live-automation.js';
 import { storable, storableText } from './storable.js';
 import type { Frequency } from './triggers.js';
 

@@ -9,9 +9,10 @@ import type { Telemetry } from '../telemetry.js';
 import type { Site } from '../websites/site.js';
 import { type Allowance, droppedCounter } from './allowance.js';
 import type { Config } from './config-fields.js';
+import type { LiveAutomation } from './live-automation.js';
 import { LATEST_MS, plan } from './plan.js';
 import { isTablet } from './public-payload.js';
-import type { LiveAutomation, SiteAutomationsCache } from './site-automations.js';
+import type { SiteAutomationsCache } from './site-automations.js';
 import { storableText, uuidFrom } from './storable.js';
 import { isBrowserTrigger } from './triggers.js';
 

@@ -5,8 +5,8 @@ import type { WatchedGoal } from '../storage/metadata/automations.js';
 import { PagePattern } from '../websites/page-patterns.js';
 import { type Config, textOf } from './config-fields.js';
 import type { EventView } from './event-view.js';
+import type { LiveAutomation } from './live-automation.js';
 import { selectorTest } from './selector.js';
-import type { LiveAutomation } from './site-automations.js';
 import { isBrowserTrigger, type ServerTrigger } from './triggers.js';
 
 /** What a funnel event says, as far as triggers ask. */

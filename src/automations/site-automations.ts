@@ -9,20 +9,10 @@ import type { SiteNotices } from '../websites/site-notices.js';
 import type { Automation, AutomationInput } from './automation.js';
 import { type Condition, conditionEntry, isVacuous } from './conditions.js';
 import { type Definition, definitionOf } from './definition.js';
+import type { LiveAutomation, WordedCondition } from './live-automation.js';
 import { publicPayload } from './public-payload.js';
 import { type ServerRules, serverRules } from './server-rules.js';
 import { isUuid } from './storable.js';
-
-/** An active automation whose words are understood. */
-export interface LiveAutomation {
-  readonly definition: Definition;
-  /** The actions that the server runs, as they are stored. */
-  readonly planned: readonly PlannedStep[];
-  /** Its conditions with the words they are stored in. */
-  readonly conditions: readonly { readonly condition: Condition; readonly worded: WordedCondition }[];
-}
-
-export type WordedCondition = AutomationInput['conditions'][number];
 
 export interface SiteAutomations {
   readonly byId: ReadonlyMap<string, LiveAutomation>;

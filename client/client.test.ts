@@ -38,11 +38,14 @@ it('signs up, makes a website, sends an event and reads the figures', async () =
   expect(sent.data?.visitor_id).toBe('ada');
 
   await expect
-    .poll(async () => {
-      const path = '/api/v1/analytics/dashboard/{website_id}';
-      const { data } = await api.GET(path, { params: { path: { website_id }, query: { days: '1' } } });
-      return data?.unique_visitors;
-    })
+    .poll(
+      async () => {
+        const path = '/api/v1/analytics/dashboard/{website_id}';
+        const { data } = await api.GET(path, { params: { path: { website_id }, query: { days: '1' } } });
+        return data?.unique_visitors;
+      },
+      { timeout: 20_000 },
+    )
     .toBe(1);
 });
 

@@ -213,5 +213,5 @@ describe('local log', () => {
     }
     const left = new Set((await drain(acknowledged.size)).map((text) => text.split(' ')[0]));
     for (const id of acknowledged) expect(left).toContain(id);
-  });
+  }, 120_000);
 });

@@ -2,6 +2,7 @@
  * One suite for the figures: the same events in both stores, every endpoint's answer over HTTP compared with the naive reference to the
  * last digit, from the rollup, from raw events and from Postgres. Goals and funnels have suites of their own.
  */
+import { setMaxListeners } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
 import type { EventRow } from '../../src/events/row-decoder.js';
 import { Analytics } from '../../src/metrics/analytics.js';
@@ -182,6 +183,7 @@ describe.each(STORES)('figures on %s', (store) => {
     if (!metrics) throw new Error(`${store} is not open`);
     const query = { days: '7', timezone: 'Europe/Berlin' };
     const { signal } = new AbortController();
+    setMaxListeners(100, signal);
     const asked = { ...parseParameters(query, 7, NOW), siteId: SITE, now: NOW, signal };
     const body = await publicDashboard(new Analytics(metrics, NO_HEAT), asked, UUID);
     const part = (name: string) => answerOf(name, query, { query: {} });

@@ -95,7 +95,7 @@ async function call(
   url: string,
   options: { readonly method: string; readonly body?: unknown; readonly token?: string },
 ): Promise<unknown> {
-  const answer = await fetch(url, {
+  const request = {
     method: options.method,
     headers: {
       'content-type': 'application/json',
@@ -103,6 +103,11 @@ async function call(
     },
     ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
     signal: AbortSignal.timeout(30_000),
+  };
+  // The server closes a connection that was quiet for ten seconds, perhaps in the moment in which it is used again.
+  const answer = await fetch(url, request).catch((error: unknown) => {
+    if (options.method !== 'GET') throw error;
+    return fetch(url, request);
   });
   const text = await answer.text();
   if (!answer.ok) throw new Error(`${options.method} ${url}: ${answer.status} ${text}`);

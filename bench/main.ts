@@ -1,30 +1,35 @@
-/** `npm run bench -- NAME [--seconds N] [--connections 64,512] [--events 1,10] [--targets bare,embedded,servers] [--rate REQUESTS_PER_SECOND] [--fill EVENTS] [--days 1,7,30,90] [--polls N]` */
+/** `npm run bench -- NAME [--seconds N] [--connections 64,512] [--events 1,10] [--targets bare,embedded,servers] [--rate REQUESTS_PER_SECOND] [--fill EVENTS] [--days 1,7,30,90] [--polls N] [--sessions N] [--layouts]` */
 import { parseArgs } from 'node:util';
 import { runActorsBench } from './actors.js';
 import { runDashboardBench } from './dashboard.js';
 import { runIngestBench } from './ingest.js';
 import { runIsolationBench } from './isolation.js';
+import { runReplayLayoutsBench } from './replay-layouts.js';
+import { runReplaysBench } from './replays.js';
 import { runWriterBench } from './writer.js';
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
-    seconds: { type: 'string', default: '10' },
+    seconds: { type: 'string' },
     connections: { type: 'string', default: '64,512' },
     events: { type: 'string', default: '1,10' },
     rate: { type: 'string' },
     fill: { type: 'string', default: '10000000' },
     days: { type: 'string', default: '1,7,30,90' },
+    sessions: { type: 'string', default: '1000' },
+    layouts: { type: 'boolean', default: false },
     polls: { type: 'string', default: '8' },
     targets: { type: 'string', default: 'bare,embedded,servers' },
   },
 });
+const seconds = (usual: number) => Number(values.seconds ?? usual);
 const numbers = (text: string) => text.split(',').map(Number);
 
 const benches: Readonly<Record<string, () => Promise<unknown>>> = {
   ingest: () =>
     runIngestBench({
-      seconds: Number(values.seconds),
+      seconds: seconds(10),
       connections: numbers(values.connections),
       eventsPerRequest: numbers(values.events),
       targets: values.targets.split(','),
@@ -36,7 +41,11 @@ const benches: Readonly<Record<string, () => Promise<unknown>>> = {
       days: numbers(values.days),
       polls: Number(values.polls),
     }),
-  isolation: () => runIsolationBench(Number(values.seconds)),
+  replays: () =>
+    values.layouts
+      ? runReplayLayoutsBench()
+      : runReplaysBench({ sessions: Number(values.sessions), seconds: seconds(60) }),
+  isolation: () => runIsolationBench(seconds(10)),
   actors: () => runActorsBench(),
   writer: () => runWriterBench(),
 };

@@ -1,15 +1,17 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { AppError } from '../errors.js';
-import type { Cache } from '../storage/cache/cache.js';
 import type { MetadataStore, User } from '../storage/metadata/metadata.js';
 import type { Logger } from '../telemetry.js';
+import type { Attempts } from './attempts.js';
 import type { Authenticator } from './authenticator.js';
-import { MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH, type Passwords } from './passwords.js';
+import { checkedEmail, checkedName, checkPassword } from './credentials.js';
+import type { Passwords } from './passwords.js';
 import { hashOf, invalidToken, type TokenPair, type Tokens } from './tokens.js';
 
 export interface AuthServiceOptions {
   readonly metadata: Pick<MetadataStore, 'users' | 'sessions'>;
-  readonly cache: Pick<Cache, 'increment' | 'delete'>;
+  /** Of one account from one address. */
+  readonly attempts: Attempts;
   readonly passwords: Passwords;
   readonly tokens: Tokens;
   readonly authenticator: Pick<Authenticator, 'sessionEnded'>;
@@ -21,8 +23,6 @@ export interface AuthServiceOptions {
    * refresh at the same moment, and an answer may get lost on its way. Later a second use means that the token was copied.
    */
   readonly refreshGraceMs?: number;
-  /** Failed logins of one account from one address before more are refused; default 10 in 5 minutes. */
-  readonly maxAttempts?: number;
 }
 
 export interface SignedIn {
@@ -57,12 +57,10 @@ export interface AuthService {
 
 /** Sessions an account may have at the same time; the oldest give way. */
 const MAX_SESSIONS = 50;
-const ATTEMPT_WINDOW_MS = 5 * 60_000;
 
 export function createAuthService(options: AuthServiceOptions): AuthService {
-  const { cache, passwords, tokens, authenticator, log, allowRegistration } = options;
+  const { attempts, passwords, tokens, authenticator, log, allowRegistration } = options;
   const { users, sessions } = options.metadata;
-  const maxAttempts = options.maxAttempts ?? 10;
   const refreshGraceMs = options.refreshGraceMs ?? 10_000;
 
   const openSession = async (user: User): Promise<SignedIn> => {
@@ -70,23 +68,6 @@ export function createAuthService(options: AuthServiceOptions): AuthService {
     const { token, hash, expiresAt } = await tokens.issueRefresh(user.id, id);
     await sessions.open({ id, userId: user.id, tokenHash: hash, expiresAt }, MAX_SESSIONS);
     return { user, tokens: { accessToken: await tokens.issueAccess(user, id), refreshToken: token } };
-  };
-
-  /** Counts an attempt before it is made, so that simultaneous ones count too. */
-  const countAttempt = async (key: string) => {
-    let attempts: number;
-    try {
-      attempts = await cache.increment(key, 1, ATTEMPT_WINDOW_MS);
-    } catch (error) {
-      // A cache that is away must not lock everybody out; the cost of hashing still bounds guessing.
-      log.warn({ err: error }, 'login attempts are not counted');
-      return;
-    }
-    if (attempts > maxAttempts) {
-      throw new AppError('rate_limited', 'Too many failed sign-ins. Please try again in a few minutes.', {
-        retryAfterSeconds: ATTEMPT_WINDOW_MS / 1000,
-      });
-    }
   };
 
   const upgradeHash = async (user: User, password: string) => {
@@ -106,8 +87,7 @@ export function createAuthService(options: AuthServiceOptions): AuthService {
   return {
     async register({ name, email, password }) {
       const address = checkedEmail(email);
-      const trimmedName = name.trim();
-      if (trimmedName === '') throw new AppError('invalid_parameter', 'name must not be empty');
+      const trimmedName = checkedName(name);
       checkPassword(password);
       // Before the costly hash; decided for good under a lock by the store.
       if (!(await setupStatus()).registrationOpen) throw registrationClosed();
@@ -121,13 +101,13 @@ export function createAuthService(options: AuthServiceOptions): AuthService {
     },
 
     async login({ email, password }, address) {
-      const attempts = attemptsKey(email, address);
-      await countAttempt(attempts);
+      const subject = `${email.trim().toLowerCase()}\n${address}`;
+      await attempts.count(subject);
       const user = await users.findByEmail(email.trim());
       if (!(await passwords.verify(user?.passwordHash ?? null, password)) || !user) {
         throw new AppError('invalid_credentials', 'invalid email or password');
       }
-      await Promise.all([cache.delete(attempts).catch(() => {}), upgradeHash(user, password)]);
+      await Promise.all([attempts.clear(subject), upgradeHash(user, password)]);
       return openSession(user);
     },
 
@@ -171,31 +151,5 @@ export function createAuthService(options: AuthServiceOptions): AuthService {
   };
 }
 
-// The check of a careful form, not of RFC 5322.
-const EMAIL = /^[^\s\p{Cc}@"(),:;<>[\\\]]{1,64}@[^\s\p{Cc}@"(),:;<>[\\\]]+\.[^\s\p{Cc}@".(),:;<>[\\\]]+$/u;
-
-function checkedEmail(email: string): string {
-  const trimmed = email.trim();
-  if (trimmed.length > 254 || !EMAIL.test(trimmed)) {
-    throw new AppError('invalid_parameter', 'email must be an e-mail address');
-  }
-  return trimmed;
-}
-
-function checkPassword(password: string): void {
-  if (password.length < MIN_PASSWORD_LENGTH || password.length > MAX_PASSWORD_LENGTH) {
-    throw new AppError(
-      'invalid_parameter',
-      `password must have ${MIN_PASSWORD_LENGTH} to ${MAX_PASSWORD_LENGTH} characters`,
-    );
-  }
-}
-
 const registrationClosed = () =>
   new AppError('registration_closed', 'Registration is closed on this instance');
-
-/** Names neither the account nor the visitor to whoever reads the cache. */
-function attemptsKey(email: string, address: string): string {
-  const identity = `${email.trim().toLowerCase()}\n${address}`;
-  return `auth:attempts:${createHash('sha256').update(identity).digest('base64url')}`;
-}

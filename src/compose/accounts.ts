@@ -1,12 +1,15 @@
+import { createAttempts } from '../auth/attempts.js';
 import { createAuthService } from '../auth/auth-service.js';
 import { createAuthenticator } from '../auth/authenticator.js';
 import { createGate, type Gate } from '../auth/gate.js';
 import { createPasswords } from '../auth/passwords.js';
+import { createProfileService } from '../auth/profile-service.js';
 import { createTokens } from '../auth/tokens.js';
 import type { Config } from '../config.js';
 import type { AnyRoute } from '../edge/route.js';
 import { authRoutes } from '../edge/routes/auth.js';
 import { memberRoutes } from '../edge/routes/members.js';
+import { profileRoutes } from '../edge/routes/profile.js';
 import { trackerRoutes } from '../edge/routes/tracker-config.js';
 import { websiteRoutes } from '../edge/routes/websites.js';
 import type { Cache } from '../storage/cache/cache.js';
@@ -55,13 +58,16 @@ export async function composeAccounts(
   });
   const authenticator = await createAuthenticator({ tokens, sessions: metadata.sessions, cache, telemetry });
   const passwords = await createPasswords({ registry });
-  const auth = createAuthService({
+  const common = {
     metadata,
-    cache,
     passwords,
     tokens,
     authenticator,
+    attempts: createAttempts({ cache, log }),
     log,
+  };
+  const auth = createAuthService({
+    ...common,
     allowRegistration: config.ALLOW_REGISTRATION,
   });
   const notices = await createSiteNotices(cache, log);
@@ -86,6 +92,7 @@ export async function composeAccounts(
     needsSetup: async () => !(await auth.setupStatus()).setupComplete,
     routes: [
       ...authRoutes(auth),
+      ...profileRoutes(createProfileService(common)),
       ...websiteRoutes(websites),
       ...memberRoutes(createMemberService({ ...metadata, notices })),
       ...trackerRoutes({ directory: sites, configs, production, replaySampling: config.REPLAY_SAMPLING }),

@@ -14,6 +14,12 @@ export function textOrNull(row: Row, column: string): string | null {
   return row[column] === null ? null : text(row, column);
 }
 
+export function texts(row: Row, column: string): string[] {
+  const value = row[column];
+  if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return value;
+  throw unexpected(column, value, 'list of texts');
+}
+
 export function bool(row: Row, column: string): boolean {
   const value = row[column];
   if (typeof value === 'boolean') return value;

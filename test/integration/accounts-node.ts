@@ -1,8 +1,10 @@
 /** One node of the product as far as accounts and websites go, over real HTTP; several may share a database and a Redis. */
+import { createAttempts } from '../../src/auth/attempts.js';
 import { createAuthService } from '../../src/auth/auth-service.js';
 import { createAuthenticator } from '../../src/auth/authenticator.js';
 import { createGate } from '../../src/auth/gate.js';
 import { createPasswords } from '../../src/auth/passwords.js';
+import { createProfileService } from '../../src/auth/profile-service.js';
 import { createTokens } from '../../src/auth/tokens.js';
 import { createApp } from '../../src/edge/app.js';
 import { createIdempotency } from '../../src/edge/idempotency.js';
@@ -10,6 +12,7 @@ import { createRateLimiter } from '../../src/edge/rate-limit.js';
 import type { AnyRoute } from '../../src/edge/route.js';
 import { authRoutes } from '../../src/edge/routes/auth.js';
 import { memberRoutes } from '../../src/edge/routes/members.js';
+import { profileRoutes } from '../../src/edge/routes/profile.js';
 import { trackerRoutes } from '../../src/edge/routes/tracker-config.js';
 import { websiteRoutes } from '../../src/edge/routes/websites.js';
 import type { Cache } from '../../src/storage/cache/cache.js';
@@ -66,15 +69,13 @@ export async function startNode(options: NodeOptions) {
   const tokens = createTokens({ secret: SECRET });
   const authenticator = await createAuthenticator({ tokens, sessions, cache, telemetry });
   const gate = createGate({ websites, notices, telemetry });
+  const { log } = telemetry;
+  const passwords = await createPasswords({ registry: telemetry.registry });
+  const attempts = createAttempts({ cache, log, max: options.maxAttempts });
+  const common = { metadata, passwords, tokens, authenticator, attempts, log };
   const auth = createAuthService({
-    metadata,
-    cache,
-    passwords: await createPasswords({ registry: telemetry.registry }),
-    tokens,
-    authenticator,
-    log: telemetry.log,
+    ...common,
     allowRegistration: options.allowRegistration ?? true,
-    ...(options.maxAttempts === undefined ? {} : { maxAttempts: options.maxAttempts }),
     ...(options.refreshGraceMs === undefined ? {} : { refreshGraceMs: options.refreshGraceMs }),
   });
   const service = createWebsiteService({
@@ -100,6 +101,7 @@ export async function startNode(options: NodeOptions) {
     idempotency,
     routes: [
       ...authRoutes(auth),
+      ...profileRoutes(createProfileService(common)),
       ...websiteRoutes(service),
       ...memberRoutes(createMemberService({ ...metadata, notices })),
       ...trackerRoutes({ directory, configs, production: options.production ?? true }),
@@ -132,6 +134,7 @@ export async function startNode(options: NodeOptions) {
     };
   };
   return {
+    url: `http://127.0.0.1:${port}`,
     call,
     service,
     metadata,

@@ -2,23 +2,10 @@ import Type from 'typebox';
 import type { AuthService, SignedIn } from '../../auth/auth-service.js';
 import { bearerToken } from '../../auth/authenticator.js';
 import { AppError } from '../../errors.js';
-import type { User } from '../../storage/metadata/metadata.js';
 import { type AnyRoute, route } from '../route.js';
+import { UserBody, userBody } from './user-body.js';
 
 const Nothing = Type.Object({});
-
-const UserBody = Type.Object({
-  id: Type.String({ format: 'uuid' }),
-  _id: Type.String({ description: 'The same as id' }),
-  name: Type.String(),
-  email: Type.String(),
-  avatar: Type.String(),
-  role: Type.Union([Type.Literal('admin'), Type.Literal('user')]),
-  isActive: Type.Boolean(),
-  isEmailVerified: Type.Boolean(),
-  createdAt: Type.String({ format: 'date-time' }),
-  updatedAt: Type.String({ format: 'date-time' }),
-});
 
 /** Both spellings: the original answers one, the dashboard reads the other (contract 0.1). */
 const tokenFields = {
@@ -162,21 +149,5 @@ function signedInData({ user, tokens: { accessToken, refreshToken } }: SignedIn)
   return {
     user: userBody(user),
     tokens: { accessToken, refreshToken, access_token: accessToken, refresh_token: refreshToken },
-  };
-}
-
-/** The original's object and what the dashboard's type knows beyond it. */
-function userBody(user: User) {
-  return {
-    id: user.id,
-    _id: user.id,
-    name: user.name,
-    email: user.email,
-    avatar: user.avatar,
-    role: user.role,
-    isActive: true,
-    isEmailVerified: false,
-    createdAt: user.createdAt.toISOString(),
-    updatedAt: user.updatedAt.toISOString(),
   };
 }

@@ -55,6 +55,20 @@ export interface UserStore {
   register(user: NewUser, open: boolean): Promise<User | 'closed' | 'taken'>;
   /** Replaces a hash only if it is still `previous`, so that an upgrade never undoes a password change. */
   replacePasswordHash(id: string, previous: string, next: string): Promise<void>;
+  /** @returns the changed account; 'taken' when another one has the address, null when there is no such account */
+  updateProfile(id: string, name: string, email: string): Promise<User | 'taken' | null>;
+  /**
+   * Replaces the hash if it is still `previous`, and revokes the account's sessions with it, all at once.
+   * @returns ids of the revoked sessions; null when the hash was another one
+   */
+  changePassword(id: string, change: NewPassword): Promise<string[] | null>;
+}
+
+export interface NewPassword {
+  readonly previous: string;
+  readonly next: string;
+  /** The one session that stays. */
+  readonly keepSession: string | null;
 }
 
 export interface NewSession {
@@ -77,6 +91,8 @@ export interface SessionStore {
   /** Revokes the session of a token that has been used before; the session's id when this call revoked it. */
   revokeReused(tokenHash: Uint8Array): Promise<string | null>;
   revoke(sessionId: string, reason: string): Promise<void>;
+  /** Sessions of an account that are neither revoked nor expired. */
+  ofAccount(userId: string): Promise<string[]>;
   /** The account of a session that is neither revoked nor expired. */
   findAccount(sessionId: string): Promise<User | null>;
 }

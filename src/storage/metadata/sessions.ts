@@ -68,6 +68,14 @@ export function createSessionStore(db: Database): SessionStore {
       );
     },
 
+    async ofAccount(userId) {
+      const rows = await db.query(
+        'SELECT id FROM auth_sessions WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > now()',
+        [userId],
+      );
+      return rows.map((row) => text(row, 'id'));
+    },
+
     async findAccount(sessionId) {
       const [row] = await db.query(FIND_ACCOUNT, [sessionId]);
       return row ? readUser(row) : null;

@@ -1,5 +1,5 @@
 import { type Database, type Row, sqlState } from '../postgres.js';
-import { date, text, textOrNull } from '../row.js';
+import { date, text, textOrNull, texts } from '../row.js';
 import type { User, UserStore } from './metadata.js';
 
 /** Columns of a user, for queries that alias the table `u`. */
@@ -22,6 +22,18 @@ export function readUser(row: Row): User {
 const FIND_BY_EMAIL = `SELECT ${USER_COLUMNS} FROM users u WHERE lower(u.email) = lower($1)
   ORDER BY (u.email = $1) DESC, u.created_at LIMIT 1`;
 
+// One statement: no session outlives the password that opened it.
+const CHANGE_PASSWORD = `WITH changed AS (
+    UPDATE users SET password_hash = $3, updated_at = now() WHERE id = $1 AND password_hash = $2 RETURNING id
+  ), ended AS (
+    UPDATE auth_sessions s SET revoked_at = now(), revoked_reason = 'password changed' FROM changed
+    WHERE s.user_id = changed.id AND s.revoked_at IS NULL AND s.id IS DISTINCT FROM $4::uuid RETURNING s.id
+  )
+  SELECT ARRAY(SELECT id::text FROM ended) AS sessions FROM changed`;
+
+// Registrations and changes of addresses happen one after another, so that two at once see each other.
+const LOCK_ADDRESSES = "SELECT pg_advisory_xact_lock(hashtextextended('seentics_registration', 0))";
+
 export function createUserStore(db: Database): UserStore {
   return {
     async exists() {
@@ -42,8 +54,7 @@ export function createUserStore(db: Database): UserStore {
     async register(user, open) {
       try {
         return await db.transaction(async (tx) => {
-          // Registrations happen one after another, so that two first ones see each other.
-          await tx.query("SELECT pg_advisory_xact_lock(hashtextextended('seentics_registration', 0))");
+          await tx.query(LOCK_ADDRESSES);
           const [state] = await tx.query(
             `SELECT EXISTS (SELECT 1 FROM users) AS taken_instance,
                     EXISTS (SELECT 1 FROM users WHERE lower(email) = lower($1)) AS taken_email`,
@@ -71,6 +82,32 @@ export function createUserStore(db: Database): UserStore {
         'UPDATE users SET password_hash = $3, updated_at = now() WHERE id = $1 AND password_hash = $2',
         [id, previous, next],
       );
+    },
+
+    async updateProfile(id, name, email) {
+      try {
+        return await db.transaction(async (tx) => {
+          await tx.query(LOCK_ADDRESSES);
+          const [other] = await tx.query(
+            'SELECT id FROM users WHERE lower(email) = lower($2) AND id <> $1 LIMIT 1',
+            [id, email],
+          );
+          if (other) return 'taken';
+          const [row] = await tx.query(
+            `UPDATE users AS u SET name = $2, email = $3, updated_at = now() WHERE id = $1 RETURNING ${USER_COLUMNS}`,
+            [id, name, email],
+          );
+          return row ? readUser(row) : null;
+        });
+      } catch (error) {
+        if (sqlState(error) === '23505') return 'taken';
+        throw error;
+      }
+    },
+
+    async changePassword(id, { previous, next, keepSession }) {
+      const [row] = await db.query(CHANGE_PASSWORD, [id, previous, next, keepSession]);
+      return row ? texts(row, 'sessions') : null;
     },
   };
 }

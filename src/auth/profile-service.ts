@@ -1,0 +1,71 @@
+import { AppError } from '../errors.js';
+import type { MetadataStore, User } from '../storage/metadata/metadata.js';
+import type { Logger } from '../telemetry.js';
+import type { Attempts } from './attempts.js';
+import type { Authenticator } from './authenticator.js';
+import { checkedEmail, checkedName, checkPassword } from './credentials.js';
+import type { Passwords } from './passwords.js';
+import { invalidToken, type Tokens } from './tokens.js';
+
+export interface ProfileServiceOptions {
+  readonly metadata: Pick<MetadataStore, 'users' | 'sessions'>;
+  readonly passwords: Passwords;
+  readonly tokens: Pick<Tokens, 'sessionOf'>;
+  readonly attempts: Attempts;
+  readonly authenticator: Pick<Authenticator, 'sessionEnded'>;
+  readonly log: Logger;
+}
+
+export interface PasswordChange {
+  readonly currentPassword: string;
+  readonly newPassword: string;
+}
+
+/** What an account may change of itself. */
+export interface ProfileService {
+  /** @throws AppError `invalid_parameter`, `email_taken`, `invalid_token` when the account is gone */
+  update(userId: string, profile: { readonly name: string; readonly email: string }): Promise<User>;
+  /**
+   * All sessions of the account end but that of the caller.
+   * @param accessToken of the caller
+   * @throws AppError `invalid_credentials` (the current password is wrong), `invalid_parameter`, `rate_limited`, `overloaded`,
+   * `conflict` (changed by somebody else meanwhile)
+   */
+  changePassword(userId: string, change: PasswordChange, accessToken: string): Promise<void>;
+}
+
+export function createProfileService(options: ProfileServiceOptions): ProfileService {
+  const { passwords, tokens, attempts, authenticator, log } = options;
+  const { users, sessions } = options.metadata;
+  return {
+    async update(userId, { name, email }) {
+      const user = await users.updateProfile(userId, checkedName(name), checkedEmail(email));
+      if (user === 'taken') throw new AppError('email_taken', 'user with this email already exists');
+      if (user === null) throw invalidToken('access');
+      // The address that the nodes remember for the account's sessions may be the old one.
+      for (const session of await sessions.ofAccount(userId)) await authenticator.sessionEnded(session);
+      return user;
+    },
+
+    async changePassword(userId, { currentPassword, newPassword }, accessToken) {
+      checkPassword(newPassword);
+      const subject = `password change\n${userId}`;
+      await attempts.count(subject);
+      const user = await users.findById(userId);
+      if (!user) throw invalidToken('access');
+      const { passwordHash } = user;
+      if (!(await passwords.verify(passwordHash, currentPassword)) || passwordHash === null) {
+        throw new AppError('invalid_credentials', 'current password is incorrect');
+      }
+      const ended = await users.changePassword(userId, {
+        previous: passwordHash,
+        next: await passwords.hash(newPassword),
+        keepSession: await tokens.sessionOf('access', accessToken),
+      });
+      if (ended === null) throw new AppError('conflict', 'the password was changed meanwhile; try again');
+      await attempts.clear(subject);
+      for (const session of ended) await authenticator.sessionEnded(session);
+      log.info({ userId, endedSessions: ended.length }, 'password changed');
+    },
+  };
+}

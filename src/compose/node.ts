@@ -8,6 +8,7 @@ import { openApiDocument } from '../edge/openapi.js';
 import { createRateLimiter } from '../edge/rate-limit.js';
 import type { AnyRoute } from '../edge/route.js';
 import { analyticsRoutes } from '../edge/routes/analytics.js';
+import { exportRoutes } from '../edge/routes/export.js';
 import { systemRoutes } from '../edge/routes/system.js';
 import { Analytics } from '../metrics/analytics.js';
 import { shareMetrics } from '../metrics/shared-metrics.js';
@@ -130,6 +131,7 @@ async function compose(
       lifecycle,
     );
     routes.push(...intake.routes, ...accounts.routes, ...analyticsRoutes({ analytics }));
+    routes.push(...exportRoutes({ analytics }));
     routes.push(...automations.routes);
     routes.push(...composeFunnels(config, metadata, metrics, accounts.notices, intake.intake));
     routes.push(...composeHeatmaps(stores.heat, intake.intake, accounts.notices, telemetry, lifecycle));

@@ -174,11 +174,11 @@ const CONFIRM = `WITH wanted AS (
     completed_at = CASE WHEN is_free THEN NULL ELSE now() END, due_at = CASE WHEN is_free THEN e.due_at END
   FROM passed WHERE e.id = passed.id RETURNING passed.is_free`;
 
-const SETTLE = `UPDATE automation_executions SET status = $3, next_step = $4, attempts = $5, in_flight = false, lease = NULL,
-    results = results || $7::jsonb, error_message = COALESCE($8, error_message),
-    steps = CASE WHEN $3 = 'pending' THEN steps END, checks = CASE WHEN $3 = 'pending' THEN checks END,
-    completed_at = CASE WHEN $3 = 'pending' THEN NULL ELSE now() END,
-    due_at = CASE WHEN $3 = 'pending' THEN now() + $6::float8 * interval '1 millisecond' END
+const SETTLE = `UPDATE automation_executions SET status = $3::text, next_step = $4::int, attempts = $5::int, in_flight = false, lease = NULL,
+    results = results || $7::jsonb, error_message = COALESCE($8::text, error_message),
+    steps = CASE WHEN $3::text = 'pending' THEN steps END, checks = CASE WHEN $3::text = 'pending' THEN checks END,
+    completed_at = CASE WHEN $3::text = 'pending' THEN NULL ELSE now() END,
+    due_at = CASE WHEN $3::text = 'pending' THEN now() + $6::float8 * interval '1 millisecond' END
   WHERE id = $1 AND lease = $2 AND status = 'pending' RETURNING id`;
 
 const EXPIRE = `WITH old AS (

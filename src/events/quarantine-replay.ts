@@ -39,7 +39,8 @@ async function find(
   let before: string | undefined;
   for (let page = 0; page < MAX_PAGES && found.size < ids.size; page++) {
     const rows = await store.listQuarantine(siteId, PAGE_ROWS, before);
-    for (const row of rows) if (ids.has(row.id)) found.set(row.id, row);
+    // Recordings have a stream of their own, whose rows this one would take for events.
+    for (const row of rows) if (ids.has(row.id) && row.source !== 'recording') found.set(row.id, row);
     before = rows.at(-1)?.id;
     if (rows.length < PAGE_ROWS) break;
   }

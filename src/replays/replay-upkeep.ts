@@ -45,7 +45,7 @@ const HAUNTED_MS = DAY_MS;
 const SESSIONS_A_ROUND = 1_000;
 /** Objects that are rewritten in one step, and how many of them at once (16 MiB each at most). */
 const OBJECTS_A_STEP = 50;
-const REWRITES_AT_ONCE = 3;
+const REWRITES_AT_ONCE = 4;
 const KEYS_A_DELETE = 1_000;
 
 export function createReplayUpkeep(options: ReplayUpkeepOptions): ReplayUpkeep {

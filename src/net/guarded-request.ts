@@ -12,6 +12,8 @@ export interface GuardedClientOptions {
   readonly timeoutMs: number;
   /** Addresses of a host name; for tests. Default: the system's resolver. */
   readonly resolve?: (host: string) => Promise<readonly string[]>;
+  /** Which addresses may be called while private ones may not; for tests. Default: public ones. */
+  readonly isAllowed?: (address: string) => boolean;
 }
 
 export interface OutboundRequest {
@@ -91,7 +93,10 @@ async function follow(
 }
 
 /** The address to connect to. All of a host's addresses must be allowed: who mixes them is up to something. */
-async function addressFor(url: URL, { allowPrivate, resolve }: Resolved): Promise<string> {
+async function addressFor(
+  url: URL,
+  { allowPrivate, resolve, isAllowed = isPublicAddress }: Resolved,
+): Promise<string> {
   const flaw = flawOfTarget(url, allowPrivate);
   if (flaw !== '') throw new Blocked(flaw);
   // `URL` has brought every spelling of an IPv4 address (octal, hex, one number) to the usual one.
@@ -99,7 +104,7 @@ async function addressFor(url: URL, { allowPrivate, resolve }: Resolved): Promis
   const addresses = isIP(host) === 0 ? await resolve(host) : [host];
   const [address] = addresses;
   if (address === undefined) throw new Error('the host name has no address');
-  if (!allowPrivate && !addresses.every(isPublicAddress)) throw new Blocked('the address is not public');
+  if (!allowPrivate && !addresses.every(isAllowed)) throw new Blocked('the address is not public');
   return address;
 }
 

@@ -1,6 +1,7 @@
 /** `npm run bench -- NAME [--seconds N] [--connections 64,512] [--events 1,10] [--targets bare,embedded,servers] [--rate REQUESTS_PER_SECOND] [--fill EVENTS] [--days 1,7,30,90] [--polls N] [--sessions N] [--layouts]` */
 import { parseArgs } from 'node:util';
 import { runActorsBench } from './actors.js';
+import { runAutomationsBench } from './automations.js';
 import { runDashboardBench } from './dashboard.js';
 import { runIngestBench } from './ingest.js';
 import { runIsolationBench } from './isolation.js';
@@ -47,6 +48,7 @@ const benches: Readonly<Record<string, () => Promise<unknown>>> = {
       : runReplaysBench({ sessions: Number(values.sessions), seconds: seconds(60) }),
   isolation: () => runIsolationBench(seconds(10)),
   actors: () => runActorsBench(),
+  automations: () => runAutomationsBench(),
   writer: () => runWriterBench(),
 };
 

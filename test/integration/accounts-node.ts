@@ -135,7 +135,6 @@ export async function startNode(options: NodeOptions) {
   };
   return {
     url: `http://127.0.0.1:${port}`,
-    url: `http://127.0.0.1:${port}`,
     call,
     service,
     metadata,

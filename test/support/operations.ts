@@ -29,7 +29,7 @@ export interface Operation {
   /** With `{name}` parameters. */
   readonly path: string;
   readonly access: Access;
-  /** A request that the schemas take. What is named like a site is the site; nothing optional is sent. */
+  /** A request that the schemas take. What is named like a site is the site; nothing else that is optional is sent. */
   request(siteId: string): { readonly path: string; readonly body?: string };
 }
 
@@ -81,13 +81,14 @@ const Sampled = Type.Object({
 
 const TEXTS = ['gate', '0'.repeat(24), '0'.repeat(32), '00000000-0000-4000-8000-000000000000', '2026-01-01'];
 
-/** The least value that a schema takes. */
+/** The least value that a schema takes, and the site wherever it can be named. */
 function sample(schema: unknown, name: string, siteId: string): unknown {
   const it = checked(Sampled, schema);
   if (it.const !== undefined) return it.const;
   if (it.anyOf !== undefined) return sample(it.anyOf[0], name, siteId);
   if (it.type === 'object') {
-    const fields = (it.required ?? []).map((field) => [
+    const sites = Object.keys(it.properties ?? {}).filter((field) => /^(web)?site_?id$/i.test(field));
+    const fields = [...new Set([...(it.required ?? []), ...sites])].map((field) => [
       field,
       sample(it.properties?.[field] ?? {}, field, siteId),
     ]);

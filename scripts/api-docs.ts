@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import openapiTS, { astToString } from 'openapi-typescript';
 import { apiPage } from '../test/support/api-table.js';
+import { MISSING_ROUTES } from '../test/support/contract-routes.js';
 import { Guard } from '../test/support/guard.js';
 import { Program } from '../test/support/program.js';
 
@@ -19,7 +20,7 @@ try {
       new URL('client/generated/schema.d.ts', root),
       `/* Made from the OpenAPI document. */\n${astToString(await openapiTS(Buffer.from(JSON.stringify(document))))}`,
     );
-  } else await writeFile(new URL('docs/api.md', root), apiPage(document));
+  } else await writeFile(new URL('docs/api.md', root), apiPage(document, MISSING_ROUTES));
   await program.stop();
 } finally {
   await guard.stop();

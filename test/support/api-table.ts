@@ -17,8 +17,11 @@ The program describes itself at \`/docs\` (for people) and \`/api/v1/openapi.jso
 \`account\`, an instance \`admin\`, or what an account must be allowed on the website (\`site:read\`, \`site:write\`, \`site:manage\`).
 `;
 
-/** @param document as `/api/v1/openapi.json` answers it */
-export function apiPage(document: unknown): string {
+/**
+ * @param document as `/api/v1/openapi.json` answers it
+ * @param missing routes of the original or its dashboard that have no answer here
+ */
+export function apiPage(document: unknown, missing: readonly string[]): string {
   if (!Value.Check(Document, document)) throw new Error('not the OpenAPI document');
   const tags = new Map<string, string[]>();
   for (const [path, methods] of Object.entries(document.paths)) {
@@ -34,5 +37,10 @@ export function apiPage(document: unknown): string {
       ([tag, rows]) =>
         `## ${tag}\n\n| method | path | who | rate limit | what |\n| --- | --- | --- | --- | --- |\n${rows.join('\n')}\n`,
     );
-  return `${HEAD}\n${sections.join('\n')}`;
+  const gaps = missing.map((route) => `- \`${route}\``).join('\n');
+  const tail =
+    missing.length === 0
+      ? ''
+      : `\n## Not there yet\n\nRoutes that the original or its dashboard has and that answer 404 here:\n\n${gaps}\n`;
+  return `${HEAD}\n${sections.join('\n')}${tail}`;
 }

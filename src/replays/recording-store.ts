@@ -78,7 +78,7 @@ function readParts(rows: readonly Uint8Array[]): RecordingPart[] {
     try {
       parts.push(readPart(row));
     } catch (error) {
-      if (!(error instanceof AppError) && !(error instanceof RangeError)) throw error;
+      if (!(error instanceof AppError)) throw error;
       bad.push(index);
     }
   }

@@ -268,6 +268,27 @@ describe('the other actions of the server', () => {
     expect(sent?.raw).toContain('Plan: pro');
   });
 
+  it('never send a mail twice: one that a crash interrupted is told as failed, a webhook is repeated', async () => {
+    const { url, calls } = await sink();
+    const wait = { actionType: 'wait', actionConfig: { delay_value: 1 } };
+    const email = { actionType: 'email', actionConfig: { recipient: 'once@b.example' } };
+    const mailing = await automation('', { actions: [wait, email] });
+    const calling = await automation('', {
+      actions: [wait, { actionType: 'webhook', actionConfig: { url } }],
+    });
+    for (const it of [mailing, calling]) {
+      await first().show(it.siteId, paid());
+      await until(async () => (await it.rows())[0]?.next_step === 1, { what: 'the wait', everyMs: 10 });
+      // What a runner leaves behind that is killed while it runs the second step.
+      await db.query('UPDATE automation_executions SET in_flight = true WHERE automation_id = $1', [it.id]);
+    }
+    expect([await mailing.settled(), await calling.settled()]).toEqual([['failed'], ['success']]);
+    expect((await mailing.rows())[0].error_message).toContain('unknown outcome');
+    expect((await calling.rows())[0].results).toMatchObject([{ outcome: 'done', repeated: true }]);
+    expect(mail.mails.filter(({ to }) => to.includes('once@b.example'))).toEqual([]);
+    expect(calls).toHaveLength(1);
+  });
+
   it('are not run any more when the automation is switched off or gone', async () => {
     const { url, calls } = await sink();
     const actions = [

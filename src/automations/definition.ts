@@ -61,49 +61,36 @@ function stepsOf(actions: readonly Action[]): Step[] {
 /**
  * @throws AppError `unknown_type` for a word of neither vocabulary; `invalid_request` for configs that do not fit or are too large
  */
-export function checkAutomation(input: AutomationInput): void {
-  const parts: [string, string, Config, Entry<unknown> | undefined][] = [
-    [
-      'triggerConfig',
-      `trigger type "${input.triggerType}"`,
-      input.triggerConfig,
-      triggerEntry(input.triggerType),
-    ],
-    ...input.conditions.map(
-      ({ conditionType, conditionConfig }, i): [string, string, Config, Entry<unknown> | undefined] => [
-        `conditions.${i}.conditionConfig`,
-        `condition type "${conditionType}"`,
-        conditionConfig,
-        conditionEntry(conditionType),
-      ],
-    ),
-    ...input.actions.map(
-      ({ actionType, actionConfig }, i): [string, string, Config, Entry<unknown> | undefined] => [
-        `actions.${i}.actionConfig`,
-        `action type "${actionType}"`,
-        actionConfig,
-        actionEntry(actionType),
-      ],
-    ),
-  ];
-  for (const [path, what, config, known] of parts) {
-    if (known === undefined) throw new AppError('unknown_type', `Unknown ${what}`);
-    const problem = known.problem(config) || flawIn(known.read(config));
-    if (problem !== '') invalid(path, problem);
-    if (Buffer.byteLength(JSON.stringify(config)) > AUTOMATION_LIMITS.configBytes)
-      invalid(path, `is larger than ${AUTOMATION_LIMITS.configBytes / 1024} KiB`);
+export function checkAutomation({ triggerType, triggerConfig, conditions, actions }: AutomationInput): void {
+  checkPart('trigger', triggerType, 'triggerConfig', triggerConfig, triggerEntry(triggerType));
+  for (const [i, { conditionType, conditionConfig }] of conditions.entries())
+    checkPart(
+      'condition',
+      conditionType,
+      `conditions.${i}.conditionConfig`,
+      conditionConfig,
+      conditionEntry(conditionType),
+    );
+  for (const [i, { actionType, actionConfig }] of actions.entries()) {
+    const path = `actions.${i}.actionConfig`;
+    const flaw = flawOf(checkPart('action', actionType, path, actionConfig, actionEntry(actionType)));
+    if (flaw !== '') invalid(path, flaw);
   }
 }
 
-function flawIn(meaning: unknown): string {
-  return isAction(meaning) ? flawOf(meaning) : '';
-}
-
-const ACTION_KINDS = new Set<unknown>(['webhook', 'email', 'slack']);
-function isAction(meaning: unknown): meaning is Action {
-  return (
-    typeof meaning === 'object' && meaning !== null && 'kind' in meaning && ACTION_KINDS.has(meaning.kind)
-  );
+function checkPart<T>(
+  what: string,
+  type: string,
+  path: string,
+  config: Config,
+  known: Entry<T> | undefined,
+): T {
+  if (known === undefined) throw new AppError('unknown_type', `Unknown ${what} type "${type}"`);
+  const meaning = known.read(config);
+  if (meaning === undefined) return invalid(path, known.problem(config));
+  if (Buffer.byteLength(JSON.stringify(config)) > AUTOMATION_LIMITS.configBytes)
+    return invalid(path, `is larger than ${AUTOMATION_LIMITS.configBytes / 1024} KiB`);
+  return meaning;
 }
 
 function invalid(path: string, problem: string): never {

@@ -1,18 +1,22 @@
 /** Automations of a website (contract 10.2 to 10.8, 10.12). */
 import Type, { type Static } from 'typebox';
 import type { Principal } from '../../auth/principal.js';
-import {
-  AUTOMATION_LIMITS,
-  type Automation,
-  type AutomationChange,
-  type AutomationStats,
-} from '../../automations/automation.js';
+import type { Automation, AutomationChange, AutomationStats } from '../../automations/automation.js';
 import type { AutomationService } from '../../automations/automation-service.js';
 import { warningsOf } from '../../automations/definition.js';
 import { tryAutomation } from '../../automations/trial.js';
 import { AppError } from '../../errors.js';
 import type { Site } from '../../websites/site.js';
 import { type AnyRoute, route, siteRoute } from '../route.js';
+import {
+  AutomationBody,
+  CreateBody,
+  StatsBody,
+  TestAnswer,
+  TestBody,
+  UpdateBody,
+  type Worded,
+} from './automation-bodies.js';
 
 export interface AutomationRoutesOptions {
   readonly automations: AutomationService;
@@ -21,119 +25,6 @@ export interface AutomationRoutesOptions {
 }
 
 const Nothing = Type.Object({});
-const config = Type.Record(Type.String(), Type.Unknown());
-const givenConfig = Type.Optional(Type.Union([config, Type.Null()]));
-const time = Type.String({ format: 'date-time' });
-const type = Type.String({ minLength: 1, maxLength: 100 });
-
-const StatsBody = Type.Object({
-  totalExecutions: Type.Integer(),
-  successCount: Type.Integer(),
-  failureCount: Type.Integer(),
-  successRate: Type.Number({ description: 'Percent of those that ended' }),
-  last30Days: Type.Integer(),
-});
-
-const AutomationBody = Type.Object({
-  id: Type.String({ format: 'uuid' }),
-  websiteId: Type.String({ description: '24 hex characters' }),
-  userId: Type.String(),
-  name: Type.String(),
-  description: Type.String(),
-  triggerType: Type.String(),
-  triggerConfig: config,
-  isActive: Type.Boolean(),
-  createdAt: time,
-  updatedAt: time,
-  actions: Type.Array(
-    Type.Object({
-      ...{ id: Type.String(), automationId: Type.String(), actionType: Type.String(), actionConfig: config },
-      ...{ orderIndex: Type.Integer(), createdAt: time, updatedAt: time },
-    }),
-  ),
-  conditions: Type.Array(
-    Type.Object({
-      ...{
-        id: Type.String(),
-        automationId: Type.String(),
-        conditionType: Type.String(),
-        conditionConfig: config,
-      },
-      ...{ orderIndex: Type.Integer(), createdAt: time },
-    }),
-  ),
-  warnings: Type.Array(Type.String(), { description: 'What will not happen although it was saved' }),
-  webhookSecret: Type.Optional(
-    Type.String({ description: 'Signs webhooks; only for those who may change the site' }),
-  ),
-  stats: Type.Optional(StatsBody),
-});
-
-const actions = (minItems: number) =>
-  Type.Array(Type.Object({ actionType: type, actionConfig: givenConfig }), {
-    minItems,
-    maxItems: AUTOMATION_LIMITS.actions,
-  });
-const conditions = Type.Union([
-  Type.Array(Type.Object({ conditionType: type, conditionConfig: givenConfig }), {
-    maxItems: AUTOMATION_LIMITS.conditions,
-  }),
-  Type.Null(),
-]);
-const name = Type.String({ minLength: 1, maxLength: 255 });
-const description = Type.Union([Type.String({ maxLength: 10_000 }), Type.Null()]);
-
-const CreateBody = Type.Object({
-  name,
-  description: Type.Optional(description),
-  triggerType: type,
-  triggerConfig: givenConfig,
-  actions: actions(1),
-  conditions: Type.Optional(conditions),
-});
-
-/** Absent or null: unchanged. */
-const UpdateBody = Type.Object({
-  name: Type.Optional(Type.Union([name, Type.Null()])),
-  description: Type.Optional(description),
-  triggerType: Type.Optional(Type.Union([type, Type.Null()])),
-  triggerConfig: givenConfig,
-  isActive: Type.Optional(Type.Union([Type.Boolean(), Type.Null()])),
-  actions: Type.Optional(Type.Union([actions(0), Type.Null()])),
-  conditions: Type.Optional(conditions),
-});
-
-const worded = Type.Object({ type, config: givenConfig });
-const TestBody = Type.Object({
-  automation: Type.Object({
-    id: Type.Optional(Type.String()),
-    name: Type.Optional(Type.String()),
-    trigger: worded,
-    conditions: Type.Optional(
-      Type.Union([Type.Array(worded, { maxItems: AUTOMATION_LIMITS.conditions }), Type.Null()]),
-    ),
-    actions: Type.Optional(
-      Type.Union([Type.Array(worded, { maxItems: AUTOMATION_LIMITS.actions }), Type.Null()]),
-    ),
-  }),
-  testData: Type.Optional(Type.Union([config, Type.Null()])),
-});
-const details = (verdict: Record<string, Type.TSchema>) =>
-  Type.Array(Type.Object({ index: Type.Integer(), type: Type.String(), ...verdict, message: Type.String() }));
-const TestAnswer = Type.Object({
-  success: Type.Boolean(),
-  message: Type.String(),
-  trigger: Type.Object({ matched: Type.Boolean(), message: Type.String() }),
-  conditions: Type.Object({
-    ...{ total: Type.Integer(), passed: Type.Integer(), failed: Type.Integer() },
-    details: details({ passed: Type.Boolean() }),
-  }),
-  actions: Type.Object({
-    ...{ total: Type.Integer(), executed: Type.Integer() },
-    details: details({ wouldRun: Type.Boolean() }),
-  }),
-});
-
 const BASE = '/api/v1/websites/:website_id/automations';
 const tag = 'Automations';
 const InSite = Type.Object({ website_id: Type.String({ description: 'UUID or public site id' }) });
@@ -287,8 +178,8 @@ export function automationRoutes({ automations, mayWrite }: AutomationRoutesOpti
   ];
 }
 
-const wordedFrom = (given: Static<typeof worded>) => ({ type: given.type, config: given.config ?? {} });
-const actionFrom = (given: Static<ReturnType<typeof actions>>[number]) => ({
+const wordedFrom = (given: Static<typeof Worded>) => ({ type: given.type, config: given.config ?? {} });
+const actionFrom = (given: Static<typeof CreateBody>['actions'][number]) => ({
   actionType: given.actionType,
   actionConfig: given.actionConfig ?? {},
 });

@@ -1,11 +1,16 @@
 /** What trackers report about funnels (contract 9.9 and 9.10). */
 import Type from 'typebox';
 import { MAX_FUNNEL_EVENTS } from '../../enrich/funnel-events.js';
-import type { IngestAnswer, Intake } from '../../enrich/intake.js';
-import { AppError } from '../../errors.js';
+import type { Intake } from '../../enrich/intake.js';
 import { ErrorBody } from '../error-table.js';
-import { type AnyRoute, type Reply, rawRoute } from '../route.js';
-import { ingestRequest, PERMANENT, PREFETCH_HEADERS, RejectedEventSchema } from './ingest-shared.js';
+import { type AnyRoute, rawRoute } from '../route.js';
+import {
+  BatchReplies,
+  ingestRequest,
+  PREFETCH_HEADERS,
+  RejectedEventSchema,
+  singleReply,
+} from './ingest-shared.js';
 
 export interface FunnelTrackingOptions {
   readonly intake: Intake;
@@ -72,7 +77,10 @@ export function funnelTrackingRoutes({ intake, bodyLimitBytes }: FunnelTrackingO
       body: TrackBody,
       responses: { 200: Type.Object({ status: Type.Literal('success') }), ...refused, ...temporary },
       handle: async ({ bytes, request }) =>
-        trackReply(await intake.submit(ingestRequest('funnel', bytes, request))),
+        singleReply(await intake.submit(ingestRequest('funnel', bytes, request)), () => ({
+          status: 200,
+          body: { status: 'success' },
+        })),
     }),
     rawRoute({
       ...common,
@@ -81,46 +89,16 @@ export function funnelTrackingRoutes({ intake, bodyLimitBytes }: FunnelTrackingO
       body: BatchBody,
       responses: { 200: Type.Union([BatchDone, BatchRejected]), ...temporary },
       handle: async ({ bytes, request }) =>
-        batchReply(await intake.submit(ingestRequest('funnel', bytes, request))),
-      refuse: refuseBatch,
+        replies.of(
+          await intake.submit(ingestRequest('funnel', bytes, request)),
+          ({ accepted, rejected, errors }) => ({
+            status: 200,
+            body: { status: 'success', count: accepted, rejected, errors },
+          }),
+        ),
+      refuse: (error) => replies.refuse(error),
     }),
   ];
 }
 
-function trackReply(answer: IngestAnswer): Reply<unknown> {
-  if (answer.kind === 'refused') throw new AppError(answer.code, answer.message);
-  const [error] = answer.errors;
-  if (error !== undefined)
-    throw new AppError('invalid_request', error.message, { details: { reason: error.code } });
-  return { status: 200, body: { status: 'success' } };
-}
-
-function batchReply(answer: IngestAnswer): Reply<unknown> {
-  if (answer.kind === 'refused') {
-    if (PERMANENT.has(answer.code)) return rejectedBatch(answer.code, answer.message, 0, []);
-    throw new AppError(answer.code, answer.message);
-  }
-  const { accepted, rejected, errors } = answer;
-  const [error] = errors;
-  if (accepted === 0 && error !== undefined)
-    return rejectedBatch(error.code, error.message, rejected, errors);
-  return { status: 200, body: { status: 'success', count: accepted, rejected, errors } };
-}
-
-/** The tracker keeps its events on any status but 2xx and sends them again for ever. */
-function refuseBatch(error: unknown): Reply<unknown> | undefined {
-  if (!(error instanceof AppError) || !PERMANENT.has(error.code)) return undefined;
-  return rejectedBatch(error.code, error.message, 0, []);
-}
-
-function rejectedBatch(
-  code: string,
-  message: string,
-  rejected: number,
-  errors: readonly unknown[],
-): Reply<unknown> {
-  return {
-    status: 200,
-    body: { status: 'rejected', count: 0, rejected, errors, error: message, message, code },
-  };
-}
+const replies = new BatchReplies('count');

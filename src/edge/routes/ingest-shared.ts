@@ -1,8 +1,8 @@
 /** What the record routes of trackers share. */
 import Type from 'typebox';
-import type { IngestRequest } from '../../enrich/intake.js';
-import type { ErrorCode } from '../../errors.js';
-import type { RequestInfo } from '../route.js';
+import type { IngestAnswer, IngestRequest } from '../../enrich/intake.js';
+import { AppError, type ErrorCode } from '../../errors.js';
+import type { Reply, RequestInfo } from '../route.js';
 
 /** Headers by which browsers and proxies mark a load that nobody looks at yet. */
 export const PREFETCH_HEADERS = ['sec-purpose', 'purpose', 'x-purpose', 'x-moz'] as const;
@@ -54,4 +54,54 @@ function isPrefetch(request: RequestInfo): boolean {
     if (value !== '' && /prefetch|prerender|preview/i.test(value)) return true;
   }
   return false;
+}
+
+type Accepted = Extract<IngestAnswer, { kind: 'accepted' }>;
+
+/**
+ * The answer to a single event.
+ * @throws AppError why it is refused
+ */
+export function singleReply(
+  answer: IngestAnswer,
+  accepted: (answer: Accepted) => Reply<unknown>,
+): Reply<unknown> {
+  if (answer.kind === 'refused') throw new AppError(answer.code, answer.message);
+  const [error] = answer.errors;
+  if (error !== undefined)
+    throw new AppError('invalid_request', error.message, { details: { reason: error.code } });
+  return accepted(answer);
+}
+
+/** The answers of a route that takes many events and calls the number of those it took by a name of its own. */
+export class BatchReplies {
+  constructor(private readonly countName: string) {}
+
+  /** @throws AppError what may be better later */
+  of(answer: IngestAnswer, accepted: (answer: Accepted) => Reply<unknown>): Reply<unknown> {
+    if (answer.kind === 'refused') {
+      if (PERMANENT.has(answer.code)) return this.rejected(answer.code, answer.message, 0, []);
+      throw new AppError(answer.code, answer.message);
+    }
+    const [error] = answer.errors;
+    if (answer.accepted === 0 && error !== undefined)
+      return this.rejected(error.code, error.message, answer.rejected, answer.errors);
+    return accepted(answer);
+  }
+
+  /** For `refuse` of a raw route: the tracker keeps its events on any status but 2xx and sends them again for ever. */
+  refuse(error: unknown): Reply<unknown> | undefined {
+    if (!(error instanceof AppError) || !PERMANENT.has(error.code)) return undefined;
+    return this.rejected(error.code, error.message, 0, []);
+  }
+
+  private rejected(
+    code: string,
+    message: string,
+    rejected: number,
+    errors: readonly unknown[],
+  ): Reply<unknown> {
+    const body = { status: 'rejected', [this.countName]: 0, rejected, errors, error: message, message, code };
+    return { status: 200, body };
+  }
 }

@@ -2,10 +2,15 @@
 import Type from 'typebox';
 import { EventSchema } from '../../enrich/event-schema.js';
 import type { IngestAnswer, Intake } from '../../enrich/intake.js';
-import { AppError } from '../../errors.js';
 import { ErrorBody } from '../error-table.js';
 import { type AnyRoute, type Reply, rawRoute } from '../route.js';
-import { ingestRequest, PERMANENT, PREFETCH_HEADERS, RejectedEventSchema } from './ingest-shared.js';
+import {
+  BatchReplies,
+  ingestRequest,
+  PREFETCH_HEADERS,
+  RejectedEventSchema,
+  singleReply,
+} from './ingest-shared.js';
 
 export interface IngestRouteOptions {
   readonly intake: Intake;
@@ -91,60 +96,29 @@ export function ingestRoutes(options: IngestRouteOptions): AnyRoute[] {
       responses: { 200: BatchRejected, 201: BatchAccepted, ...TEMPORARY },
       handle: async ({ bytes, request }) =>
         batchReply(await intake.submit(ingestRequest('batch', bytes, request))),
-      refuse: refuseBatch,
+      refuse: (error) => replies.refuse(error),
     }),
   ];
 }
 
+const replies = new BatchReplies('events_count');
+
 function eventReply(answer: IngestAnswer): Reply<unknown> {
-  if (answer.kind === 'refused') throw new AppError(answer.code, answer.message);
-  const [error] = answer.errors;
-  if (error !== undefined)
-    throw new AppError('invalid_request', error.message, { details: { reason: error.code } });
-  return {
+  return singleReply(answer, ({ eventId, visitorId, sessionId }) => ({
     status: 201,
-    body: {
-      status: 'accepted',
-      event_id: answer.eventId,
-      visitor_id: answer.visitorId,
-      session_id: answer.sessionId,
-    },
-  };
+    body: { status: 'accepted', event_id: eventId, visitor_id: visitorId, session_id: sessionId },
+  }));
 }
 
 function batchReply(answer: IngestAnswer): Reply<unknown> {
-  if (answer.kind === 'refused') {
-    if (PERMANENT.has(answer.code)) return rejectedBatch(answer.code, answer.message, 0, []);
-    throw new AppError(answer.code, answer.message);
-  }
-  const [error] = answer.errors;
-  if (answer.accepted === 0 && error !== undefined)
-    return rejectedBatch(error.code, error.message, answer.rejected, answer.errors);
-  return {
+  return replies.of(answer, ({ accepted, rejected, errors }) => ({
     status: 201,
     body: {
       status: 'accepted',
-      events_count: answer.accepted,
+      events_count: accepted,
       processed_at: Math.floor(Date.now() / 1000),
-      rejected: answer.rejected,
-      errors: answer.errors,
+      rejected,
+      errors,
     },
-  };
-}
-
-function refuseBatch(error: unknown): Reply<unknown> | undefined {
-  if (!(error instanceof AppError) || !PERMANENT.has(error.code)) return undefined;
-  return rejectedBatch(error.code, error.message, 0, []);
-}
-
-function rejectedBatch(
-  code: string,
-  message: string,
-  rejected: number,
-  errors: readonly unknown[],
-): Reply<unknown> {
-  return {
-    status: 200,
-    body: { status: 'rejected', events_count: 0, rejected, errors, error: message, message, code },
-  };
+  }));
 }

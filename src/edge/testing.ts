@@ -19,6 +19,7 @@ export const SITE: Site = {
   name: 'Shop',
   host: 'shop.example',
   isActive: true,
+  respectDoNotTrack: false,
   allowedHosts: [],
   automationEnabled: true,
   funnelEnabled: true,

@@ -131,6 +131,7 @@ describe('a request that is refused as a whole', () => {
       origin: '',
       receivedAt: NOW,
       prefetch: false,
+      optOut: false,
     };
     expect(enricher.enrich(without, null, new ByteWriter(8))).toEqual({
       outcome: 'other_site',

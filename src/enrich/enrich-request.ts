@@ -59,6 +59,7 @@ export class RequestEnricher {
     if (!site.isActive) return refused('website_inactive', 'website is inactive', entries.length);
     if (!hostAllowed(site, origin, this.production))
       return refused('origin_not_allowed', 'domain mismatch', entries.length);
+    if (request.optOut && site.respectDoNotTrack) return optedOut(entries.length);
     const escapes = json.includes('\\u');
     switch (source) {
       case 'event':
@@ -235,6 +236,14 @@ const REQUIRED = {
   heatmap: 'website_id and points',
   funnel: 'website_id and events',
 } as const satisfies Record<EnrichRequest['source'], string>;
+
+/** Every entry is rejected, so that the books tell how many were not stored. */
+function optedOut(received: number): EnrichOutcome {
+  const length = Math.min(received, LISTED_ERRORS);
+  const message = 'the visitor asked not to be tracked';
+  const errors = Array.from({ length }, (_, index) => ({ index, code: 'do_not_track' as const, message }));
+  return { ...NO_ROWS, received, rejected: received, errors };
+}
 
 function missing(source: EnrichRequest['source']): EnrichOutcome {
   return refused(

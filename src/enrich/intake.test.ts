@@ -23,6 +23,7 @@ function siteOf(n: number, changes: Partial<Site> = {}): Site {
     name: 'Site',
     host: `site${n}.example`,
     isActive: true,
+    respectDoNotTrack: false,
     allowedHosts: [],
     automationEnabled: true,
     funnelEnabled: true,
@@ -135,6 +136,7 @@ function request(
     origin: '',
     receivedAt: Date.now(),
     prefetch: false,
+    optOut: false,
     ...changes,
   };
 }

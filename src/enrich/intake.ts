@@ -25,6 +25,8 @@ export interface IngestRequest {
   /** ms since epoch. */
   readonly receivedAt: number;
   readonly prefetch: boolean;
+  /** `DNT: 1` or `Sec-GPC: 1`. */
+  readonly optOut: boolean;
 }
 
 export type IngestAnswer =
@@ -204,6 +206,7 @@ function enrichRequest(from: IngestRequest, site: Site | null): EnrichRequest {
     origin: from.origin,
     receivedAt: from.receivedAt,
     prefetch: from.prefetch,
+    optOut: from.optOut,
   };
 }
 

@@ -11,6 +11,7 @@ const site: EnrichSite = {
   host: 'example.com',
   allowedHosts: [],
   isActive: true,
+  respectDoNotTrack: false,
   heatmapEnabled: true,
   heatmapInclude: null,
   heatmapExclude: null,
@@ -30,6 +31,7 @@ function request(visitor: string, address: string): EnrichRequest {
     origin: '',
     receivedAt: Date.now(),
     prefetch: false,
+    optOut: false,
   };
 }
 

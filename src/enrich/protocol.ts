@@ -26,6 +26,8 @@ export interface EnrichRequest {
   readonly receivedAt: number;
   /** The request said it is a prefetch or prerender (`Sec-Purpose`, `Purpose`, `X-Moz`). */
   readonly prefetch: boolean;
+  /** The visitor asked not to be tracked (`DNT`, `Sec-GPC`); the site decides whether that counts. */
+  readonly optOut: boolean;
 }
 
 /** What the worker needs to know of a site. */
@@ -35,6 +37,7 @@ export interface EnrichSite {
   readonly host: string;
   readonly allowedHosts: readonly string[];
   readonly isActive: boolean;
+  readonly respectDoNotTrack: boolean;
   readonly heatmapEnabled: boolean;
   /** Patterns of pages (websites/page-patterns.ts); null: all pages, or none. */
   readonly heatmapInclude: string | null;
@@ -94,7 +97,8 @@ export type RejectionCode =
   | 'missing_field'
   | 'invalid_value'
   | 'excluded_page'
-  | 'bot_agent';
+  | 'bot_agent'
+  | 'do_not_track';
 
 export interface EnrichLimits {
   /** Most events of a batch that are taken; the rest is rejected. */

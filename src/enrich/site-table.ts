@@ -57,6 +57,7 @@ export function enrichSite(site: Site): EnrichSite {
     host: site.host,
     allowedHosts: site.allowedHosts,
     isActive: site.isActive,
+    respectDoNotTrack: site.respectDoNotTrack,
     heatmapEnabled: site.heatmapEnabled,
     heatmapInclude: site.heatmapIncludePatterns,
     heatmapExclude: site.heatmapExcludePatterns,

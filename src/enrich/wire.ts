@@ -2,7 +2,7 @@
  * The bytes of a task and of its result. Strings are LEB128 length plus UTF-8, numbers little-endian.
  *
  *     task     := u16 siteCount  site*(string)  u32 requestCount  request*
- *     request  := u8 source  u8 prefetch  u16 site (0xffff none)  i64 receivedAt  string address  string userAgent  string origin
+ *     request  := u8 source  u8 flags (1 prefetch, 2 optOut)  u16 site (0xffff none)  i64 receivedAt  string address  string userAgent  string origin
  *                 u32 bodyLength  body
  *     result   := rows  outcome*  string geoFailure  string failure  u32 offset of the first outcome
  *     outcome  := u8 0  u32 rowsLength  u32 rowCount  u32 received  u32 rejected  string errors (JSON)
@@ -18,6 +18,8 @@ import type { EnrichOutcome, EnrichRequest, EnrichResult, EnrichSite, RejectedEv
 import { encodeSite, type ReadySite, type SiteTable } from './site-table.js';
 
 const NO_SITE = 0xffff;
+const FLAG_PREFETCH = 1;
+const FLAG_OPT_OUT = 2;
 
 /** Both sides are of the same program, so the order may change. */
 const SOURCE_LIST = [
@@ -63,7 +65,7 @@ export function encodeTask(requests: readonly EnrichRequest[]): ArrayBuffer {
   out.u32(requests.length);
   for (const request of requests) {
     out.u8(SOURCE_CODES[request.source]);
-    out.u8(request.prefetch ? 1 : 0);
+    out.u8((request.prefetch ? FLAG_PREFETCH : 0) | (request.optOut ? FLAG_OPT_OUT : 0));
     out.u16(request.site === null ? NO_SITE : (sites.get(request.site) ?? NO_SITE));
     out.i64(request.receivedAt);
     out.string(request.address);
@@ -90,7 +92,7 @@ export function* decodeTask(task: ArrayBuffer, table: SiteTable): Generator<Deco
 
 function readRequest(reader: ByteReader, sites: readonly ReadySite[]): DecodedRequest {
   const source = SOURCE_LIST[reader.u8()] ?? 'event';
-  const prefetch = reader.u8() === 1;
+  const flags = reader.u8();
   const site = sites[reader.u16()] ?? null;
   const receivedAt = reader.i64();
   const address = reader.string();
@@ -99,7 +101,9 @@ function readRequest(reader: ByteReader, sites: readonly ReadySite[]): DecodedRe
   const length = reader.u32();
   const start = reader.skip(length);
   const body = reader.buffer.subarray(start, start + length);
-  return { request: { source, body, site, address, userAgent, origin, receivedAt, prefetch }, site };
+  const prefetch = (flags & FLAG_PREFETCH) !== 0;
+  const optOut = (flags & FLAG_OPT_OUT) !== 0;
+  return { request: { source, body, site, address, userAgent, origin, receivedAt, prefetch, optOut }, site };
 }
 
 /**

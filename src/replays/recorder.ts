@@ -20,13 +20,15 @@ export interface Upload {
   readonly origin: string;
   /** ms since epoch. */
   readonly receivedAt: number;
+  /** The visitor asked not to be tracked. */
+  readonly optOut: boolean;
 }
 
 export type UploadAnswer =
   /** Durable. */
   | { readonly kind: 'stored' }
   /** As the site's settings have it, not taken. */
-  | { readonly kind: 'ignored'; readonly reason: 'not_sampled' | 'page_excluded' }
+  | { readonly kind: 'ignored'; readonly reason: 'not_sampled' | 'page_excluded' | 'do_not_track' }
   /** It will be refused as often as it comes. */
   | { readonly kind: 'refused'; readonly code: ErrorCode; readonly message: string };
 
@@ -157,6 +159,10 @@ class PooledRecorder implements Recorder {
       return this.#refuse(site, 'origin_not_allowed', 'domain mismatch');
     if (!site.replayEnabled)
       return this.#refuse(site, 'feature_disabled', 'session replay is switched off for this website');
+    if (upload.optOut && site.respectDoNotTrack) {
+      this.#bookRefused(site.siteId);
+      return { kind: 'ignored', reason: 'do_not_track' };
+    }
     if (!this.#mayBeSampled(site, upload.bytes)) return { kind: 'ignored', reason: 'not_sampled' };
     if (await this.options.mustYield())
       throw new AppError('overloaded', 'recordings give way to events at the moment', {
@@ -220,15 +226,17 @@ class PooledRecorder implements Recorder {
     return { kind: 'stored' };
   }
 
-  /** The books get what is refused, too; they do not hold up the answer. */
   #refuse(site: Site | null, code: ErrorCode, message: string): UploadAnswer {
-    if (site !== null) {
-      const frame = { siteId: site.siteId, source: 'recording', received: 1, rejected: 1 } as const;
-      this.options.publish({ ...frame, rowCount: 0, rows: [] }).catch((error: unknown) => {
-        this.options.telemetry.log.warn({ err: error }, 'a refused recording is missing in the books');
-      });
-    }
+    if (site !== null) this.#bookRefused(site.siteId);
     return { kind: 'refused', code, message };
+  }
+
+  /** The books get what is refused, too; they do not hold up the answer. */
+  #bookRefused(siteId: string): void {
+    const frame = { siteId, source: 'recording', received: 1, rejected: 1, rowCount: 0, rows: [] } as const;
+    this.options.publish(frame).catch((error: unknown) => {
+      this.options.telemetry.log.warn({ err: error }, 'a refused recording is missing in the books');
+    });
   }
 }
 

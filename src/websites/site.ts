@@ -9,6 +9,8 @@ export interface Site {
   /** Registered host, lower case, no leading `www.`, no port. */
   readonly host: string;
   readonly isActive: boolean;
+  /** What comes with `DNT: 1` or `Sec-GPC: 1` is not stored. */
+  readonly respectDoNotTrack: boolean;
   /** Further hosts that may send (settings.allowedOrigins), normalised as `host`. */
   readonly allowedHosts: readonly string[];
   readonly automationEnabled: boolean;

@@ -24,6 +24,7 @@ export function siteFrom(record: WebsiteRecord): Site {
     name: record.name,
     host: hostOf(record),
     isActive: record.isActive && settings.trackingEnabled,
+    respectDoNotTrack: settings.respectDoNotTrack,
     allowedHosts: settings.allowedOrigins.map(allowedHost).filter((host) => host !== null),
     automationEnabled: record.automationEnabled,
     funnelEnabled: record.funnelEnabled,

@@ -21,6 +21,7 @@ const site = (siteId: string): Site => ({
   name: 'Example',
   host: 'example.com',
   isActive: true,
+  respectDoNotTrack: false,
   allowedHosts: [],
   automationEnabled: false,
   funnelEnabled: false,

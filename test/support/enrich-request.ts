@@ -16,6 +16,7 @@ export const SITE = {
   host: 'example.com',
   allowedHosts: ['shop.example'],
   isActive: true,
+  respectDoNotTrack: false,
   heatmapEnabled: true,
   heatmapInclude: null,
   heatmapExclude: null,
@@ -53,6 +54,7 @@ export function send(
     origin: 'https://www.example.com',
     receivedAt: NOW,
     prefetch: false,
+    optOut: false,
     ...changes,
   };
   return enricher.enrich(request, site, new ByteWriter(64));

@@ -6,8 +6,9 @@ import { ErrorBody } from '../error-table.js';
 import { type AnyRoute, rawRoute } from '../route.js';
 import {
   BatchReplies,
+  Ignored,
   ingestRequest,
-  PREFETCH_HEADERS,
+  RECORD_HEADERS,
   RejectedEventSchema,
   singleReply,
 } from './ingest-shared.js';
@@ -65,7 +66,7 @@ export function funnelTrackingRoutes({ intake, bodyLimitBytes }: FunnelTrackingO
     params: Type.Object({}),
     query: Type.Object({}),
     bodyLimit: bodyLimitBytes,
-    headers: PREFETCH_HEADERS,
+    headers: RECORD_HEADERS,
   } as const;
   const temporary = { 429: ErrorBody, 503: ErrorBody };
   const refused = { 400: ErrorBody, 403: ErrorBody, 404: ErrorBody, 413: ErrorBody };
@@ -75,7 +76,11 @@ export function funnelTrackingRoutes({ intake, bodyLimitBytes }: FunnelTrackingO
       path: '/api/v1/funnels/track',
       summary: 'Record one event of a funnel',
       body: TrackBody,
-      responses: { 200: Type.Object({ status: Type.Literal('success') }), ...refused, ...temporary },
+      responses: {
+        200: Type.Union([Type.Object({ status: Type.Literal('success') }), Ignored]),
+        ...refused,
+        ...temporary,
+      },
       handle: async ({ bytes, request }) =>
         singleReply(await intake.submit(ingestRequest('funnel', bytes, request)), () => ({
           status: 200,

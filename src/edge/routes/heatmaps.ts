@@ -8,7 +8,7 @@ import { type Heatmaps, type MapAsked, pageOf } from '../../heatmaps/heatmaps.js
 import { ErrorBody } from '../error-table.js';
 import { type AnyRoute, type Reply, rawRoute, siteRoute } from '../route.js';
 import * as shapes from './heatmap-bodies.js';
-import { ingestRequest, PERMANENT, PREFETCH_HEADERS } from './ingest-shared.js';
+import { ingestRequest, PERMANENT, RECORD_HEADERS } from './ingest-shared.js';
 
 const DAY_MS = 86_400_000;
 const DEFAULT_DAYS = 30;
@@ -38,7 +38,7 @@ export function heatmapRoutes({ heatmaps, intake, clock = Date.now }: HeatmapRou
       access: 'public',
       query: Type.Object({}),
       body: shapes.RecordBody,
-      headers: PREFETCH_HEADERS,
+      headers: RECORD_HEADERS,
       responses: { 200: shapes.Recorded, 429: ErrorBody, 503: ErrorBody },
       handle: async ({ bytes, request }) =>
         recordReply(await intake.submit(ingestRequest('heatmap', bytes, request))),

@@ -5,7 +5,13 @@ import { AppError, type ErrorCode } from '../../errors.js';
 import type { Reply, RequestInfo } from '../route.js';
 
 /** Headers by which browsers and proxies mark a load that nobody looks at yet. */
-export const PREFETCH_HEADERS = ['sec-purpose', 'purpose', 'x-purpose', 'x-moz'] as const;
+const PREFETCH_HEADERS = ['sec-purpose', 'purpose', 'x-purpose', 'x-moz'] as const;
+
+/** Headers by which a browser says that its user does not want to be tracked: Do Not Track and Global Privacy Control. */
+export const OPT_OUT_HEADERS = ['dnt', 'sec-gpc'] as const;
+
+/** What the record routes read beside what every request has. */
+export const RECORD_HEADERS = [...PREFETCH_HEADERS, ...OPT_OUT_HEADERS] as const;
 
 /**
  * Refusals that stay the same however often the request comes. The unmodified tracker repeats a batch for ever on any status but 2xx
@@ -29,7 +35,7 @@ export const RejectedEventSchema = Type.Object({
   message: Type.String(),
 });
 
-/** A raw route's request as the intake takes it; the route must list PREFETCH_HEADERS. */
+/** A raw route's request as the intake takes it; the route must list RECORD_HEADERS. */
 export function ingestRequest(
   source: IngestRequest['source'],
   bytes: Uint8Array,
@@ -44,6 +50,7 @@ export function ingestRequest(
     origin: origin === '' || origin === 'null' ? request.referer : origin,
     receivedAt: Date.now(),
     prefetch: isPrefetch(request),
+    optOut: isOptOut(request),
   };
 }
 
@@ -55,6 +62,17 @@ function isPrefetch(request: RequestInfo): boolean {
   }
   return false;
 }
+
+/** `DNT: 1` or `Sec-GPC: 1`; the route must list OPT_OUT_HEADERS. */
+export function isOptOut(request: Pick<RequestInfo, 'header'>): boolean {
+  return OPT_OUT_HEADERS.some((name) => request.header(name) === '1');
+}
+
+/** The answer to what a visitor did not want to be recorded, where one thing is sent. */
+export const Ignored = Type.Object({
+  status: Type.Literal('ignored', { description: 'Not stored, as the visitor and the website want it' }),
+  reason: Type.Literal('do_not_track'),
+});
 
 type Accepted = Extract<IngestAnswer, { kind: 'accepted' }>;
 
@@ -68,6 +86,8 @@ export function singleReply(
 ): Reply<unknown> {
   if (answer.kind === 'refused') throw new AppError(answer.code, answer.message);
   const [error] = answer.errors;
+  if (error?.code === 'do_not_track')
+    return { status: 200, body: { status: 'ignored', reason: 'do_not_track' } };
   if (error !== undefined)
     throw new AppError('invalid_request', error.message, { details: { reason: error.code } });
   return accepted(answer);

@@ -6,8 +6,9 @@ import { ErrorBody } from '../error-table.js';
 import { type AnyRoute, type Reply, rawRoute } from '../route.js';
 import {
   BatchReplies,
+  Ignored,
   ingestRequest,
-  PREFETCH_HEADERS,
+  RECORD_HEADERS,
   RejectedEventSchema,
   singleReply,
 } from './ingest-shared.js';
@@ -69,7 +70,7 @@ export function ingestRoutes(options: IngestRouteOptions): AnyRoute[] {
     params: Type.Object({}),
     query: Type.Object({}),
     bodyLimit: options.bodyLimitBytes ?? DEFAULT_BODY_LIMIT,
-    headers: PREFETCH_HEADERS,
+    headers: RECORD_HEADERS,
   } as const;
   return [
     rawRoute({
@@ -78,6 +79,7 @@ export function ingestRoutes(options: IngestRouteOptions): AnyRoute[] {
       summary: 'Record one event',
       body: EventBody,
       responses: {
+        200: Ignored,
         201: EventAccepted,
         400: ErrorBody,
         403: ErrorBody,

@@ -22,7 +22,11 @@ export const Recorded = Type.Union([
   Type.Object({ status: Type.Literal('success', { description: 'Durable' }) }),
   Type.Object({
     status: Type.Literal('ignored', { description: 'Not taken, as the settings of the website have it' }),
-    reason: Type.Union([Type.Literal('not_sampled'), Type.Literal('page_excluded')]),
+    reason: Type.Union([
+      Type.Literal('not_sampled'),
+      Type.Literal('page_excluded'),
+      Type.Literal('do_not_track'),
+    ]),
   }),
   Type.Object({
     status: Type.Literal('rejected', { description: 'Refused for good: do not send it again' }),

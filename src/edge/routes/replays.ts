@@ -11,7 +11,7 @@ import type { Replays } from '../../replays/replays.js';
 import { ErrorBody } from '../error-table.js';
 import { type AnyRoute, type Reply, type RequestInfo, rawRoute, siteRoute, TextBody } from '../route.js';
 import { StreamBody } from '../stream-body.js';
-import { PERMANENT } from './ingest-shared.js';
+import { isOptOut, OPT_OUT_HEADERS, PERMANENT } from './ingest-shared.js';
 import * as shapes from './replay-bodies.js';
 
 const DAY_MS = 86_400_000;
@@ -43,7 +43,7 @@ export function replayRoutes({ replays, recorder, bodyLimitBytes }: ReplayRoutes
       query: Type.Object({}),
       body: shapes.RecordBody,
       bodyLimit: bodyLimitBytes,
-      headers: [],
+      headers: OPT_OUT_HEADERS,
       responses: { 200: shapes.Recorded, 400: ErrorBody, 429: ErrorBody, 503: ErrorBody },
       handle: async ({ bytes, request }) => recordReply(await recorder.submit(uploadOf(bytes, request))),
       refuse: refuseRecord,
@@ -125,7 +125,8 @@ export function replayRoutes({ replays, recorder, bodyLimitBytes }: ReplayRoutes
 function uploadOf(bytes: Uint8Array, request: RequestInfo) {
   const { address, userAgent, origin, referer } = request;
   const page = origin === '' || origin === 'null' ? referer : origin;
-  return { bytes, address, userAgent, origin: page, receivedAt: Date.now() };
+  const optOut = isOptOut(request);
+  return { bytes, address, userAgent, origin: page, receivedAt: Date.now(), optOut };
 }
 
 /**

@@ -2,12 +2,14 @@ import type { Cache } from '../storage/cache/cache.js';
 import { createLookup } from '../storage/cache/lookup.js';
 import type { SessionStore } from '../storage/metadata/metadata.js';
 import type { Telemetry } from '../telemetry.js';
+import { type ApiKeyVerifier, looksLikeApiKey } from './api-key-verifier.js';
 import { ANONYMOUS, type Principal } from './principal.js';
 import { invalidToken, type Tokens } from './tokens.js';
 
 export interface AuthenticatorOptions {
   readonly tokens: Pick<Tokens, 'read'>;
   readonly sessions: Pick<SessionStore, 'findAccount'>;
+  readonly keys: Pick<ApiKeyVerifier, 'verify'>;
   readonly cache: Cache;
   readonly telemetry: Telemetry;
   /** How long an ended session may live on at a node that missed the notice; default 30,000. */
@@ -16,9 +18,9 @@ export interface AuthenticatorOptions {
 
 export interface Authenticator {
   /**
-   * The caller that an `Authorization` header names; `Bearer ` may be missing, as in the original. Role and address are the
-   * account's present ones. An empty header is the anonymous caller.
-   * @throws AppError `invalid_token`: not ours, expired, a refresh token, its session ended or its account gone
+   * The caller that an `Authorization` header names by an access token or an API key; `Bearer ` may be missing, as in the original. Role
+   * and address are the account's present ones. An empty header is the anonymous caller.
+   * @throws AppError `invalid_token`: not ours, expired, a refresh token, its session or key revoked, or its account gone
    */
   authenticate(header: string): Promise<Principal>;
   /** Makes all nodes forget a session; to be called after it was revoked. Never rejects. */
@@ -46,6 +48,7 @@ export async function createAuthenticator(options: AuthenticatorOptions): Promis
       if (header.trim() === '') return ANONYMOUS;
       const token = bearerToken(header);
       if (token === '' || token.length > MAX_HEADER_LENGTH) throw invalidToken('access');
+      if (looksLikeApiKey(token)) return options.keys.verify(token);
       const { userId, sessionId } = await tokens.read('access', token);
       const account = await accounts.get(sessionId);
       if (account?.id !== userId) throw invalidToken('access');

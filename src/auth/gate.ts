@@ -3,11 +3,14 @@ import type { WebsiteStore } from '../storage/metadata/metadata.js';
 import type { Telemetry } from '../telemetry.js';
 import type { Site } from '../websites/site.js';
 import type { SiteNotices } from '../websites/site-notices.js';
-import type { Principal, SiteAction, SiteRole } from './principal.js';
+import type { KeyGrant, Principal, SiteAction, SiteRole } from './principal.js';
 
 /** The one place that says who may do what with a site (P6). */
 export interface Gate {
-  /** The owner and the instance admin may everything, members what their role allows, all others nothing. */
+  /**
+   * The owner and the instance admin may everything, members what their role allows, all others nothing. An API key may what its account
+   * may, as far as its scopes and websites go.
+   */
   authorize(principal: Principal, site: Pick<Site, 'id' | 'ownerId'>, action: SiteAction): Promise<boolean>;
 }
 
@@ -43,12 +46,16 @@ export function createGate(options: GateOptions): Gate {
   return {
     async authorize(principal, site, action) {
       if (principal.kind === 'anonymous') return false;
+      if (principal.key !== undefined && !grants(principal.key, site.id, action)) return false;
       if (principal.role === 'admin' || principal.userId === site.ownerId) return true;
       const role = (await teams.get(site.id)).get(principal.userId);
       return role !== undefined && ALLOWED[role].includes(action);
     },
   };
 }
+
+const grants = ({ scopes, websiteIds }: KeyGrant, siteId: string, action: SiteAction): boolean =>
+  scopes.includes(action) && (websiteIds === null || websiteIds.includes(siteId));
 
 // Own keys only: a role named `constructor` in the table is no role.
 const isSiteRole = (role: string): role is SiteRole => Object.hasOwn(ALLOWED, role);

@@ -1,12 +1,16 @@
+import { createApiKeyVerifier } from '../auth/api-key-verifier.js';
+import { createApiKeyService } from '../auth/api-keys.js';
 import { createAttempts } from '../auth/attempts.js';
 import { createAuthService } from '../auth/auth-service.js';
 import { createAuthenticator } from '../auth/authenticator.js';
 import { createGate, type Gate } from '../auth/gate.js';
-import { createPasswords } from '../auth/passwords.js';
+import { createKeyUsage, type KeyUsage } from '../auth/key-usage.js';
+import { createPasswords, type Passwords } from '../auth/passwords.js';
 import { createProfileService } from '../auth/profile-service.js';
 import { createTokens } from '../auth/tokens.js';
 import type { Config } from '../config.js';
 import type { AnyRoute } from '../edge/route.js';
+import { apiKeyRoutes } from '../edge/routes/api-keys.js';
 import { authRoutes } from '../edge/routes/auth.js';
 import { memberRoutes } from '../edge/routes/members.js';
 import { profileRoutes } from '../edge/routes/profile.js';
@@ -34,6 +38,10 @@ export interface AccountParts {
   readonly needsSetup: () => Promise<boolean>;
   readonly idempotency: MetadataStore['idempotency'];
   readonly notices: SiteNotices;
+  readonly passwords: Passwords;
+  readonly sessionEnded: (sessionId: string) => Promise<void>;
+  /** To be closed after the edge. */
+  readonly keyUsage: KeyUsage;
   readonly routes: readonly AnyRoute[];
 }
 
@@ -56,7 +64,10 @@ export async function composeAccounts(
     accessSeconds: config.JWT_EXPIRE,
     refreshSeconds: config.JWT_REFRESH_EXPIRE,
   });
-  const authenticator = await createAuthenticator({ tokens, sessions: metadata.sessions, cache, telemetry });
+  const keyUsage = createKeyUsage({ keys: metadata.apiKeys, telemetry });
+  const keys = await createApiKeyVerifier({ keys: metadata.apiKeys, usage: keyUsage, cache, telemetry });
+  const { sessions } = metadata;
+  const authenticator = await createAuthenticator({ tokens, sessions, keys, cache, telemetry });
   const passwords = await createPasswords({ registry });
   const common = {
     metadata,
@@ -83,16 +94,20 @@ export async function composeAccounts(
   });
   const production = config.ENVIRONMENT === 'production';
   return {
+    sessionEnded: (sessionId) => authenticator.sessionEnded(sessionId),
     authenticate: (header) => authenticator.authenticate(header),
     gate,
     sites,
     websites,
     idempotency: metadata.idempotency,
     notices,
+    passwords,
+    keyUsage,
     needsSetup: async () => !(await auth.setupStatus()).setupComplete,
     routes: [
       ...authRoutes(auth),
       ...profileRoutes(createProfileService(common)),
+      ...apiKeyRoutes(createApiKeyService({ keys: metadata.apiKeys, verifier: keys, sites, gate, log })),
       ...websiteRoutes(websites),
       ...memberRoutes(createMemberService({ ...metadata, notices })),
       ...trackerRoutes({ directory: sites, configs, production, replaySampling: config.REPLAY_SAMPLING }),

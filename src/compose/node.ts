@@ -12,6 +12,7 @@ import { exportRoutes } from '../edge/routes/export.js';
 import { systemRoutes } from '../edge/routes/system.js';
 import { Analytics } from '../metrics/analytics.js';
 import { shareMetrics } from '../metrics/shared-metrics.js';
+import { createNotificationService } from '../notifications/notification-service.js';
 import { type DirectoryLock, lockDirectory } from '../storage/stream/local/directory-lock.js';
 import type { Telemetry } from '../telemetry.js';
 import { composeAccounts } from './accounts.js';
@@ -24,6 +25,7 @@ import { startIntake, startWriter } from './ingest.js';
 import { Lifecycle } from './lifecycle.js';
 import { readiness } from './readiness.js';
 import { openReplays } from './replays.js';
+import { composeSharing } from './sharing.js';
 import { openCache, openMetadata, openObjects, openStream } from './storage.js';
 import { version } from './version.js';
 
@@ -91,6 +93,7 @@ async function compose(
     openEventStores(config, engines, telemetry, lifecycle, signal),
     openStream(context, !engines.parts.every((part) => part.embedded)),
   ]);
+  const notifications = createNotificationService({ notifications: metadata.notifications, telemetry });
   const replays = await openReplays(context, {
     ...{ stores, metadata, postgresUrl: engines.postgresUrl, objects: objects.store },
     storeOutlivesUs: !engines.parts.every((part) => part.embedded),
@@ -107,6 +110,7 @@ async function compose(
     trackedPagesOf(stores.heat),
     telemetry,
   );
+  lifecycle.add('use of API keys', accounts.keyUsage, (it) => it.close());
   keepPurging(accounts.websites, telemetry, lifecycle);
   const automations = composeAutomations({
     ...{ config, metadata, accounts, telemetry, lifecycle },
@@ -132,6 +136,12 @@ async function compose(
     );
     routes.push(...intake.routes, ...accounts.routes, ...analyticsRoutes({ analytics }));
     routes.push(...exportRoutes({ analytics }));
+    routes.push(
+      ...(await composeSharing({
+        ...{ config, metadata, accounts, analytics, notifier: notifications, telemetry },
+        cache: cache.store,
+      })),
+    );
     routes.push(...automations.routes);
     routes.push(...composeFunnels(config, metadata, metrics, accounts.notices, intake.intake));
     routes.push(...composeHeatmaps(stores.heat, intake.intake, accounts.notices, telemetry, lifecycle));
@@ -187,7 +197,12 @@ async function listen(
   const rateLimiter = createRateLimiter({
     cache,
     telemetry,
-    limits: { ingest: config.RATE_LIMIT_INGEST, auth: config.RATE_LIMIT_AUTH, api: config.RATE_LIMIT_API },
+    limits: {
+      ingest: config.RATE_LIMIT_INGEST,
+      auth: config.RATE_LIMIT_AUTH,
+      api: config.RATE_LIMIT_API,
+      public: config.RATE_LIMIT_PUBLIC,
+    },
   });
   lifecycle.add('rate limiter', rateLimiter, (it) => it.close());
   const idempotency = createIdempotency({ store: accounts.idempotency, telemetry });

@@ -2,7 +2,7 @@
 import { ANONYMOUS, type Principal, type SiteAction } from '../auth/principal.js';
 import { AppError } from '../errors.js';
 import type { Site } from '../websites/site.js';
-import type { Access } from './route.js';
+import { type Access, type AnyRoute, keyScope, type RequestInfo } from './route.js';
 
 export interface GateOptions {
   /** @throws AppError `invalid_token` */
@@ -11,23 +11,52 @@ export interface GateOptions {
   authorize(principal: Principal, site: Site, action: SiteAction): Promise<boolean> | boolean;
 }
 
-/** @throws AppError `unauthorized`, `invalid_token` or `forbidden` */
-export async function admit(gate: GateOptions, access: Access, authorization: string): Promise<Principal> {
+/**
+ * Who calls. On public routes everybody may be nobody.
+ * @throws AppError `unauthorized`, `invalid_token`
+ */
+export async function identify(gate: GateOptions, access: Access, authorization: string): Promise<Principal> {
   if (access === 'public') return optionalPrincipal(gate, authorization);
   if (authorization === '') throw new AppError('unauthorized', 'Authorization header required');
   const principal = await gate.authenticate(authorization);
   if (principal.kind !== 'account') throw new AppError('invalid_token', 'Invalid or expired token');
-  if (access === 'admin' && principal.role !== 'admin') {
-    throw new AppError('forbidden', 'Access denied: insufficient permissions');
-  }
   return principal;
 }
 
-/** On public routes a stale token is no error: the dashboard sends it along while it refreshes. */
+/**
+ * Whether the caller may call the route at all; what may be done with a site is asked of `admitToSite`.
+ * @throws AppError `forbidden`, `insufficient_scope` (an API key where keys are refused, or without the scope)
+ */
+export function admit(endpoint: Pick<AnyRoute, 'access' | 'keys'>, principal: Principal): void {
+  if (endpoint.access === 'public' || principal.kind !== 'account') return;
+  if (endpoint.access === 'admin' && principal.role !== 'admin') {
+    throw new AppError('forbidden', 'Access denied: insufficient permissions');
+  }
+  if (principal.key === undefined) return;
+  const scope = keyScope(endpoint);
+  if (scope === null) throw new AppError('insufficient_scope', 'API keys may not do this');
+  if (!principal.key.scopes.includes(scope)) {
+    throw new AppError('insufficient_scope', `The API key lacks the scope "${scope}"`);
+  }
+}
+
+/** What a request brings to be recognised by: `Authorization`, else an API key in `X-API-Key`. */
+export function credentialOf(request: Pick<RequestInfo, 'header'>): string {
+  const authorization = request.header('authorization');
+  if (authorization !== '') return authorization;
+  const key = request.header('x-api-key').trim();
+  return key.startsWith('sk_') ? `Bearer ${key}` : '';
+}
+
+/**
+ * On public routes a stale token is no error: the dashboard sends it along while it refreshes. An API key says nothing there: no scope
+ * stands for them.
+ */
 async function optionalPrincipal(gate: GateOptions, authorization: string): Promise<Principal> {
   if (authorization === '') return ANONYMOUS;
   try {
-    return await gate.authenticate(authorization);
+    const principal = await gate.authenticate(authorization);
+    return principal.kind === 'account' && principal.key !== undefined ? ANONYMOUS : principal;
   } catch (error) {
     if (error instanceof AppError && error.code === 'invalid_token') return ANONYMOUS;
     throw error;

@@ -2,7 +2,7 @@
 import type { TObject, TSchema } from 'typebox';
 import { ERROR_TABLE, ErrorBody } from './error-table.js';
 import { exampleOf } from './examples.js';
-import type { AnyRoute } from './route.js';
+import { type AnyRoute, keyScope } from './route.js';
 
 export interface OpenApiInfo {
   readonly version: string;
@@ -40,7 +40,10 @@ export function openApiDocument(routes: readonly AnyRoute[], info: OpenApiInfo):
           content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
         },
       },
-      securitySchemes: { bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } },
+      securitySchemes: {
+        bearer: { type: 'http', scheme: 'bearer', description: 'An access token, or an API key' },
+        apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key', description: 'An API key' },
+      },
     },
   };
 }
@@ -54,10 +57,16 @@ function operation(route: AnyRoute, path: string): Operation {
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(route.body === undefined ? {} : { requestBody: requestBody(route.body) }),
     responses: { ...responses(route), default: { $ref: '#/components/responses/Error' } },
-    security: route.access === 'public' ? [] : [{ bearer: [] }],
+    security: securityOf(route),
     'x-access': typeof route.access === 'string' ? route.access : `site:${route.access.site}`,
+    'x-key-scope': route.access === 'public' ? undefined : keyScope(route),
     'x-rate-limit-bucket': route.bucket,
   };
+}
+
+function securityOf(route: AnyRoute): Operation[] {
+  if (route.access === 'public') return [];
+  return keyScope(route) === null ? [{ bearer: [] }] : [{ bearer: [] }, { apiKey: [] }];
 }
 
 function operationId(method: string, path: string): string {

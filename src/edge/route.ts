@@ -12,8 +12,11 @@ export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 /** Who may call: anybody; a signed-in account; an instance admin; an account that may do `site` on the site named by a parameter. */
 export type Access = 'public' | 'account' | 'admin' | { readonly site: SiteAction };
 
-/** Rate-limit buckets of contract 1.6 (the tracker's own GETs are in `ingest`). `none`: health, readiness, metrics. */
-export type RateBucket = 'ingest' | 'auth' | 'api' | 'admin' | 'internal' | 'none';
+/**
+ * Rate-limit buckets of contract 1.6 (the tracker's own GETs are in `ingest`). `public`: dashboards shared by link. `none`: health,
+ * readiness, metrics.
+ */
+export type RateBucket = 'ingest' | 'auth' | 'api' | 'admin' | 'internal' | 'public' | 'none';
 
 export interface RequestInfo {
   readonly method: string;
@@ -68,6 +71,8 @@ export interface Route<P extends TObject = TObject, Q extends TObject = TObject,
   extends RouteBase<P, Q> {
   readonly kind: 'json';
   readonly access: Exclude<Access, { site: SiteAction }>;
+  /** The scope with which an API key may call; default: keys are refused, since the route is about the account itself. */
+  readonly keys?: SiteAction;
   readonly body?: B;
   handle(context: RouteContext<Static<P>, Static<Q>, Static<B>>): Promise<Reply<unknown>>;
 }
@@ -80,6 +85,8 @@ export interface SiteRoute<
 > extends RouteBase<P, Q> {
   readonly kind: 'site';
   readonly access: { readonly site: SiteAction };
+  /** Refuses API keys; default: a key needs the scope of the action. */
+  readonly keys?: 'refused';
   /** Where the site id (either form) stands. */
   readonly siteFrom:
     | { readonly param: keyof Static<P> & string }
@@ -135,6 +142,7 @@ export interface AcceptedCall {
 
 interface Declared extends RouteBase<TObject, TObject> {
   readonly access: Access;
+  readonly keys?: SiteAction | 'refused';
   readonly body?: TSchema;
 }
 
@@ -156,6 +164,12 @@ export interface RawEndpoint extends Declared {
 
 /** Any declared route, its type parameters forgotten: what the app and the OpenAPI document iterate over. */
 export type AnyRoute = JsonEndpoint | RawEndpoint;
+
+/** The scope that an API key needs for a route; null: it is refused there, or (on a public route) not looked at. */
+export function keyScope({ access, keys }: Pick<Declared, 'access' | 'keys'>): SiteAction | null {
+  if (access === 'public' || keys === 'refused') return null;
+  return keys ?? (typeof access === 'string' ? null : access.site);
+}
 
 /** Declares a JSON route. */
 export function route<P extends TObject, Q extends TObject, B extends TSchema>(

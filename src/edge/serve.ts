@@ -1,14 +1,15 @@
 /** Turns declared routes into handlers of the web server. */
+import type { Principal } from '../auth/principal.js';
 import { AppError } from '../errors.js';
 import type { ClientAddress } from './address.js';
 import { Body } from './body.js';
 import { type EdgeContext, Exchange, type RouteTraits, rateError } from './exchange.js';
-import { admit, admitToSite, type GateOptions } from './gate.js';
+import { admit, admitToSite, credentialOf, type GateOptions, identify } from './gate.js';
 import type { Idempotency } from './idempotency.js';
 import { parseEncoding, tooLarge } from './inflate.js';
 import { parseJson } from './json.js';
 import { decodeParams, paramNames, parseQuery } from './query.js';
-import type { RateLimiter, RateRefusal } from './rate-limit.js';
+import type { RateLimiter } from './rate-limit.js';
 import { allHeaders, EdgeRequest, listedHeaders } from './request.js';
 import type { JsonEndpoint, RawEndpoint, Reply } from './route.js';
 import type { UwsHandler, UwsRequest, UwsResponse } from './uws.js';
@@ -201,28 +202,32 @@ function siteInBody(bytes: Uint8Array | null, key: string): string {
   throw new AppError('invalid_request', `${key} is required`);
 }
 
-/** Counts by account where there is one, else by address; callers with a bad token count by address, too. */
-async function admitLimited(endpoint: JsonEndpoint, options: ServeOptions, request: EdgeRequest) {
+/** Counts by key or account where there is one, else by address; callers with a bad token count by address, too. */
+async function admitLimited(
+  endpoint: JsonEndpoint,
+  { gate, limiter }: ServeOptions,
+  request: EdgeRequest,
+): Promise<Principal> {
   const { bucket, access } = endpoint;
-  const take = (identity: string): RateRefusal | null =>
-    bucket === 'none' ? null : options.limiter.take(bucket, identity);
   const enforce = (identity: string): void => {
-    const refusal = take(identity);
+    const refusal = bucket === 'none' ? null : limiter.take(bucket, identity);
     if (refusal !== null) throw rateError(refusal);
   };
-  const authorization = request.header('authorization');
+  const credential = credentialOf(request);
   if (access === 'public') {
     enforce(request.address);
-    return admit(options.gate, access, authorization);
+    return identify(gate, access, credential);
   }
+  let principal: Principal;
   try {
-    const principal = await admit(options.gate, access, authorization);
-    enforce(principal.kind === 'account' ? principal.userId : request.address);
-    return principal;
+    principal = await identify(gate, access, credential);
   } catch (error) {
     if (error instanceof AppError && (error.code === 'unauthorized' || error.code === 'invalid_token')) {
       enforce(request.address);
     }
     throw error;
   }
+  enforce(principal.kind === 'account' ? (principal.key?.id ?? principal.userId) : request.address);
+  admit(endpoint, principal);
+  return principal;
 }

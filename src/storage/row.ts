@@ -20,6 +20,10 @@ export function texts(row: Row, column: string): string[] {
   throw unexpected(column, value, 'list of texts');
 }
 
+export function textsOrNull(row: Row, column: string): string[] | null {
+  return row[column] === null ? null : texts(row, column);
+}
+
 export function bool(row: Row, column: string): boolean {
   const value = row[column];
   if (typeof value === 'boolean') return value;
@@ -40,6 +44,10 @@ export function date(row: Row, column: string): Date {
   const value = row[column];
   if (value instanceof Date) return value;
   throw unexpected(column, value, 'timestamp');
+}
+
+export function dateOrNull(row: Row, column: string): Date | null {
+  return row[column] === null ? null : date(row, column);
 }
 
 /** A jsonb object; anything else (null, arrays, scalars) counts as empty. */

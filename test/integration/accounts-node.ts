@@ -1,8 +1,11 @@
 /** One node of the product as far as accounts and websites go, over real HTTP; several may share a database and a Redis. */
+import { createApiKeyVerifier } from '../../src/auth/api-key-verifier.js';
+import { createApiKeyService } from '../../src/auth/api-keys.js';
 import { createAttempts } from '../../src/auth/attempts.js';
 import { createAuthService } from '../../src/auth/auth-service.js';
 import { createAuthenticator } from '../../src/auth/authenticator.js';
 import { createGate } from '../../src/auth/gate.js';
+import { createKeyUsage } from '../../src/auth/key-usage.js';
 import { createPasswords } from '../../src/auth/passwords.js';
 import { createProfileService } from '../../src/auth/profile-service.js';
 import { createTokens } from '../../src/auth/tokens.js';
@@ -10,6 +13,7 @@ import { createApp } from '../../src/edge/app.js';
 import { createIdempotency } from '../../src/edge/idempotency.js';
 import { createRateLimiter } from '../../src/edge/rate-limit.js';
 import type { AnyRoute } from '../../src/edge/route.js';
+import { apiKeyRoutes } from '../../src/edge/routes/api-keys.js';
 import { authRoutes } from '../../src/edge/routes/auth.js';
 import { memberRoutes } from '../../src/edge/routes/members.js';
 import { profileRoutes } from '../../src/edge/routes/profile.js';
@@ -67,7 +71,10 @@ export async function startNode(options: NodeOptions) {
   const notices = await createSiteNotices(cache, telemetry.log);
   const directory = createSiteDirectory({ websites, notices, telemetry });
   const tokens = createTokens({ secret: SECRET });
-  const authenticator = await createAuthenticator({ tokens, sessions, cache, telemetry });
+  const { apiKeys } = metadata;
+  const keyUsage = createKeyUsage({ keys: apiKeys, telemetry });
+  const keys = await createApiKeyVerifier({ keys: apiKeys, usage: keyUsage, cache, telemetry });
+  const authenticator = await createAuthenticator({ tokens, sessions, keys, cache, telemetry });
   const gate = createGate({ websites, notices, telemetry });
   const { log } = telemetry;
   const passwords = await createPasswords({ registry: telemetry.registry });
@@ -102,6 +109,7 @@ export async function startNode(options: NodeOptions) {
     routes: [
       ...authRoutes(auth),
       ...profileRoutes(createProfileService(common)),
+      ...apiKeyRoutes(createApiKeyService({ keys: apiKeys, verifier: keys, sites: directory, gate, log })),
       ...websiteRoutes(service),
       ...memberRoutes(createMemberService({ ...metadata, notices })),
       ...trackerRoutes({ directory, configs, production: options.production ?? true }),
@@ -138,10 +146,12 @@ export async function startNode(options: NodeOptions) {
     call,
     service,
     metadata,
+    keyUsage,
     async stop() {
       await app.close();
       await rateLimiter.close();
       await idempotency.close();
+      await keyUsage.close();
       await metadata.close();
       if (!options.cache) await cache.close();
     },

@@ -61,6 +61,7 @@ export function memberRoutes(members: MemberService): AnyRoute[] {
       path: BASE,
       summary: 'Take an account into the team of a website',
       access: { site: 'manage' },
+      keys: 'refused',
       params: ById,
       body: AddBody,
       responses: { 201: ChangedBody },
@@ -78,6 +79,7 @@ export function memberRoutes(members: MemberService): AnyRoute[] {
       path: `${BASE}/:user_id`,
       summary: 'Change the role of a member; the owner keeps theirs',
       access: { site: 'manage' },
+      keys: 'refused',
       params: OneMember,
       body: Type.Object({ role }),
       responses: { 200: ChangedBody },
@@ -95,6 +97,7 @@ export function memberRoutes(members: MemberService): AnyRoute[] {
       path: `${BASE}/:user_id`,
       summary: 'Remove a member from the team; the owner stays',
       access: { site: 'manage' },
+      keys: 'refused',
       params: OneMember,
       responses: { 200: Type.Object({ message: Type.String() }) },
       async handle({ site, params }) {

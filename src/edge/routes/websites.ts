@@ -105,11 +105,15 @@ export function websiteRoutes(websites: WebsiteService): AnyRoute[] {
       path: BASE,
       summary: 'Own websites and those shared with the account, newest first',
       access: 'account',
+      keys: 'read',
       params: Nothing,
       query: Type.Object(PAGE_QUERY),
       responses: { 200: Type.Object({ data: Type.Array(WebsiteBody), ...NEXT_CURSOR }) },
       async handle({ principal, query }) {
-        const list = await websites.list(userIdOf(principal));
+        const bound = boundTo(principal);
+        const list = (await websites.list(userIdOf(principal))).filter(
+          ({ id }) => bound?.includes(id) ?? true,
+        );
         const { items, next } = pageOf(list, query, ({ id }) => id);
         return { status: 200, body: { data: items.map(websiteBody), ...next } };
       },
@@ -120,16 +124,20 @@ export function websiteRoutes(websites: WebsiteService): AnyRoute[] {
       path: BASE,
       summary: 'Create a website',
       access: 'account',
+      keys: 'manage',
       params: Nothing,
       body: CreateBody,
       responses: { 201: ChangedBody },
-      handle: async ({ principal, body }) => ({
-        status: 201,
-        body: {
-          message: 'Website created successfully',
-          data: websiteBody(await websites.create(userIdOf(principal), body)),
-        },
-      }),
+      async handle({ principal, body }) {
+        if (boundTo(principal) !== null) {
+          throw new AppError('insufficient_scope', 'The API key is bound to other websites');
+        }
+        const website = await websites.create(userIdOf(principal), body);
+        return {
+          status: 201,
+          body: { message: 'Website created successfully', data: websiteBody(website) },
+        };
+      },
     }),
     ...[`${BASE}/:id`, `${BASE}/by-site-id/:id`].map((path) =>
       siteRoute({
@@ -186,6 +194,10 @@ function userIdOf(principal: Principal): string {
   if (principal.kind === 'account') return principal.userId;
   throw new AppError('unauthorized', 'Authorization header required');
 }
+
+/** The only websites that the caller's API key is for; null: there is no such bound. */
+const boundTo = (principal: Principal): readonly string[] | null =>
+  principal.kind === 'account' ? (principal.key?.websiteIds ?? null) : null;
 
 function changeFrom(body: Static<typeof UpdateBody>): WebsiteChange {
   return {

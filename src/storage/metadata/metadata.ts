@@ -2,21 +2,29 @@
  * The metadata store: accounts, sessions, websites and what belongs to them. One adapter (Postgres, embedded or a server); the
  * domain knows these interfaces only. All methods may throw AppError `storage_unavailable`, `timeout` or `overloaded`.
  */
+import type { ApiKeyStore } from './api-keys.js';
 import type { AutomationStore } from './automations.js';
 import type { ExecutionStore } from './executions.js';
 import type { IdempotencyStore } from './idempotency.js';
 import type { MemberStore } from './members.js';
+import type { PasswordResetStore } from './password-resets.js';
+import type { NotificationStore } from './notifications.js';
+import type { ShareStore } from './shares.js';
 
 export interface MetadataStore {
   readonly users: UserStore;
   readonly sessions: SessionStore;
+  readonly passwordResets: PasswordResetStore;
   readonly websites: WebsiteStore;
   readonly members: MemberStore;
   readonly goals: GoalStore;
   readonly funnels: FunnelStore;
   readonly idempotency: IdempotencyStore;
+  readonly apiKeys: ApiKeyStore;
   readonly automations: AutomationStore;
   readonly executions: ExecutionStore;
+  readonly shares: ShareStore;
+  readonly notifications: NotificationStore;
   /** Throws when the server does not answer. */
   ping(): Promise<void>;
   close(): Promise<void>;
@@ -29,6 +37,8 @@ export interface User {
   readonly email: string;
   /** argon2id (ours) or bcrypt (the original's); null for accounts without a password. */
   readonly passwordHash: string | null;
+  /** Grows with every change of the password. */
+  readonly passwordVersion: number;
   readonly role: 'admin' | 'user';
   readonly avatar: string;
   readonly createdAt: Date;
@@ -74,14 +84,19 @@ export interface NewPassword {
 export interface NewSession {
   readonly id: string;
   readonly userId: string;
+  /** The account's when its password was proved. */
+  readonly passwordVersion: number;
   /** SHA-256 of the first refresh token. */
   readonly tokenHash: Uint8Array;
   readonly expiresAt: Date;
 }
 
 export interface SessionStore {
-  /** Opens a session with its first refresh token; expired sessions of the account go, and the oldest beyond `keep`. */
-  open(session: NewSession, keep: number): Promise<void>;
+  /**
+   * Opens a session with its first refresh token; expired sessions of the account go, and the oldest beyond `keep`.
+   * @returns false when the password was changed since it was proved, or the account is gone
+   */
+  open(session: NewSession, keep: number): Promise<boolean>;
   /**
    * Exchanges an unused token of a live session for its successor, once.
    * @param graceMs how long after its first use a token is exchanged again

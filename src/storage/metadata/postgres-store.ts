@@ -1,6 +1,7 @@
 import type { Telemetry } from '../../telemetry.js';
 import { runPostgresMigrations } from '../migrations.js';
 import { openPostgres, waitForPostgres } from '../postgres.js';
+import { createApiKeyStore } from './api-keys.js';
 import { createAutomationStore } from './automations.js';
 import { createExecutionStore } from './executions.js';
 import { createFunnelStore } from './funnels.js';
@@ -8,7 +9,10 @@ import { createGoalStore } from './goals.js';
 import { createIdempotencyStore } from './idempotency.js';
 import { createMemberStore } from './members.js';
 import type { MetadataStore } from './metadata.js';
+import { createNotificationStore } from './notifications.js';
+import { createPasswordResetStore } from './password-resets.js';
 import { createSessionStore } from './sessions.js';
+import { createShareStore } from './shares.js';
 import { createUserStore } from './users.js';
 import { createWebsiteStore } from './websites.js';
 
@@ -43,13 +47,17 @@ export async function createMetadataStore(options: MetadataOptions): Promise<Met
   return {
     users: createUserStore(db),
     sessions: createSessionStore(db),
+    passwordResets: createPasswordResetStore(db),
     websites: createWebsiteStore(db),
     members: createMemberStore(db),
     goals: createGoalStore(db),
     funnels: createFunnelStore(db),
     idempotency: createIdempotencyStore(db),
+    apiKeys: createApiKeyStore(db),
     automations: createAutomationStore(db),
     executions: createExecutionStore(db),
+    shares: createShareStore(db),
+    notifications: createNotificationStore(db),
     ping: db.ping,
     close: db.close,
   };

@@ -3,9 +3,12 @@
  * ClickHouse; the program with everything embedded, asked over HTTP as the page asks it, while visitors keep coming.
  */
 
+import { existsSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Type from 'typebox';
+import { Value } from 'typebox/value';
 import { Api, type Site } from '../test/support/api.js';
 import { Guard } from '../test/support/guard.js';
 import { Program } from '../test/support/program.js';
@@ -20,8 +23,13 @@ export interface DashboardBenchOptions {
   readonly days: readonly number[];
   /** How often every call is repeated while warm, and the whole page asked at once. */
   readonly polls: number;
+  /** Data directory of an earlier run of the same day, or for later ones: it is filled once and stays; default a temporary one. */
+  readonly data: string | undefined;
 }
 
+/** File in the data directory that says that it has been filled, and with which big site. */
+const FILLED = 'dashboard-bench.json';
+const SiteSchema = Type.Object({ id: Type.String(), siteId: Type.String(), host: Type.String() });
 const SMALL_SITES = 100;
 const DAY_MS = 86_400_000;
 const HISTORY_DAYS = 100;
@@ -76,14 +84,20 @@ interface PageRow {
 export async function runDashboardBench(options: DashboardBenchOptions): Promise<void> {
   const guard = await Guard.start();
   try {
-    const dataDir = join(guard.directory, 'dashboard');
+    const dataDir = options.data ?? join(guard.directory, 'dashboard');
+    const isFilled = existsSync(join(dataDir, FILLED));
     const program = await Program.start(guard, { dataDir, env: { CLICKHOUSE_DB: DATABASE } });
-    const api = await Api.register(() => program.url);
-    const site = await api.createSite('shop.example');
-    const small: Site[] = [];
-    for (let i = 0; i < SMALL_SITES; i++) small.push(await api.createSite(`small${i}.example`));
+    const api = await (isFilled ? Api.login(() => program.url) : Api.register(() => program.url));
     const engine = await clickhouseOf(program, dataDir, DATABASE);
-    await fill(engine, site, small, options.events);
+    const site = isFilled
+      ? Value.Parse(SiteSchema, JSON.parse(await readFile(join(dataDir, FILLED), 'utf8')))
+      : await api.createSite('shop.example');
+    if (!isFilled) {
+      const small: Site[] = [];
+      for (let i = 0; i < SMALL_SITES; i++) small.push(await api.createSite(`small${i}.example`));
+      await fill(engine, site, small, options.events);
+      await writeFile(join(dataDir, FILLED), JSON.stringify(site));
+    }
     await printBytes(engine);
     const visits = visit(program.url, site);
     const rows: Row[] = [];

@@ -1,4 +1,4 @@
-/** `npm run bench -- NAME [--seconds N] [--connections 64,512] [--events 1,10] [--targets bare,embedded,servers] [--rate REQUESTS_PER_SECOND] [--fill EVENTS] [--days 1,7,30,90] [--polls N] [--sessions N] [--layouts]` */
+/** `npm run bench -- NAME [--seconds N] [--connections 64,512] [--events 1,10] [--targets bare,embedded,servers] [--rate REQUESTS_PER_SECOND] [--fill EVENTS] [--days 1,7,30,90] [--polls N] [--data DIR] [--sessions N] [--layouts]` */
 import { parseArgs } from 'node:util';
 import { runActorsBench } from './actors.js';
 import { runAutomationsBench } from './automations.js';
@@ -21,6 +21,7 @@ const { positionals, values } = parseArgs({
     sessions: { type: 'string', default: '1000' },
     layouts: { type: 'boolean', default: false },
     polls: { type: 'string', default: '8' },
+    data: { type: 'string' },
     targets: { type: 'string', default: 'bare,embedded,servers' },
   },
 });
@@ -41,6 +42,7 @@ const benches: Readonly<Record<string, () => Promise<unknown>>> = {
       events: Number(values.fill),
       days: numbers(values.days),
       polls: Number(values.polls),
+      data: values.data,
     }),
   replays: () =>
     values.layouts

@@ -254,6 +254,13 @@ export const VARIABLES = {
     unit: 'requests/min',
     about: 'API requests of one account or address; 0: no limit',
   }),
+  RATE_LIMIT_PUBLIC: integer({
+    default: 60,
+    min: 0,
+    max: 1_000_000,
+    unit: 'requests/min',
+    about: 'Requests of one address for dashboards shared by link; 0: no limit',
+  }),
   EMBEDDED_CLICKHOUSE_MEMORY_MB: integer({
     default: 1_200,
     min: 300,
@@ -416,6 +423,7 @@ function readAll(read: <T>(name: string, variable: Variable<T>) => T): Config {
     RATE_LIMIT_INGEST: read('RATE_LIMIT_INGEST', VARIABLES.RATE_LIMIT_INGEST),
     RATE_LIMIT_AUTH: read('RATE_LIMIT_AUTH', VARIABLES.RATE_LIMIT_AUTH),
     RATE_LIMIT_API: read('RATE_LIMIT_API', VARIABLES.RATE_LIMIT_API),
+    RATE_LIMIT_PUBLIC: read('RATE_LIMIT_PUBLIC', VARIABLES.RATE_LIMIT_PUBLIC),
     EMBEDDED_CLICKHOUSE_MEMORY_MB: read(
       'EMBEDDED_CLICKHOUSE_MEMORY_MB',
       VARIABLES.EMBEDDED_CLICKHOUSE_MEMORY_MB,

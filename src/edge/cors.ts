@@ -12,7 +12,7 @@ export interface CorsOptions {
 }
 
 const ALLOWED_HEADERS =
-  'Content-Type, Content-Length, Content-Encoding, Accept-Encoding, X-CSRF-Token, Authorization, accept, origin, Cache-Control, X-Requested-With, X-API-Key, X-Site-ID, Idempotency-Key, If-None-Match';
+  'Content-Type, Content-Length, Content-Encoding, Accept-Encoding, X-CSRF-Token, Authorization, accept, origin, Cache-Control, X-Requested-With, X-API-Key, X-Site-ID, Idempotency-Key, If-None-Match, X-Share-Token';
 const ALLOWED_METHODS = 'POST, OPTIONS, GET, PUT, DELETE, PATCH, HEAD';
 const EXPOSED_HEADERS =
   'Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-Request-Id, ETag, Idempotency-Replayed, Content-Disposition';

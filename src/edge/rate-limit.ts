@@ -20,6 +20,7 @@ export const DEFAULT_RATE_LIMITS: RateLimits = {
   api: 200,
   admin: 100,
   internal: 2000,
+  public: 60,
 };
 
 export interface RateLimiterOptions {
@@ -86,6 +87,7 @@ class SyncedRateLimiter implements RateLimiter {
     api: new Map(),
     admin: new Map(),
     internal: new Map(),
+    public: new Map(),
   };
   #window = -1;
   #windowEnd = 0;

@@ -3,10 +3,10 @@ import { createApiKeyVerifier } from '../../src/auth/api-key-verifier.js';
 import { createApiKeyService } from '../../src/auth/api-keys.js';
 import { createAttempts } from '../../src/auth/attempts.js';
 import { createAuthService } from '../../src/auth/auth-service.js';
-import { createAuthenticator } from '../../src/auth/authenticator.js';
-import { createGate } from '../../src/auth/gate.js';
+import { type Authenticator, createAuthenticator } from '../../src/auth/authenticator.js';
+import { createGate, type Gate } from '../../src/auth/gate.js';
 import { createKeyUsage } from '../../src/auth/key-usage.js';
-import { createPasswords } from '../../src/auth/passwords.js';
+import { createPasswords, type Passwords } from '../../src/auth/passwords.js';
 import { createProfileService } from '../../src/auth/profile-service.js';
 import { createTokens } from '../../src/auth/tokens.js';
 import { createApp } from '../../src/edge/app.js';
@@ -23,8 +23,9 @@ import type { Cache } from '../../src/storage/cache/cache.js';
 import { createMemoryCache } from '../../src/storage/cache/memory-cache.js';
 import type { MetadataStore } from '../../src/storage/metadata/metadata.js';
 import { createMetadataStore } from '../../src/storage/metadata/postgres-store.js';
-import { silentTelemetry } from '../../src/telemetry.js';
+import { silentTelemetry, type Telemetry } from '../../src/telemetry.js';
 import { createMemberService } from '../../src/websites/members.js';
+import type { SiteDirectory } from '../../src/websites/site.js';
 import { createSiteDirectory } from '../../src/websites/site-directory.js';
 import { createSiteNotices, type SiteNotices } from '../../src/websites/site-notices.js';
 import { createTrackerConfigs } from '../../src/websites/tracker-config.js';
@@ -42,7 +43,19 @@ export interface NodeOptions {
   readonly staleMs?: number;
   readonly onDeleted?: (siteId: string) => Promise<void>;
   /** Routes beside those of accounts, websites and trackers. */
-  readonly routes?: (parts: { metadata: MetadataStore; notices: SiteNotices }) => readonly AnyRoute[];
+  readonly routes?: (parts: NodeParts) => readonly AnyRoute[] | Promise<readonly AnyRoute[]>;
+}
+
+/** What further rooms are built from. */
+export interface NodeParts {
+  readonly metadata: MetadataStore;
+  readonly notices: SiteNotices;
+  readonly cache: Cache;
+  readonly sites: SiteDirectory;
+  readonly gate: Gate;
+  readonly passwords: Passwords;
+  readonly authenticator: Authenticator;
+  readonly telemetry: Telemetry;
 }
 
 export interface Answer {
@@ -113,7 +126,10 @@ export async function startNode(options: NodeOptions) {
       ...websiteRoutes(service),
       ...memberRoutes(createMemberService({ ...metadata, notices })),
       ...trackerRoutes({ directory, configs, production: options.production ?? true }),
-      ...(options.routes?.({ metadata, notices }) ?? []),
+      ...((await options.routes?.({
+        ...{ metadata, notices, cache, gate, passwords, authenticator, telemetry },
+        sites: directory,
+      })) ?? []),
     ],
     cors: { allowedOrigins: ['https://dashboard.example'], production: true },
     trustedProxies: { trust: [] },

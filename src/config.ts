@@ -94,6 +94,10 @@ export const VARIABLES = {
   }),
   JWT_EXPIRE: duration({ default: '24h', about: 'Life of an access token' }),
   JWT_REFRESH_EXPIRE: duration({ default: '7d', about: 'Life of a refresh token; each use makes a new one' }),
+  FRONTEND_URL: text({
+    default: 'http://localhost:3000',
+    about: 'Where people open the dashboard; links in mails begin with it',
+  }),
   ALLOW_REGISTRATION: flag({
     default: false,
     about: 'Whether accounts can be made after the first one (the admin)',
@@ -349,6 +353,8 @@ function contradictions(config: Config): string[] {
   ) {
     problems.push('JWT_SECRET must have at least 32 characters in production');
   }
+  if (!/^https?:\/\/[^/\s]\S*$/i.test(config.FRONTEND_URL))
+    problems.push('FRONTEND_URL must look like https://stats.example.com');
   if (!/^[A-Za-z_][A-Za-z0-9_]{0,62}$/.test(config.CLICKHOUSE_DB))
     problems.push('CLICKHOUSE_DB must be a plain identifier');
   if (
@@ -396,6 +402,7 @@ function readAll(read: <T>(name: string, variable: Variable<T>) => T): Config {
     JWT_SECRET: read('JWT_SECRET', VARIABLES.JWT_SECRET),
     JWT_EXPIRE: read('JWT_EXPIRE', VARIABLES.JWT_EXPIRE),
     JWT_REFRESH_EXPIRE: read('JWT_REFRESH_EXPIRE', VARIABLES.JWT_REFRESH_EXPIRE),
+    FRONTEND_URL: read('FRONTEND_URL', VARIABLES.FRONTEND_URL),
     ALLOW_REGISTRATION: read('ALLOW_REGISTRATION', VARIABLES.ALLOW_REGISTRATION),
     CORS_ALLOWED_ORIGINS: read('CORS_ALLOWED_ORIGINS', VARIABLES.CORS_ALLOWED_ORIGINS),
     TRUSTED_PROXIES: read('TRUSTED_PROXIES', VARIABLES.TRUSTED_PROXIES),

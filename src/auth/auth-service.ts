@@ -66,7 +66,10 @@ export function createAuthService(options: AuthServiceOptions): AuthService {
   const openSession = async (user: User): Promise<SignedIn> => {
     const id = randomUUID();
     const { token, hash, expiresAt } = await tokens.issueRefresh(user.id, id);
-    await sessions.open({ id, userId: user.id, tokenHash: hash, expiresAt }, MAX_SESSIONS);
+    const { passwordVersion } = user;
+    const session = { id, userId: user.id, passwordVersion, tokenHash: hash, expiresAt };
+    // Changed between the proof and here: whoever knows the old password only stays outside.
+    if (!(await sessions.open(session, MAX_SESSIONS))) throw wrongCredentials();
     return { user, tokens: { accessToken: await tokens.issueAccess(user, id), refreshToken: token } };
   };
 
@@ -105,7 +108,7 @@ export function createAuthService(options: AuthServiceOptions): AuthService {
       await attempts.count(subject);
       const user = await users.findByEmail(email.trim());
       if (!(await passwords.verify(user?.passwordHash ?? null, password)) || !user) {
-        throw new AppError('invalid_credentials', 'invalid email or password');
+        throw wrongCredentials();
       }
       await Promise.all([attempts.clear(subject), upgradeHash(user, password)]);
       return openSession(user);
@@ -150,6 +153,8 @@ export function createAuthService(options: AuthServiceOptions): AuthService {
     setupStatus,
   };
 }
+
+const wrongCredentials = () => new AppError('invalid_credentials', 'invalid email or password');
 
 const registrationClosed = () =>
   new AppError('registration_closed', 'Registration is closed on this instance');

@@ -23,6 +23,7 @@ import { composeFunnels } from './funnels.js';
 import { composeHeatmaps, trackedPagesOf } from './heatmaps.js';
 import { startIntake, startWriter } from './ingest.js';
 import { Lifecycle } from './lifecycle.js';
+import { composePasswordResets } from './password-resets.js';
 import { readiness } from './readiness.js';
 import { openReplays } from './replays.js';
 import { composeSharing } from './sharing.js';
@@ -102,6 +103,7 @@ async function compose(
     await replays.purge(siteId);
     await stores.events.deleteSite(siteId);
   };
+  const mailer = openMailer(config, telemetry, lifecycle);
   const accounts = await composeAccounts(
     config,
     metadata,
@@ -115,7 +117,7 @@ async function compose(
   const automations = composeAutomations({
     ...{ config, metadata, accounts, telemetry, lifecycle },
     cache: cache.store,
-    mailer: openMailer(config, telemetry, lifecycle),
+    mailer,
     sessions: stores.sessionFacts,
   });
   const routes: AnyRoute[] = [];
@@ -133,6 +135,7 @@ async function compose(
       stores.events,
       telemetry,
       lifecycle,
+      metadata.visitorSalts,
     );
     routes.push(...intake.routes, ...accounts.routes, ...analyticsRoutes({ analytics }));
     routes.push(...exportRoutes({ analytics }));
@@ -142,6 +145,7 @@ async function compose(
         cache: cache.store,
       })),
     );
+    routes.push(...composePasswordResets({ config, metadata, accounts, mailer, telemetry, lifecycle }));
     routes.push(...automations.routes);
     routes.push(...composeFunnels(config, metadata, metrics, accounts.notices, intake.intake));
     routes.push(...composeHeatmaps(stores.heat, intake.intake, accounts.notices, telemetry, lifecycle));

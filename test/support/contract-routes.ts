@@ -107,8 +107,6 @@ export const MISSING_ROUTES: readonly string[] = [
   'GET /api/v1/admin/analytics/stats',
   'GET /api/v1/internal/user-resource-counts',
   'POST /api/v1/internal/user/sync',
-  'POST /api/v1/auth/forgot-password',
-  'POST /api/v1/auth/reset-password',
   'PUT /api/v1/user/users/avatar',
   'GET /api/v1/user/billing/usage',
   'GET /api/v1/user/notifications',

@@ -10,6 +10,7 @@ import type { MemberStore } from './members.js';
 import type { PasswordResetStore } from './password-resets.js';
 import type { NotificationStore } from './notifications.js';
 import type { ShareStore } from './shares.js';
+import type { VisitorSaltStore } from './visitor-salts.js';
 
 export interface MetadataStore {
   readonly users: UserStore;
@@ -25,6 +26,7 @@ export interface MetadataStore {
   readonly executions: ExecutionStore;
   readonly shares: ShareStore;
   readonly notifications: NotificationStore;
+  readonly visitorSalts: VisitorSaltStore;
   /** Throws when the server does not answer. */
   ping(): Promise<void>;
   close(): Promise<void>;

@@ -14,6 +14,7 @@ import { createPasswordResetStore } from './password-resets.js';
 import { createSessionStore } from './sessions.js';
 import { createShareStore } from './shares.js';
 import { createUserStore } from './users.js';
+import { createVisitorSaltStore } from './visitor-salts.js';
 import { createWebsiteStore } from './websites.js';
 
 const MIGRATIONS = new URL('../../../migrations/postgres/meta/', import.meta.url);
@@ -58,6 +59,7 @@ export async function createMetadataStore(options: MetadataOptions): Promise<Met
     executions: createExecutionStore(db),
     shares: createShareStore(db),
     notifications: createNotificationStore(db),
+    visitorSalts: createVisitorSaltStore(db),
     ping: db.ping,
     close: db.close,
   };

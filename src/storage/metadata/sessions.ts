@@ -3,15 +3,18 @@ import { text } from '../row.js';
 import type { SessionStore } from './metadata.js';
 import { readUser, USER_COLUMNS } from './users.js';
 
+// The account's row is shared: a change of its password waits for this session, or this waits for the change and sees its version.
 const OPEN = `
-  WITH gone AS (
+  WITH account AS (
+    SELECT id FROM users WHERE id = $2 AND password_version = $6 FOR SHARE
+  ), gone AS (
     DELETE FROM auth_sessions WHERE user_id = $2 AND (
       expires_at < now()
       OR id IN (SELECT id FROM auth_sessions WHERE user_id = $2 ORDER BY created_at DESC OFFSET $5))
   ), session AS (
-    INSERT INTO auth_sessions (id, user_id, expires_at) VALUES ($1, $2, $4) RETURNING id
+    INSERT INTO auth_sessions (id, user_id, expires_at) SELECT $1, id, $4 FROM account RETURNING id
   )
-  INSERT INTO refresh_tokens (token_hash, session_id, expires_at) SELECT $3, id, $4 FROM session`;
+  INSERT INTO refresh_tokens (token_hash, session_id, expires_at) SELECT $3, id, $4 FROM session RETURNING session_id`;
 
 // One statement: a crash in between neither loses the session nor leaves two usable tokens. Of two simultaneous calls with one token
 // the second waits for the row lock and then finds it used, which the grace may allow.
@@ -42,8 +45,10 @@ const FIND_ACCOUNT = `
 
 export function createSessionStore(db: Database): SessionStore {
   return {
-    async open({ id, userId, tokenHash, expiresAt }, keep) {
-      await db.query(OPEN, [id, userId, Buffer.from(tokenHash), expiresAt, Math.max(keep - 1, 0)]);
+    async open({ id, userId, passwordVersion, tokenHash, expiresAt }, keep) {
+      const token = Buffer.from(tokenHash);
+      const values = [id, userId, token, expiresAt, Math.max(keep - 1, 0), passwordVersion];
+      return (await db.query(OPEN, values)).length > 0;
     },
 
     async rotate(tokenHash, nextHash, expiresAt, graceMs) {

@@ -1,10 +1,11 @@
 import { type Database, type Row, sqlState } from '../postgres.js';
-import { date, text, textOrNull, texts } from '../row.js';
+import { date, number, text, textOrNull } from '../row.js';
 import type { User, UserStore } from './metadata.js';
+import { closeResets, writePassword } from './password-change.js';
 
 /** Columns of a user, for queries that alias the table `u`. */
 export const USER_COLUMNS =
-  'u.id, u.name, u.email, u.password_hash, u.role, u.avatar_url, u.created_at, u.updated_at';
+  'u.id, u.name, u.email, u.password_hash, u.password_version, u.role, u.avatar_url, u.created_at, u.updated_at';
 
 export function readUser(row: Row): User {
   return {
@@ -12,6 +13,7 @@ export function readUser(row: Row): User {
     name: text(row, 'name'),
     email: text(row, 'email'),
     passwordHash: textOrNull(row, 'password_hash'),
+    passwordVersion: number(row, 'password_version'),
     role: text(row, 'role') === 'admin' ? 'admin' : 'user',
     avatar: textOrNull(row, 'avatar_url') ?? '',
     createdAt: date(row, 'created_at'),
@@ -21,15 +23,6 @@ export function readUser(row: Row): User {
 
 const FIND_BY_EMAIL = `SELECT ${USER_COLUMNS} FROM users u WHERE lower(u.email) = lower($1)
   ORDER BY (u.email = $1) DESC, u.created_at LIMIT 1`;
-
-// One statement: no session outlives the password that opened it.
-const CHANGE_PASSWORD = `WITH changed AS (
-    UPDATE users SET password_hash = $3, updated_at = now() WHERE id = $1 AND password_hash = $2 RETURNING id
-  ), ended AS (
-    UPDATE auth_sessions s SET revoked_at = now(), revoked_reason = 'password changed' FROM changed
-    WHERE s.user_id = changed.id AND s.revoked_at IS NULL AND s.id IS DISTINCT FROM $4::uuid RETURNING s.id
-  )
-  SELECT ARRAY(SELECT id::text FROM ended) AS sessions FROM changed`;
 
 // Registrations and changes of addresses happen one after another, so that two at once see each other.
 const LOCK_ADDRESSES = "SELECT pg_advisory_xact_lock(hashtextextended('seentics_registration', 0))";
@@ -93,6 +86,10 @@ export function createUserStore(db: Database): UserStore {
             [id, email],
           );
           if (other) return 'taken';
+          const [before] = await tx.query('SELECT email FROM users WHERE id = $1 FOR NO KEY UPDATE', [id]);
+          if (!before) return null;
+          // A link that was mailed to the old address must not open the account.
+          if (text(before, 'email') !== email) await closeResets(tx, id);
           const [row] = await tx.query(
             `UPDATE users AS u SET name = $2, email = $3, updated_at = now() WHERE id = $1 RETURNING ${USER_COLUMNS}`,
             [id, name, email],
@@ -105,9 +102,14 @@ export function createUserStore(db: Database): UserStore {
       }
     },
 
-    async changePassword(id, { previous, next, keepSession }) {
-      const [row] = await db.query(CHANGE_PASSWORD, [id, previous, next, keepSession]);
-      return row ? texts(row, 'sessions') : null;
-    },
+    changePassword: (id, { previous, next, keepSession }) =>
+      db.transaction(async (tx) => {
+        const [account] = await tx.query(
+          'SELECT id FROM users WHERE id = $1 AND password_hash = $2 FOR NO KEY UPDATE',
+          [id, previous],
+        );
+        if (!account) return null;
+        return writePassword(tx, id, { hash: next, reason: 'password changed', keepSession });
+      }),
   };
 }

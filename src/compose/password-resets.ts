@@ -1,0 +1,36 @@
+/** New passwords by mail. */
+import type { Authenticator } from '../auth/authenticator.js';
+import { createPasswordResetService } from '../auth/password-reset-service.js';
+import type { Passwords } from '../auth/passwords.js';
+import type { Config } from '../config.js';
+import type { AnyRoute } from '../edge/route.js';
+import { passwordResetRoutes } from '../edge/routes/password-reset.js';
+import type { Mailer } from '../mail/mailer.js';
+import type { MetadataStore } from '../storage/metadata/metadata.js';
+import type { Telemetry } from '../telemetry.js';
+import type { Lifecycle } from './lifecycle.js';
+
+export interface PasswordResetDeps {
+  readonly config: Pick<Config, 'FRONTEND_URL'>;
+  readonly metadata: MetadataStore;
+  readonly accounts: {
+    readonly passwords: Passwords;
+    readonly sessionEnded: Authenticator['sessionEnded'];
+  };
+  readonly mailer: Mailer;
+  readonly telemetry: Telemetry;
+  readonly lifecycle: Lifecycle;
+}
+
+/** Builds the room; what was asked for when the node stops is still done. */
+export function composePasswordResets(deps: PasswordResetDeps): readonly AnyRoute[] {
+  const { config, metadata, accounts, mailer, telemetry, lifecycle } = deps;
+  const service = createPasswordResetService({
+    ...{ metadata, mailer, telemetry },
+    passwords: accounts.passwords,
+    authenticator: accounts,
+    frontendUrl: config.FRONTEND_URL,
+  });
+  lifecycle.add('password resets', service, (it) => it.close());
+  return passwordResetRoutes(service);
+}

@@ -10,7 +10,9 @@ import { ingestionRoutes } from '../edge/routes/ingestion.js';
 import type { GeoImage } from '../enrich/geo-database.js';
 import { createIntake, type Intake } from '../enrich/intake.js';
 import { createEnrichPool } from '../enrich/pool.js';
+import { openDailySalts } from '../privacy/daily-salts.js';
 import type { EventStore } from '../storage/events/event-store.js';
+import type { VisitorSaltStore } from '../storage/metadata/visitor-salts.js';
 import { createPublisher, type Publisher } from '../storage/stream/publisher.js';
 import type { FrameStream } from '../storage/stream/stream.js';
 import type { Telemetry } from '../telemetry.js';
@@ -49,6 +51,7 @@ export async function startIntake(
   events: EventStore,
   telemetry: Telemetry,
   lifecycle: Lifecycle,
+  visitorSalts: VisitorSaltStore,
 ): Promise<{
   readonly routes: readonly AnyRoute[];
   readonly publisher: Publisher;
@@ -62,11 +65,14 @@ export async function startIntake(
     telemetry,
   });
   lifecycle.add('site actors', sink, (it) => it.stop(DRAIN_MS));
+  const salts = await openDailySalts({ store: visitorSalts, telemetry });
+  lifecycle.add('keys of the day', salts, (it) => it.close());
   const pool = await createEnrichPool({
     threads: config.ENRICH_THREADS || Math.max(1, availableParallelism() - 1),
     geo: config.MAXMIND_DB_PATH === undefined ? 'bundled' : { path: config.MAXMIND_DB_PATH },
     production: config.ENVIRONMENT === 'production',
     limits: { batchEvents: config.BATCH_SIZE, eventAgeMs: config.MAX_EVENT_AGE * 1000 },
+    salts: () => salts.current(),
     telemetry,
   });
   lifecycle.add('enrichment pool', pool, (it) => it.close());

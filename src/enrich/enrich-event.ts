@@ -16,12 +16,20 @@ import type { ReadySite } from './site-table.js';
 import { cut, TEXT_LIMITS } from './text.js';
 import { uniqueClock } from './unique-clock.js';
 import { splitUrl, type UrlParts } from './url.js';
+import type { MadeVisitor } from './visitor-hash.js';
+
+/** Without a session id, all of a visitor in a UTC day is one session. */
+export function sessionOf(visitorId: string, timestamp: number): string {
+  return `${cut(visitorId, 244)}:${utcDay(timestamp)}`;
+}
 
 /** What the events of one request share. */
 export interface RequestContext {
   readonly site: ReadySite;
   /** ms since epoch. */
   readonly receivedAt: number;
+  /** For events without a visitor id. */
+  readonly visitor: MadeVisitor;
   readonly geo: Uint8Array;
   readonly headerAgent: AgentColumns;
   /** Host the request came from, '' unknown. */
@@ -37,11 +45,12 @@ export interface RequestContext {
 
 /** Validates and enriches one event. */
 export function enrichEvent(input: EventInput, context: RequestContext): EnrichedEvent | Rejection {
-  const visitorId = cut((input.visitor_id ?? '').trim(), TEXT_LIMITS.id);
-  if (visitorId === '') return new Rejection('missing_visitor', 'visitor_id is missing');
   const givenId = givenEventId(context.site.siteId, (input.id ?? '').trim());
   const clock = readClock(input.timestamp ?? null, context, givenId !== '');
   if (clock instanceof Rejection) return clock;
+  const visitorId = cut((input.visitor_id ?? '').trim(), TEXT_LIMITS.id) || context.visitor.at(clock.ms);
+  if (visitorId === '')
+    return new Rejection('missing_visitor', 'visitor_id is missing, and none can be made at the moment');
   const eventType = cut(input.event_type || 'pageview', TEXT_LIMITS.label);
   const properties = propertiesText(input.properties, eventType, context.escapes);
   if (properties === null)
@@ -63,7 +72,7 @@ export function enrichEvent(input: EventInput, context: RequestContext): Enriche
     kind: eventKind(eventType),
     eventType,
     visitorId,
-    sessionId: cut(input.session_id || '', TEXT_LIMITS.id) || `${cut(visitorId, 244)}:${utcDay(clock.ms)}`,
+    sessionId: cut(input.session_id || '', TEXT_LIMITS.id) || sessionOf(visitorId, clock.ms),
     pageViewId: cut(input.page_view_id ?? '', TEXT_LIMITS.id),
     page: normalisePage(page || input.page_url || ''),
     hostname,

@@ -24,12 +24,15 @@ import { writeRow } from './row-writer.js';
 import type { ReadySite } from './site-table.js';
 import { withoutNulEscapes } from './text.js';
 import { hostOf } from './url.js';
+import { type DailySalt, MadeVisitor } from './visitor-hash.js';
 
 /** Entries of the caches of one worker; together some 20 MB when full. */
 const CACHE = { agents: 5000, attribution: 10_000, addresses: 20_000 } as const;
 
 export class RequestEnricher {
   readonly geo: GeoLookup;
+  /** Keys for visitors who bring no id; without them such events are rejected. */
+  salts: readonly DailySalt[] = [];
   private readonly agents = new AgentCache(CACHE.agents);
   private readonly attribution = new AttributionCache(CACHE.attribution);
   private readonly production: boolean;
@@ -82,13 +85,20 @@ export class RequestEnricher {
 
   private recordContext(request: EnrichRequest, site: ReadySite, escapes: boolean): RecordContext {
     const { receivedAt, address, userAgent } = request;
-    return { site, receivedAt, address, userAgent, escapes, eventAgeMs: this.limits.eventAgeMs };
+    const { eventAgeMs } = this.limits;
+    const visitor = this.visitor(request, site);
+    return { site, receivedAt, address, visitor, userAgent, escapes, eventAgeMs };
+  }
+
+  private visitor({ address, userAgent, receivedAt }: EnrichRequest, { siteId }: ReadySite): MadeVisitor {
+    return new MadeVisitor({ siteId, address, userAgent, receivedAt }, this.salts);
   }
 
   private context(request: EnrichRequest, site: ReadySite, origin: string, escapes: boolean): RequestContext {
     return {
       site,
       receivedAt: request.receivedAt,
+      visitor: this.visitor(request, site),
       geo: this.geo.block(request.address),
       headerAgent: this.agents.ofHeader(request.userAgent),
       originHost: origin,
@@ -231,7 +241,7 @@ function originHost(request: EnrichRequest, body: Body, events: readonly unknown
 }
 
 const REQUIRED = {
-  event: 'website_id and visitor_id',
+  event: 'website_id',
   batch: 'siteId and events',
   heatmap: 'website_id and points',
   funnel: 'website_id and events',

@@ -11,7 +11,9 @@ const number = (description: string) =>
 export const EventSchema = Type.Object(
   {
     id: text('Event id, a UUID or any text: the same id is stored once. Made from the event when absent.'),
-    visitor_id: text('Required.'),
+    visitor_id: text(
+      'Without one, a hash of address and user agent under a random key of the day, which is destroyed after two days.',
+    ),
     session_id: text('Without one, all of a visitor in a UTC day is one session.'),
     event_type: text('`pageview` (default) or any other name.'),
     timestamp: Type.Optional(

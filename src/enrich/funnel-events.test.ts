@@ -7,6 +7,7 @@ import { RowFlag, tableOf } from '../events/tables.js';
 import { ByteWriter } from './byte-writer.js';
 import { MAX_FUNNEL_EVENTS, writeFunnelEvents } from './funnel-events.js';
 import type { RecordContext } from './record-kind.js';
+import { MadeVisitor } from './visitor-hash.js';
 
 /** As the original tracker sends it. */
 const PROGRESS = {
@@ -26,6 +27,7 @@ const context = (changes: Partial<RecordContext> = {}): RecordContext => ({
   site: ready(),
   receivedAt: NOW + 500,
   address: '81.2.69.142',
+  visitor: new MadeVisitor({ siteId: SITE.siteId, address: '', userAgent: '', receivedAt: NOW }, []),
   userAgent: CHROME,
   escapes: false,
   eventAgeMs: 30 * 86_400_000,
@@ -116,7 +118,9 @@ describe('a funnel event', () => {
     ['not_an_object', []],
     ['missing_field', { ...PROGRESS, funnel_id: ' ' }],
     ['missing_field', { ...PROGRESS, visitor_id: 7 }],
-    ['missing_field', { ...PROGRESS, session_id: undefined }],
+    ['missing_field', { ...PROGRESS, session_id: {} }],
+    // No key of the day is at hand here.
+    ['missing_field', { ...PROGRESS, visitor_id: undefined }],
     ['invalid_value', { ...PROGRESS, event_type: 'finish' }],
     ['invalid_timestamp', { ...PROGRESS, timestamp: 'yesterday' }],
     ['invalid_timestamp', { ...PROGRESS, timestamp: {} }],

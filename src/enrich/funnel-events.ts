@@ -4,6 +4,7 @@ import { flagsOf, RowFlag } from '../events/tables.js';
 import { isBotAgent, isSenderLibrary } from './bot.js';
 import type { ByteWriter } from './byte-writer.js';
 import { FUTURE_LIMIT_MS, lengthText, parseTimestamp, parseUnixTime } from './clock.js';
+import { sessionOf } from './enrich-event.js';
 import { asNumber } from './event-schema.js';
 import { beginRecord, endRecord } from './record-frame.js';
 import { NO_ROWS, type RecordContext, Rejections, type RowsOutcome } from './record-kind.js';
@@ -73,15 +74,18 @@ function readFunnelEvent(value: unknown, context: RecordContext): FunnelEvent | 
     return typeof given === 'string' ? cut(given.trim(), limit) : '';
   };
   const funnelId = text('funnel_id', TEXT_LIMITS.id);
-  const visitorId = text('visitor_id', TEXT_LIMITS.id);
-  const sessionId = text('session_id', TEXT_LIMITS.id);
-  if (funnelId === '' || visitorId === '' || sessionId === '')
-    return new Rejection('missing_field', 'funnel_id, visitor_id and session_id are required');
+  if (funnelId === '') return new Rejection('missing_field', 'funnel_id is required');
+  if (isNoText(field('visitor_id')) || isNoText(field('session_id')))
+    return new Rejection('missing_field', 'visitor_id and session_id must be texts');
   const eventType = text('event_type', TEXT_LIMITS.label) || 'progress';
   if (!TYPES.has(eventType))
     return new Rejection('invalid_value', `event_type must be one of ${[...TYPES].join(', ')}`);
   const clock = readClock(field('timestamp'), context);
   if (clock instanceof Rejection) return clock;
+  const visitorId = text('visitor_id', TEXT_LIMITS.id) || context.visitor.at(clock.timestamp);
+  if (visitorId === '')
+    return new Rejection('missing_field', 'visitor_id is missing, and none can be made at the moment');
+  const sessionId = text('session_id', TEXT_LIMITS.id) || sessionOf(visitorId, clock.timestamp);
   const startedAt = text('started_at', TEXT_LIMITS.label);
   const entered = parseTimestamp(startedAt);
   const timed = clock.text !== '' || startedAt !== '';
@@ -101,6 +105,11 @@ function readFunnelEvent(value: unknown, context: RecordContext): FunnelEvent | 
     // The time of receipt says nothing about when a copy could have come.
     lookup: timed && clock.lookup,
   };
+}
+
+/** Given, but as something that names nobody. */
+function isNoText(value: unknown): boolean {
+  return value !== undefined && value !== null && typeof value !== 'string';
 }
 
 /** The time of the event, and the client's text for it, '' when it sent none. */

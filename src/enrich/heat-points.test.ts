@@ -7,6 +7,7 @@ import { RowFlag, tableOf } from '../events/tables.js';
 import { ByteWriter } from './byte-writer.js';
 import { MAX_POINTS, writeHeatPoints } from './heat-points.js';
 import type { RecordContext } from './record-kind.js';
+import { MadeVisitor } from './visitor-hash.js';
 
 const SECONDS = NOW / 1000;
 const CLICK = {
@@ -23,6 +24,7 @@ const context = (changes: Partial<RecordContext> = {}): RecordContext => ({
   site: ready(),
   receivedAt: NOW + 500,
   address: '81.2.69.142',
+  visitor: new MadeVisitor({ siteId: SITE.siteId, address: '', userAgent: '', receivedAt: NOW }, []),
   userAgent: CHROME,
   escapes: false,
   eventAgeMs: 30 * 86_400_000,

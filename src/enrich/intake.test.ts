@@ -71,7 +71,7 @@ class LocalPool implements EnrichPool {
     this.tasks.push(requests.length);
     await this.gate;
     const out = new ByteWriter(16);
-    const outcomes = [...decodeTask(task, this.table)].map(({ request, site }) =>
+    const outcomes = [...decodeTask(task, this.table).requests].map(({ request, site }) =>
       this.enricher.enrich(request, site, out),
     );
     return decodeResult(encodeResult(out, outcomes, { geoFailure: null, failure: null }), requests.length);

@@ -12,6 +12,7 @@ import {
   type EnrichResult,
   type EnrichWorkerOptions,
 } from './protocol.js';
+import type { DailySalt } from './visitor-hash.js';
 import { decodeResult, encodeTask } from './wire.js';
 
 export interface EnrichPoolOptions {
@@ -23,6 +24,8 @@ export interface EnrichPoolOptions {
   readonly production: boolean;
   /** Default: 1,000 events a batch, 30 days. */
   readonly limits?: Partial<EnrichLimits>;
+  /** The keys of the present moment for visitors who bring no id; without, their events are rejected. */
+  readonly salts?: () => readonly DailySalt[];
   readonly telemetry: Telemetry;
 }
 
@@ -74,7 +77,7 @@ export async function createEnrichPool(options: EnrichPoolOptions): Promise<Load
     await pool.destroy();
     throw error;
   }
-  return new PiscinaPool(pool, threads, geo, telemetry);
+  return new PiscinaPool(pool, threads, geo, telemetry, options.salts ?? (() => []));
 }
 
 /** The compiled worker; threads cannot load TypeScript, so sources under test use the build too. */
@@ -94,6 +97,7 @@ class PiscinaPool implements LoadedEnrichPool {
     readonly threads: number,
     readonly geoImage: GeoImage,
     private readonly telemetry: Telemetry,
+    private readonly salts: () => readonly DailySalt[],
   ) {
     const registers = [telemetry.registry];
     this.seconds = new Histogram({
@@ -123,7 +127,7 @@ class PiscinaPool implements LoadedEnrichPool {
 
   async enrich(requests: readonly EnrichRequest[]): Promise<EnrichResult> {
     const started = performance.now();
-    const task = encodeTask(requests);
+    const task = encodeTask(requests, this.salts());
     const bytes = await this.run(task);
     const result = decodeResult(bytes, requests.length);
     this.seconds.observe((performance.now() - started) / 1000);

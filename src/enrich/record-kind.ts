@@ -1,6 +1,7 @@
 /** What the writers of heat points and funnel events are called with and answer (heat-points.ts, funnel-events.ts). */
 import type { EnrichOutcome, RejectedEvent } from './protocol.js';
 import type { ReadySite } from './site-table.js';
+import type { MadeVisitor } from './visitor-hash.js';
 
 /** What the entries of one request share. Site, activity, origin and the site's own switch are checked by then. */
 export interface RecordContext {
@@ -9,6 +10,8 @@ export interface RecordContext {
   readonly receivedAt: number;
   /** Client address after the trusted-proxy rule; never stored. */
   readonly address: string;
+  /** For entries without a visitor id. */
+  readonly visitor: MadeVisitor;
   readonly userAgent: string;
   /** The body had `\u` escapes. */
   readonly escapes: boolean;

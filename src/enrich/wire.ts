@@ -1,7 +1,7 @@
 /**
  * The bytes of a task and of its result. Strings are LEB128 length plus UTF-8, numbers little-endian.
  *
- *     task     := u16 siteCount  site*(string)  u32 requestCount  request*
+ *     task     := u16 siteCount  site*(string)  u8 saltCount  salt*(i64 day  32 bytes)  u32 requestCount  request*
  *     request  := u8 source  u8 flags (1 prefetch, 2 optOut)  u16 site (0xffff none)  i64 receivedAt  string address  string userAgent  string origin
  *                 u32 bodyLength  body
  *     result   := rows  outcome*  string geoFailure  string failure  u32 offset of the first outcome
@@ -16,6 +16,7 @@ import { ByteReader } from './byte-reader.js';
 import { ByteWriter } from './byte-writer.js';
 import type { EnrichOutcome, EnrichRequest, EnrichResult, EnrichSite, RejectedEvent } from './protocol.js';
 import { encodeSite, type ReadySite, type SiteTable } from './site-table.js';
+import { type DailySalt, SALT_BYTES } from './visitor-hash.js';
 
 const NO_SITE = 0xffff;
 const FLAG_PREFETCH = 1;
@@ -51,9 +52,15 @@ export function taskBytes(request: EnrichRequest): number {
   return request.body.byteLength + (texts + site) * 3 + 64;
 }
 
-/** Encodes a task; the buffer can be transferred. At most 65,535 sites. */
-export function encodeTask(requests: readonly EnrichRequest[]): ArrayBuffer {
-  let capacity = 16;
+/**
+ * Encodes a task; the buffer can be transferred. At most 65,535 sites.
+ * @param salts keys for visitors who bring no id
+ */
+export function encodeTask(
+  requests: readonly EnrichRequest[],
+  salts: readonly DailySalt[] = [],
+): ArrayBuffer {
+  let capacity = 16 + salts.length * (SALT_BYTES + 8);
   const sites = new Map<EnrichSite, number>();
   for (const request of requests) {
     capacity += taskBytes(request);
@@ -62,6 +69,11 @@ export function encodeTask(requests: readonly EnrichRequest[]): ArrayBuffer {
   const out = new ByteWriter(capacity);
   out.u16(sites.size);
   for (const site of sites.keys()) out.string(siteText(site));
+  out.u8(salts.length);
+  for (const { day, key } of salts) {
+    out.i64(day);
+    out.bytes(key);
+  }
   out.u32(requests.length);
   for (const request of requests) {
     out.u8(SOURCE_CODES[request.source]);
@@ -82,11 +94,30 @@ export interface DecodedRequest {
   readonly site: ReadySite | null;
 }
 
-/** Decodes a task, request by request; bodies are views. */
-export function* decodeTask(task: ArrayBuffer, table: SiteTable): Generator<DecodedRequest> {
+export interface DecodedTask {
+  /** Views into the task. */
+  readonly salts: readonly DailySalt[];
+  /** Decoded one by one; bodies are views. */
+  readonly requests: Iterable<DecodedRequest>;
+}
+
+/** Decodes a task. */
+export function decodeTask(task: ArrayBuffer, table: SiteTable): DecodedTask {
   const reader = new ByteReader(task);
   const sites: ReadySite[] = [];
   for (let left = reader.u16(); left > 0; left--) sites.push(table.get(reader.string()));
+  const salts: DailySalt[] = [];
+  for (let left = reader.u8(); left > 0; left--) salts.push(readSalt(reader));
+  return { salts, requests: readRequests(reader, sites) };
+}
+
+function readSalt(reader: ByteReader): DailySalt {
+  const day = reader.i64();
+  const start = reader.skip(SALT_BYTES);
+  return { day, key: reader.buffer.subarray(start, start + SALT_BYTES) };
+}
+
+function* readRequests(reader: ByteReader, sites: readonly ReadySite[]): Generator<DecodedRequest> {
   for (let left = reader.u32(); left > 0; left--) yield readRequest(reader, sites);
 }
 

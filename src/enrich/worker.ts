@@ -22,7 +22,12 @@ export default function run(task: ArrayBuffer): unknown {
   const outcomes: EnrichOutcome[] = [];
   scratch.at = 0;
   failure = null;
-  for (const { request, site } of decodeTask(task, sites)) outcomes.push(enrichSafely(request, site));
+  const { salts, requests } = decodeTask(task, sites);
+  enricher.salts = salts;
+  for (const { request, site } of requests) outcomes.push(enrichSafely(request, site));
+  // Keys of the day live no longer here than a task.
+  enricher.salts = [];
+  for (const { key } of salts) key.fill(0);
   const result = encodeResult(scratch, outcomes, { geoFailure: enricher.geo.takeFailure(), failure });
   if (scratch.buffer.length > SCRATCH_LIMIT_BYTES) scratch = new ByteWriter(SCRATCH_BYTES);
   return move(result);

@@ -100,7 +100,7 @@ describe('what the tracker reports of funnels', () => {
         report('progress', 'a', { current_step: 2 }),
         report('conversion', 'a', { current_step: 2, converted: true }),
         report('dropoff', 'b'),
-        report('start', 'c', { visitor_id: '' }),
+        report('start', 'c', { funnel_id: '' }),
         report('start', 'd', { funnel_id: 'of nobody' }),
       ],
     };

@@ -23,8 +23,8 @@ const text = (description: string) => Type.Optional(Type.String({ description })
 const WebsiteId = Type.String({ description: 'UUID or 24-character id of the website' });
 const FunnelEvent = Type.Object({
   funnel_id: Type.String(),
-  visitor_id: Type.String(),
-  session_id: Type.String(),
+  visitor_id: text('Default: a hash of address and user agent that holds for a day'),
+  session_id: text('Default: all of a visitor in a UTC day'),
   event_type: text('`start`, `progress` (default), `conversion` or `dropoff`'),
   step_name: text('At most 255 characters are kept'),
   current_step: Type.Optional(Type.Integer()),

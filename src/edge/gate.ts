@@ -1,5 +1,5 @@
 /** The one gate: who calls, and may they (promise P6). Every route passes here before its handler. */
-import { ANONYMOUS, type Principal, type SiteAction } from '../auth/principal.js';
+import { ANONYMOUS, type KeyGrant, type Principal, type SiteAction } from '../auth/principal.js';
 import { AppError } from '../errors.js';
 import type { Site } from '../websites/site.js';
 import { type Access, type AnyRoute, keyScope, type RequestInfo } from './route.js';
@@ -29,13 +29,16 @@ export async function identify(gate: GateOptions, access: Access, authorization:
  */
 export function admit(endpoint: Pick<AnyRoute, 'access' | 'keys'>, principal: Principal): void {
   if (endpoint.access === 'public' || principal.kind !== 'account') return;
+  if (principal.key !== undefined) admitKey(endpoint, principal.key);
   if (endpoint.access === 'admin' && principal.role !== 'admin') {
     throw new AppError('forbidden', 'Access denied: insufficient permissions');
   }
-  if (principal.key === undefined) return;
+}
+
+function admitKey(endpoint: Pick<AnyRoute, 'access' | 'keys'>, key: KeyGrant): void {
   const scope = keyScope(endpoint);
   if (scope === null) throw new AppError('insufficient_scope', 'API keys may not do this');
-  if (!principal.key.scopes.includes(scope)) {
+  if (!key.scopes.includes(scope)) {
     throw new AppError('insufficient_scope', `The API key lacks the scope "${scope}"`);
   }
 }

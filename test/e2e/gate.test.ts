@@ -6,7 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test }
 import { createTokens } from '../../src/auth/tokens.js';
 import { freshPostgres } from '../support/fresh.js';
 import { Guard } from '../support/guard.js';
-import { type Access, type Operation, operationsOf } from '../support/operations.js';
+import { type Access, type Operation, operationsOf, type Scope } from '../support/operations.js';
 import { Program } from '../support/program.js';
 
 const SECRET = 'the secret of the gate test, which is long enough';
@@ -21,9 +21,21 @@ const OUTSIDERS = [
   'a forged token of the instance admin',
   'a refresh token of the owner as access token',
   'a token of the owner after signing out',
+  'an API key of the owner after its deletion',
+  'an expired API key of the owner',
+] as const;
+const SCOPES = ['read', 'write', 'manage'] as const satisfies readonly Scope[];
+/** Holders of API keys, as far as their answers differ from those of the account itself. */
+const KEY_HOLDERS = [
+  'an API key of the owner without the scope',
+  'an API key of the owner with the scope',
+  'an API key of the owner for another website',
+  'an API key of a viewer with all scopes',
+  'an API key of a stranger with all scopes',
 ] as const;
 type Account = (typeof ACCOUNTS)[number];
 type Outsider = (typeof OUTSIDERS)[number];
+type KeyHolder = (typeof KEY_HOLDERS)[number];
 
 /** Who may pass the gate of each kind; outsiders pass that of public routes only. */
 const ADMITTED: Readonly<Record<Exclude<Access, 'public'>, readonly Account[]>> = {
@@ -41,6 +53,7 @@ const SignedIn = Type.Object({
   }),
 });
 const Created = Type.Object({ data: Type.Object({ id: Type.String() }) });
+const MadeKey = Type.Object({ data: Type.Object({ id: Type.String(), key: Type.String() }) });
 const Failed = Type.Object({ code: Type.String() });
 
 interface Member {
@@ -55,6 +68,12 @@ interface Answer {
   /** Of the error, '' when it is none. */
   readonly code: string;
 }
+
+/** What is about the account itself or hands out access; no key may call it, whatever else is declared. */
+const NEVER_BY_KEY =
+  /^(?!GET).*\/members\b|\/user\/(auth\/me|users|api-keys|2fa|privacy|notifications)\b|\/admin\/|^(?!GET).*\/(share|sharing)\b/;
+
+const NO_ANSWER: Answer = { status: 0, code: 'no answer' };
 
 const memberFrom = ({ user, tokens }: Type.Static<typeof SignedIn>['data']): Member => ({
   ...user,
@@ -72,6 +91,7 @@ describe('P6: every route of the program has its gate', () => {
   let cast: Record<Account, Member>;
   let site: string;
   let outsiders: Record<Outsider, string>;
+  let keys: Readonly<Record<KeyHolder, (scope: Scope | null) => string>>;
 
   beforeAll(async () => {
     [guard, database] = await Promise.all([Guard.start(), freshPostgres()]);
@@ -97,6 +117,7 @@ describe('P6: every route of the program has its gate', () => {
       'instance admin': instanceAdmin,
     };
     outsiders = await outsidersLike(owner, instanceAdmin);
+    keys = await keysOf();
   });
 
   beforeEach(() => onTestFailed(() => program.showLog()));
@@ -185,7 +206,25 @@ describe('P6: every route of the program has its gate', () => {
       'a forged token of the instance admin': await issue(admin, 'admin', 'x'.repeat(64), 3600),
       'a refresh token of the owner as access token': valid.refresh,
       'a token of the owner after signing out': gone.access,
+      'an API key of the owner after its deletion': await deletedKey(owner),
+      'an expired API key of the owner': await expiredKey(owner),
     };
+  };
+
+  const makeKey = async (of: string, scopes: readonly Scope[], websites: readonly string[] | null = null) =>
+    (await post(MadeKey, 'api-keys', { name: 'Gate', scopes, websites }, of)).data;
+
+  const deletedKey = async ({ access }: Member): Promise<string> => {
+    const { id, key } = await makeKey(access, SCOPES);
+    await call('GET', { path: '/api/v1/user/websites' }, key);
+    await call('DELETE', { path: `/api/v1/user/api-keys/${id}` }, access);
+    return key;
+  };
+
+  const expiredKey = async ({ access }: Member): Promise<string> => {
+    const { id, key } = await makeKey(access, SCOPES);
+    await sql.query("UPDATE api_keys SET expires_at = now() - interval '1 second' WHERE id = $1", [id]);
+    return key;
   };
 
   /** An account and a site of this call's own, since the call may end the one or the other. */
@@ -209,6 +248,49 @@ describe('P6: every route of the program has its gate', () => {
     return call(operation.method, operation.request(siteId), token);
   };
 
+  /** By the scope that a route asks for; where keys are refused, they have every scope there is. */
+  const keysOf = async (): Promise<typeof keys> => {
+    const { owner, viewer, stranger } = cast;
+    const all = (await makeKey(owner.access, SCOPES)).key;
+    const elsewhere = (await makeKey(owner.access, SCOPES, [await createSite(owner)])).key;
+    const [viewers, strangers] = [
+      (await makeKey(viewer.access, SCOPES)).key,
+      (await makeKey(stranger.access, SCOPES)).key,
+    ];
+    const [with_, without] = [new Map<Scope | null, string>(), new Map<Scope | null, string>()];
+    for (const scope of SCOPES) {
+      with_.set(scope, (await makeKey(owner.access, [scope])).key);
+      const others = SCOPES.filter((other) => other !== scope);
+      without.set(scope, (await makeKey(owner.access, others)).key);
+    }
+    return {
+      'an API key of the owner without the scope': (scope) => without.get(scope) ?? all,
+      'an API key of the owner with the scope': (scope) => with_.get(scope) ?? all,
+      'an API key of the owner for another website': () => elsewhere,
+      'an API key of a viewer with all scopes': () => viewers,
+      'an API key of a stranger with all scopes': () => strangers,
+    };
+  };
+
+  /** Only the owner's key with the scope can change anything: it gets an account and a website of its own for that. */
+  const callByKey = async (who: KeyHolder, operation: Operation): Promise<Answer> => {
+    const { method, keyScope } = operation;
+    const changes = method !== 'GET' && keyScope !== null && who === 'an API key of the owner with the scope';
+    if (!changes) return call(method, operation.request(site), keys[who](keyScope));
+    const { token, siteId } = await castOnce('owner');
+    return call(method, operation.request(siteId), (await makeKey(token, [keyScope])).key);
+  };
+
+  /** What the declaration says that a key gets. */
+  const expectedByKey = (who: KeyHolder, { access, keyScope }: Operation) => {
+    if (access === 'public') return 'in';
+    if (keyScope === null || who === 'an API key of the owner without the scope') return 'insufficient_scope';
+    if (who === 'an API key of the owner with the scope') return 'in';
+    if (!access.startsWith('site:'))
+      return who === 'an API key of the owner for another website' ? 'either' : 'in';
+    return who === 'an API key of a viewer with all scopes' && access === 'site:read' ? 'in' : 'forbidden';
+  };
+
   const isPublic = ({ access }: Operation) => access === 'public';
 
   const isAdmitted = ({ status, code }: Answer) =>
@@ -226,8 +308,9 @@ describe('P6: every route of the program has its gate', () => {
   test('that lets in whom it should and says 403 to all other accounts', { timeout: 120_000 }, async () => {
     const wrong: string[] = [];
     for (const operation of operations) {
-      for (const kind of ACCOUNTS) {
-        const answer = await callAs(kind, operation);
+      const answers = await Promise.all(ACCOUNTS.map((kind) => callAs(kind, operation)));
+      for (const [index, kind] of ACCOUNTS.entries()) {
+        const answer = answers[index] ?? NO_ANSWER;
         const admitted = operation.access === 'public' || ADMITTED[operation.access].includes(kind);
         const right = admitted ? isAdmitted(answer) : answer.status === 403 && answer.code === 'forbidden';
         if (!right) wrong.push(line(operation, kind, answer));
@@ -249,6 +332,37 @@ describe('P6: every route of the program has its gate', () => {
       }
     }
     expect(wrong).toEqual([]);
+  });
+
+  test('that lets API keys in as far as their account, scopes and websites go', {
+    timeout: 120_000,
+  }, async () => {
+    const wrong: string[] = [];
+    for (const operation of operations) {
+      for (const who of KEY_HOLDERS) {
+        const expected = expectedByKey(who, operation);
+        const answer = await callByKey(who, operation);
+        const right =
+          expected === 'in'
+            ? isAdmitted(answer)
+            : expected === 'either' || (answer.status === 403 && answer.code === expected);
+        if (!right) wrong.push(`${line(operation, who, answer)}, not ${expected}`);
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+
+  test('that no key passes to the account itself and to what hands out access', () => {
+    const open = operations.filter(
+      ({ access, keyScope, method, path }) =>
+        access !== 'public' && keyScope !== null && NEVER_BY_KEY.test(`${method} ${path}`),
+    );
+    expect(open.map(({ method, path }) => `${method} ${path}`)).toEqual([]);
+    const ofAccount = operations.filter(({ access, keyScope }) => access === 'account' && keyScope !== null);
+    expect(ofAccount.map(({ method, path, keyScope }) => `${method} ${path} ${keyScope}`)).toEqual([
+      'GET /api/v1/user/websites read',
+      'POST /api/v1/user/websites manage',
+    ]);
   });
 
   test('that says 404 to every account when there is no such site', { timeout: 120_000 }, async () => {

@@ -6,6 +6,9 @@ const ACCESS = ['public', 'account', 'admin', 'site:read', 'site:write', 'site:m
 /** Who may call: `src/edge/route.ts`. */
 export type Access = (typeof ACCESS)[number];
 
+const SCOPES = ['read', 'write', 'manage'] as const;
+export type Scope = (typeof SCOPES)[number];
+
 const Parameter = Type.Object({
   name: Type.String(),
   in: Type.Union([Type.Literal('path'), Type.Literal('query')]),
@@ -14,6 +17,7 @@ const Parameter = Type.Object({
 });
 const Described = Type.Object({
   'x-access': Type.Union(ACCESS.map((access) => Type.Literal(access))),
+  'x-key-scope': Type.Optional(Type.Union([...SCOPES.map((scope) => Type.Literal(scope)), Type.Null()])),
   parameters: Type.Optional(Type.Array(Parameter)),
   requestBody: Type.Optional(
     Type.Object({ content: Type.Object({ 'application/json': Type.Object({ schema: Type.Unknown() }) }) }),
@@ -29,6 +33,8 @@ export interface Operation {
   /** With `{name}` parameters. */
   readonly path: string;
   readonly access: Access;
+  /** What an API key needs; null: keys are refused, or (where everybody may call) not looked at. */
+  readonly keyScope: Scope | null;
   /** A request that the schemas take. What is named like a site is the site; nothing else that is optional is sent. */
   request(siteId: string): { readonly path: string; readonly body?: string };
 }
@@ -44,6 +50,7 @@ export async function operationsOf(url: string): Promise<readonly Operation[]> {
       method: method.toUpperCase(),
       path,
       access: described['x-access'],
+      keyScope: described['x-key-scope'] ?? null,
       request: (siteId: string) => request(path, described, siteId),
     })),
   );

@@ -102,6 +102,7 @@ function switchRoutes(sharing: ShareService): AnyRoute[] {
     bucket: 'api',
     cors: 'api',
     access: { site: 'manage' },
+    keys: 'refused',
     siteFrom: { param: 'website_id' },
     params: BySite,
     query: Nothing,

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { AppError } from '../errors.js';
 import type { Analytics } from '../metrics/analytics.js';
 import { ask } from '../metrics/asked.js';
@@ -46,6 +47,7 @@ export function createPublicReports(options: PublicReportsOptions): PublicReport
       const [siteId = '', name = '', days = '', timezone = ''] = key.split('\n');
       // Computed for all who wait, so nobody's leaving ends it.
       const { signal } = new AbortController();
+      setMaxListeners(0, signal);
       return publicDashboard(analytics, ask(siteId, { days, timezone }, DEFAULT_DAYS, clock(), signal), name);
     },
   });

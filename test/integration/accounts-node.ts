@@ -11,7 +11,7 @@ import { createProfileService } from '../../src/auth/profile-service.js';
 import { createTokens } from '../../src/auth/tokens.js';
 import { createApp } from '../../src/edge/app.js';
 import { createIdempotency } from '../../src/edge/idempotency.js';
-import { createRateLimiter } from '../../src/edge/rate-limit.js';
+import { createRateLimiter, type RateLimits } from '../../src/edge/rate-limit.js';
 import type { AnyRoute } from '../../src/edge/route.js';
 import { apiKeyRoutes } from '../../src/edge/routes/api-keys.js';
 import { authRoutes } from '../../src/edge/routes/auth.js';
@@ -41,6 +41,8 @@ export interface NodeOptions {
   readonly maxAttempts?: number;
   readonly refreshGraceMs?: number;
   readonly staleMs?: number;
+  /** Requests a minute; default: no limits. */
+  readonly limits?: Partial<RateLimits>;
   readonly onDeleted?: (siteId: string) => Promise<void>;
   /** Routes beside those of accounts, websites and trackers. */
   readonly routes?: (parts: NodeParts) => readonly AnyRoute[] | Promise<readonly AnyRoute[]>;
@@ -108,7 +110,7 @@ export async function startNode(options: NodeOptions) {
   const rateLimiter = createRateLimiter({
     cache,
     telemetry,
-    limits: { ingest: 0, auth: 0, api: 0, admin: 0, internal: 0 },
+    limits: { ingest: 0, auth: 0, api: 0, admin: 0, internal: 0, public: 0, ...options.limits },
   });
   const idempotency = createIdempotency({
     store: metadata.idempotency,

@@ -1,0 +1,98 @@
+/** A node with public dashboards over one of the event stores. */
+import pg from 'pg';
+import { composeSharing } from '../../src/compose/sharing.js';
+import { notificationRoutes } from '../../src/edge/routes/notifications.js';
+import { Analytics } from '../../src/metrics/analytics.js';
+import { shareMetrics } from '../../src/metrics/shared-metrics.js';
+import { createNotificationService } from '../../src/notifications/notification-service.js';
+import { createClickhouseEventStore } from '../../src/storage/events/clickhouse-event-store.js';
+import { createClickhouseMetrics } from '../../src/storage/events/clickhouse-metrics.js';
+import { createPostgresEventStore } from '../../src/storage/events/postgres-event-store.js';
+import { createPostgresMetrics } from '../../src/storage/events/postgres-metrics.js';
+import { silentTelemetry } from '../../src/telemetry.js';
+import { freshClickhouse, freshPostgres } from '../support/fresh.js';
+import { type NodeOptions, SECRET, signUp, startNode } from './accounts-node.js';
+import { encodeRow, makeRow } from './event-rows.js';
+import { NO_HEAT } from './metrics-app.js';
+
+export type Kind = 'clickhouse' | 'postgres';
+
+/** Both sides of a migrated event store in a database of its own. */
+export async function openStores(kind: Kind) {
+  const telemetry = silentTelemetry();
+  if (kind === 'clickhouse') {
+    const { url, database, drop } = await freshClickhouse();
+    const clickhouse = { url, database };
+    const events = createClickhouseEventStore({ clickhouse, telemetry });
+    await events.migrate();
+    return { events, metrics: createClickhouseMetrics(clickhouse), drop };
+  }
+  const { url, drop } = await freshPostgres();
+  const options = { url, maxConnections: 4, minConnections: 0, telemetry };
+  const events = createPostgresEventStore(options);
+  await events.migrate();
+  return { events, metrics: createPostgresMetrics(options), drop };
+}
+
+export type Stores = Awaited<ReturnType<typeof openStores>>;
+
+/** @param now what the clock of the reports shows, ms since epoch */
+export async function startSharing(
+  stores: Pick<Stores, 'metrics'>,
+  now: number,
+  options: Pick<NodeOptions, 'databaseUrl' | 'cache' | 'limits'>,
+) {
+  const metrics = shareMetrics(stores.metrics, { telemetry: silentTelemetry(), ttlMs: 1 });
+  const sql = new pg.Client({ connectionString: options.databaseUrl });
+  const node = await startNode({
+    ...options,
+    async routes({ metadata, cache, sites, passwords, telemetry }) {
+      const notifications = createNotificationService({ notifications: metadata.notifications, telemetry });
+      return [
+        ...notificationRoutes(notifications),
+        ...(await composeSharing({
+          ...{ metadata, cache, telemetry, notifier: notifications, clock: () => now },
+          config: { JWT_SECRET: SECRET, DATA_DIR: '' },
+          accounts: { sites, passwords },
+          analytics: new Analytics(metrics, NO_HEAT),
+        })),
+      ];
+    },
+  });
+  await sql.connect();
+  return {
+    ...node,
+    sql,
+    signUp: (email: string) => signUp(node, email),
+    async createSite(token: string): Promise<{ id: string; siteId: string }> {
+      const body = { name: 'Shop', url: 'shop.example' };
+      const answer = await node.call('POST', '/api/v1/user/websites', { token, body });
+      return { id: String(answer.body.data.id), siteId: String(answer.body.data.site_id) };
+    },
+    async stop() {
+      await sql.end();
+      await node.stop();
+    },
+  };
+}
+
+export type SharingNode = Awaited<ReturnType<typeof startSharing>>;
+
+let rows = 0;
+
+/** Stores page views, each of a visitor and session of its own. */
+export async function storeViews(
+  { events }: Pick<Stores, 'events'>,
+  siteId: string,
+  views: readonly { readonly page: string; readonly at: number }[],
+): Promise<void> {
+  const made = views.map(({ page, at }) => {
+    rows++;
+    return makeRow({
+      ...{ kind: 1, event_type: 'pageview', page, site_id: siteId, timestamp: at, received_at: at },
+      ...{ visitor_id: `visitor ${rows}`, session_id: `session ${rows}` },
+      event_id: rows.toString(16).padStart(32, '0'),
+    });
+  });
+  await events.insertRows('events', made.map(encodeRow), `views ${rows}`, Date.now() + 60_000);
+}

@@ -8,6 +8,7 @@ import { JetStreamSubscription } from './jetstream/subscription.js';
 import type { FrameStream, PartitionConsumer, StreamStatus, Subscription } from './stream.js';
 import { StreamFullError, StreamUnavailableError } from './stream.js';
 import { type StreamMetrics, streamMetrics } from './stream-metrics.js';
+import { pause } from './waiting.js';
 
 export interface JetStreamOptions {
   /** `nats://user:password@host:port`, several with commas between; `tls://` for TLS. */
@@ -38,6 +39,7 @@ export interface JetStreamOptions {
 }
 
 const STATUS_AGE_MS = 1_000;
+const DRAIN_POLL_MS = 50;
 
 /**
  * Opens the JetStream stream, creating it when it is not there. Waits until the server is (with a log line), for ever if need be, unless
@@ -187,6 +189,24 @@ export class JetStream implements FrameStream {
     this.metrics.inFlightBytes.set({ stream: this.label }, this.inFlightBytes);
     this.statusAt = performance.now();
     return this.lastStatus;
+  }
+
+  /** The server keeps the bytes of acknowledged messages in its files until these are full: purging up to the first live one frees them. */
+  async drain(signal: AbortSignal): Promise<void> {
+    const connection = this.link.current;
+    if (connection === undefined) throw new StreamUnavailableError(`NATS at ${this.link.address} is away`);
+    const manager = await connection.jetstreamManager({ checkAPI: false, timeout: 5_000 });
+    const { stream } = this.names;
+    let { state } = await manager.streams.info(stream);
+    const end = state.last_seq;
+    while (state.messages > 0 && state.first_seq <= end) {
+      await pause(DRAIN_POLL_MS, signal);
+      signal.throwIfAborted();
+      ({ state } = await manager.streams.info(stream));
+    }
+    await manager.streams.purge(stream, {
+      seq: state.messages > 0 ? state.first_seq : state.last_seq + 1,
+    });
   }
 
   close(): Promise<void> {

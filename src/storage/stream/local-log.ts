@@ -7,8 +7,15 @@ import { type Disk, realDisk } from './local/disk.js';
 import { recover } from './local/recovery.js';
 import type { SegmentSet } from './local/segment-set.js';
 import { readState, writeState } from './local/state-file.js';
-import type { FrameStream, PartitionConsumer, StreamStatus, Subscription } from './stream.js';
+import {
+  type FrameStream,
+  type PartitionConsumer,
+  type StreamStatus,
+  StreamUnavailableError,
+  type Subscription,
+} from './stream.js';
 import { type StreamMetrics, streamMetrics } from './stream-metrics.js';
+import { pause } from './waiting.js';
 
 export interface LocalLogOptions {
   /** Made when it is missing; used by one process at a time. */
@@ -36,6 +43,7 @@ export interface LocalLogOptions {
 }
 
 const DEFAULT_LEASE_MS = 60_000;
+const DRAIN_POLL_MS = 25;
 
 /**
  * Opens the durable log of a directory: append-only segment files, group commit with fdatasync, consumption in this process.
@@ -152,6 +160,15 @@ export class LocalLog implements FrameStream {
       fill: this.segments.bytes / this.options.limitBytes,
       ...(this.committer.isFailing ? { detail: 'the disk fails' } : {}),
     });
+  }
+
+  async drain(signal: AbortSignal): Promise<void> {
+    const end = await this.committer.rotate();
+    while (this.segments.hasBefore(end)) {
+      if (this.closing !== undefined) throw new StreamUnavailableError('the log is closed');
+      await pause(DRAIN_POLL_MS, signal);
+      signal.throwIfAborted();
+    }
   }
 
   private tick(): void {

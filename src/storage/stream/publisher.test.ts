@@ -34,6 +34,7 @@ function manualStream(partitions: number) {
       }),
     consume: () => Promise.reject(new Error('not used')),
     status: () => Promise.resolve({ reachable: true, lagMessages: 0, bytes: 0, limitBytes: 0, ...level }),
+    drain: () => Promise.resolve(),
     close: () => Promise.resolve(),
   };
   return { stream, appends, level };

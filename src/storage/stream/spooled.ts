@@ -143,6 +143,12 @@ export class SpooledStream implements FrameStream {
     };
   }
 
+  /** The spool is that of this node. */
+  async drain(signal: AbortSignal): Promise<void> {
+    await this.options.spool.drain(signal);
+    await this.options.primary.drain(signal);
+  }
+
   /** Closes both. What is left in the spool stays there for the next start. */
   close(): Promise<void> {
     this.closing ??= this.end();

@@ -16,6 +16,12 @@ export interface FrameStream {
    */
   consume(consumer: PartitionConsumer): Promise<Subscription>;
   status(): Promise<StreamStatus>;
+  /**
+   * Resolves once everything appended before the call has been acknowledged and its bytes are gone from the stream. Needs a consumer, here
+   * or on another node.
+   * @throws StreamUnavailableError the stream is away; the signal's reason
+   */
+  drain(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -220,6 +220,16 @@ export class Committer {
     await this.sealActive(active).catch(() => {});
   }
 
+  /**
+   * Ends the active file, so that it goes with its last acknowledgement.
+   * @returns number of the first record that is in a later file
+   */
+  async rotate(): Promise<number> {
+    while (this.running !== undefined) await this.running;
+    if (this.active !== undefined) await this.sealActive(this.active);
+    return this.nextSequence;
+  }
+
   /** Bytes of the appends that wait for their flush. */
   get inFlightBytes(): number {
     return this.waitingBytes;

@@ -73,6 +73,11 @@ export class SegmentSet {
     }
   }
 
+  /** Is any file left that begins before this record? */
+  hasBefore(sequence: number): boolean {
+    return this.removals.size > 0 || this.list.some((segment) => segment.base < sequence);
+  }
+
   /** Waits for deletions under way and closes all files. */
   async close(): Promise<void> {
     await Promise.all(this.removals);

@@ -12,6 +12,7 @@ import type { Idempotency } from './idempotency.js';
 import type { RateLimiter } from './rate-limit.js';
 import type { AnyRoute, Method } from './route.js';
 import { type ServeOptions, serveJson, serveRaw } from './serve.js';
+import { serveUpload } from './serve-upload.js';
 import { loadUws, type Uws, type UwsApp, type UwsHandler } from './uws.js';
 
 export interface EdgeLimits {
@@ -186,12 +187,16 @@ function registerRoute(server: UwsApp, route: AnyRoute, options: ServeOptions): 
   const refuse = route.kind === 'raw' && route.refuse !== undefined ? route.refuse.bind(route) : null;
   const negotiated = route.kind !== 'raw';
   const own = { ...traits(options.edge, route.method, route.path, route.cors), negotiated, refuse };
-  const handler =
-    route.kind === 'raw' ? serveRaw(route, own, options) : serveJson(route, own, options, false);
-  for (const path of variants(route.path)) server[REGISTER[route.method]](path, handler);
-  if (route.method !== 'GET' || route.kind === 'raw') return;
+  for (const path of variants(route.path))
+    server[REGISTER[route.method]](path, handlerOf(route, own, options));
+  if (route.method !== 'GET' || route.kind === 'raw' || route.kind === 'upload') return;
   const head = serveJson(route, traits(options.edge, 'HEAD', route.path, route.cors), options, true);
   for (const path of variants(route.path)) server.head(path, head);
+}
+
+function handlerOf(route: AnyRoute, own: RouteTraits, options: ServeOptions): UwsHandler {
+  if (route.kind === 'raw') return serveRaw(route, own, options);
+  return route.kind === 'upload' ? serveUpload(route, own, options) : serveJson(route, own, options, false);
 }
 
 /** Preflights, and 405 for the methods that a path does not have. */

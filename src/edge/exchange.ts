@@ -2,7 +2,7 @@
 import { STATUS_CODES } from 'node:http';
 import { AppError } from '../errors.js';
 import type { Logger } from '../telemetry.js';
-import type { Body, BodyBudget } from './body.js';
+import type { BodyBudget } from './body.js';
 import type { Cors } from './cors.js';
 import type { EdgeMetrics, RouteMetrics } from './edge-metrics.js';
 import { errorReply } from './error-table.js';
@@ -45,10 +45,18 @@ const JSON_TYPE = 'application/json; charset=utf-8';
 const CLIENT_LEFT = 499;
 const ABORTED = new AppError('request_timeout', 'The client left');
 
+interface HeldBody {
+  /** The client has left. */
+  cancel(error: AppError): void;
+  /** The request is over, however it ended. */
+  release(): void;
+}
+
 export class Exchange {
   aborted = false;
   request: EdgeRequest | null = null;
-  body: Body | null = null;
+  /** What is held of the request's body. */
+  body: HeldBody | null = null;
   /** The rest of the request's body is not worth waiting for. */
   closeConnection = false;
   readonly startedAt = performance.now();

@@ -55,7 +55,7 @@ function operation(route: AnyRoute, path: string): Operation {
     summary: route.summary,
     tags: [route.tag],
     ...(parameters.length === 0 ? {} : { parameters }),
-    ...(route.body === undefined ? {} : { requestBody: requestBody(route.body) }),
+    ...(route.body === undefined ? {} : { requestBody: requestBody(route.body, route.kind === 'upload') }),
     responses: { ...responses(route), default: { $ref: '#/components/responses/Error' } },
     security: securityOf(route),
     'x-access': typeof route.access === 'string' ? route.access : `site:${route.access.site}`,
@@ -88,8 +88,9 @@ function parametersOf(schema: TObject, where: 'path' | 'query'): Operation[] {
   });
 }
 
-function requestBody(schema: TSchema): Operation {
-  return { required: true, content: { 'application/json': { schema, example: exampleOf(schema) } } };
+function requestBody(schema: TSchema, isForm: boolean): Operation {
+  const content = { schema, example: exampleOf(schema) };
+  return { required: true, content: { [isForm ? 'multipart/form-data' : 'application/json']: content } };
 }
 
 function responses(route: AnyRoute): Record<string, Operation> {

@@ -2,9 +2,10 @@
  * A route is declared once: its schemas give the validation, the types of its handler and the OpenAPI document; its `access` is what
  * the gate enforces and what the gate test walks.
  */
-import type { Static, TObject, TSchema } from 'typebox';
+import Type, { type Static, type TObject, type TSchema } from 'typebox';
 import type { Principal, SiteAction } from '../auth/principal.js';
 import type { Site } from '../websites/site.js';
+import type { Form, FormFile, FormLimits } from './multipart.js';
 import { compileBody, compileStrings, type Parse } from './validate.js';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
@@ -117,6 +118,42 @@ export interface RawRoute<P extends TObject = TObject, Q extends TObject = TObje
   refuse?(error: unknown): Reply<unknown> | undefined;
 }
 
+/**
+ * Reads the form that a request brings, once. A site is asked about as soon as its field is there: before the file when it stands before
+ * it, else after the file, and then the file is given to `discard` when the caller may not.
+ */
+export type ReadForm<S> = <T>(
+  take: (file: FormFile, fields: ReadonlyMap<string, string>) => Promise<T>,
+  discard?: (taken: T) => Promise<void>,
+) => Promise<Form<T> & { readonly site: S }>;
+
+export interface UploadContext<P, S> {
+  readonly params: P;
+  readonly request: RequestInfo;
+  readonly principal: Principal;
+  /** @throws AppError as `readForm`, `website_not_found`, `forbidden` */
+  readonly read: ReadForm<S>;
+}
+
+interface UploadBase<P extends TObject> extends Omit<RouteBase<P, TObject>, 'query' | 'bodyLimit'> {
+  /** The form's fields, for the OpenAPI document only. */
+  readonly body: TObject;
+  readonly form: FormLimits;
+}
+
+/** A route that takes a form with a file, which it reads while it arrives. */
+export interface UploadRoute<P extends TObject = TObject> extends UploadBase<P> {
+  readonly access: 'account';
+  handle(context: UploadContext<Static<P>, null>): Promise<Reply<unknown>>;
+}
+
+/** A route that takes a form with a file for one site, which a field of the form names. */
+export interface SiteUploadRoute<P extends TObject = TObject> extends UploadBase<P> {
+  readonly access: { readonly site: SiteAction };
+  readonly siteFrom: { readonly field: string };
+  handle(context: UploadContext<Static<P>, Site>): Promise<Reply<unknown>>;
+}
+
 /** What a call brings, not yet validated. */
 export interface CallInput {
   /** Decoded path parameters. */
@@ -162,8 +199,19 @@ export interface RawEndpoint extends Declared {
   refuse?(error: unknown): Reply<unknown> | undefined;
 }
 
+export interface UploadEndpoint extends Declared {
+  readonly kind: 'upload';
+  readonly access: 'account' | { readonly site: SiteAction };
+  readonly body: TObject;
+  readonly form: FormLimits;
+  /** The field that names the site. */
+  readonly siteField: string | null;
+  /** @throws AppError `invalid_request` when the parameters do not fit */
+  accept(input: Omit<CallInput, 'query'>): (read: ReadForm<Site | null>) => Promise<Reply<unknown>>;
+}
+
 /** Any declared route, its type parameters forgotten: what the app and the OpenAPI document iterate over. */
-export type AnyRoute = JsonEndpoint | RawEndpoint;
+export type AnyRoute = JsonEndpoint | RawEndpoint | UploadEndpoint;
 
 /** The scope that an API key needs for a route; null: it is refused there, or (on a public route) not looked at. */
 export function keyScope({ access, keys }: Pick<Declared, 'access' | 'keys'>): SiteAction | null {
@@ -226,6 +274,51 @@ export function rawRoute<P extends TObject, Q extends TObject>(
   definition: Omit<RawRoute<P, Q>, 'kind'>,
 ): AnyRoute {
   return { ...definition, kind: 'raw' };
+}
+
+const NO_QUERY: TObject = Type.Object({});
+
+/** Declares a route that takes a file. */
+export function uploadRoute<P extends TObject>(definition: UploadRoute<P>): AnyRoute {
+  const params = compileStrings(definition.params, 'Invalid path parameter');
+  return {
+    ...definition,
+    kind: 'upload',
+    query: NO_QUERY,
+    siteField: null,
+    accept(input) {
+      const context = { ...input, params: params(input.params) };
+      return (read) => {
+        const readAny: ReadForm<null> = async (take, discard) => ({
+          ...(await read(take, discard)),
+          site: null,
+        });
+        return definition.handle({ ...context, read: readAny });
+      };
+    },
+  };
+}
+
+/** Declares a route that takes a file for one site. */
+export function siteUploadRoute<P extends TObject>(definition: SiteUploadRoute<P>): AnyRoute {
+  const params = compileStrings(definition.params, 'Invalid path parameter');
+  return {
+    ...definition,
+    kind: 'upload',
+    query: NO_QUERY,
+    siteField: definition.siteFrom.field,
+    accept(input) {
+      const context = { ...input, params: params(input.params) };
+      return (read) => {
+        const readOfSite: ReadForm<Site> = async (take, discard) => {
+          const { site, ...form } = await read(take, discard);
+          if (site === null) throw new Error(`${definition.path} ran without its site`);
+          return { ...form, site };
+        };
+        return definition.handle({ ...context, read: readOfSite });
+      };
+    },
+  };
 }
 
 function compileInput<P extends TObject, Q extends TObject, B extends TSchema>(definition: {

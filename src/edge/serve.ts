@@ -26,7 +26,7 @@ export interface ServeOptions {
 }
 
 /** A refused body up to this size is swallowed, so that the client can read the answer; beyond, the connection is closed. */
-const SWALLOW_BYTES = 64 * 1024 * 1024;
+export const SWALLOW_BYTES = 64 * 1024 * 1024;
 
 export function serveRaw(endpoint: RawEndpoint, traits: RouteTraits, options: ServeOptions): UwsHandler {
   const { edge, limiter } = options;
@@ -203,8 +203,8 @@ function siteInBody(bytes: Uint8Array | null, key: string): string {
 }
 
 /** Counts by key or account where there is one, else by address; callers with a bad token count by address, too. */
-async function admitLimited(
-  endpoint: JsonEndpoint,
+export async function admitLimited(
+  endpoint: Pick<JsonEndpoint, 'access' | 'bucket' | 'keys'>,
   { gate, limiter }: ServeOptions,
   request: EdgeRequest,
 ): Promise<Principal> {

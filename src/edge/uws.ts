@@ -19,6 +19,9 @@ export interface UwsResponse {
   onWritable(handler: (offset: number) => boolean): UwsResponse;
   /** The chunk's memory is only valid inside the callback. */
   onData(handler: (chunk: ArrayBuffer, isLast: boolean) => void): UwsResponse;
+  /** No more `onData` until `resume`: the sender is held back by its connection. No time-out runs meanwhile. */
+  pause(): void;
+  resume(): void;
   onAborted(handler: () => void): UwsResponse;
   cork(write: () => void): UwsResponse;
   close(): UwsResponse;

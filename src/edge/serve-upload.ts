@@ -1,0 +1,112 @@
+/** Routes that take forms with a file. */
+import type { Principal } from '../auth/principal.js';
+import { AppError } from '../errors.js';
+import type { Site } from '../websites/site.js';
+import { BodyStream } from './body-stream.js';
+import { Exchange, type RouteTraits } from './exchange.js';
+import { admitToSite } from './gate.js';
+import { tooLarge } from './inflate.js';
+import { readForm } from './multipart.js';
+import { decodeParams, paramNames } from './query.js';
+import { allHeaders, EdgeRequest } from './request.js';
+import type { ReadForm, Reply, UploadEndpoint } from './route.js';
+import { admitLimited, type ServeOptions, SWALLOW_BYTES } from './serve.js';
+import type { UwsHandler } from './uws.js';
+
+/** What a form may have beside its file: fields, part headers, boundaries. */
+const FORM_OVERHEAD_BYTES = 256 * 1024;
+
+/** The body is read from the start but goes nowhere, and no further than its first pieces, until the caller was let in. */
+export function serveUpload(
+  endpoint: UploadEndpoint,
+  traits: RouteTraits,
+  options: ServeOptions,
+): UwsHandler {
+  const names = paramNames(endpoint.path);
+  const limitBytes = endpoint.form.fileBytes + FORM_OVERHEAD_BYTES;
+  return (res, req) => {
+    const headers = allHeaders(req);
+    const origin = headers.get('origin') ?? '';
+    const exchange = new Exchange(options.edge, traits, res, origin, false);
+    try {
+      const address = options.address.of(res, req);
+      const request = new EdgeRequest(
+        endpoint.method,
+        req.getUrl(),
+        address,
+        origin,
+        headers.get('referer') ?? '',
+        headers.get('user-agent') ?? '',
+        headers,
+        null,
+      );
+      exchange.request = request;
+      const encoded = names.map((_, index) => req.getParameter(index));
+      const declared = Number(headers.get('content-length') ?? Number.NaN);
+      if (!/^(?:identity)?$/i.test(request.header('content-encoding').trim())) {
+        exchange.closeConnection = true;
+        throw new AppError('unsupported_encoding', 'A form must not be compressed; its file may be');
+      }
+      if (declared > limitBytes) {
+        exchange.closeConnection = declared > SWALLOW_BYTES;
+        throw tooLarge(endpoint.form.fileBytes);
+      }
+      const body = new BodyStream(res, options.edge.budget, limitBytes);
+      exchange.body = body;
+      body.start();
+      const settle = (answer: () => void): void => {
+        if (!exchange.aborted && !body.stop() && !(declared <= SWALLOW_BYTES))
+          exchange.closeConnection = true;
+        answer();
+      };
+      callUpload(endpoint, options, request, () => decodeParams(names, encoded), body).then(
+        (reply) => settle(() => exchange.reply(reply)),
+        (error: unknown) => settle(() => exchange.refuse(error)),
+      );
+    } catch (error) {
+      exchange.refuse(error);
+    }
+  };
+}
+
+async function callUpload(
+  endpoint: UploadEndpoint,
+  options: ServeOptions,
+  request: EdgeRequest,
+  params: () => Record<string, string>,
+  body: BodyStream,
+): Promise<Reply<unknown>> {
+  const principal = await admitLimited(endpoint, options, request);
+  const run = endpoint.accept({ params: params(), request, principal });
+  return run(formReader(endpoint, options, principal, request.header('content-type'), body));
+}
+
+function formReader(
+  endpoint: UploadEndpoint,
+  { gate }: ServeOptions,
+  principal: Principal,
+  contentType: string,
+  body: BodyStream,
+): ReadForm<Site | null> {
+  const { siteField, access, form } = endpoint;
+  const siteOf = (fields: ReadonlyMap<string, string>): Promise<Site | null> => {
+    if (siteField === null) return Promise.resolve(null);
+    const siteRef = fields.get(siteField) ?? '';
+    if (siteRef === '') throw new AppError('invalid_request', `${siteField} is required`);
+    return admitToSite(gate, access, principal, siteRef);
+  };
+  return async (take, discard) => {
+    let site: Site | null = null;
+    const { fields, file } = await readForm(body, contentType, form, async (arriving, before) => {
+      if (siteField !== null && before.has(siteField)) site = await siteOf(before);
+      return { taken: await take(arriving, before) };
+    });
+    try {
+      site ??= await siteOf(fields);
+    } catch (error) {
+      if (file !== undefined) await discard?.(file.taken);
+      throw error;
+    }
+    return { fields, file: file?.taken, site };
+  };
+}

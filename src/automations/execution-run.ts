@@ -19,6 +19,8 @@ export interface RunOptions {
   readonly telemetry: Telemetry;
   /** How long a step may take before another runner may take over, ms. */
   readonly leaseMs: number;
+  /** Told of every execution that did what it could: all of its steps, or one that failed for good. */
+  readonly onEnded?: (execution: TakenExecution, error: string | null) => void;
   /** Pauses after failed attempts, ms; one attempt more than there are pauses. */
   readonly retryMs?: readonly number[];
 }
@@ -51,7 +53,9 @@ export function createExecutionTurn(options: RunOptions): ExecutionTurn {
     const { id, lease, nextStep } = execution;
     const outcome = { nextStep, attempts: 0, delayMs: 0, error: null, results: [], ...change };
     const isOurs = await executions.settle(id, lease, outcome);
-    if (isOurs && change.status !== 'pending') ended.inc({ status: change.status });
+    if (!isOurs || change.status === 'pending') return;
+    ended.inc({ status: change.status });
+    if (change.status !== 'skipped' && execution.isWanted) options.onEnded?.(execution, outcome.error);
   };
   const pauseAfter = (attempts: number): number | undefined => {
     const ms = retryMs[attempts];

@@ -16,6 +16,8 @@ import { memberRoutes } from '../edge/routes/members.js';
 import { profileRoutes } from '../edge/routes/profile.js';
 import { trackerRoutes } from '../edge/routes/tracker-config.js';
 import { websiteRoutes } from '../edge/routes/websites.js';
+import type { Notifier } from '../notifications/notification-service.js';
+import { tellingMembers } from '../notifications/occasions.js';
 import type { Cache } from '../storage/cache/cache.js';
 import type { MetadataStore } from '../storage/metadata/metadata.js';
 import type { Telemetry } from '../telemetry.js';
@@ -57,6 +59,7 @@ export async function composeAccounts(
   purge: (siteId: string) => Promise<void>,
   loadTrackedPages: (siteId: string) => Promise<readonly string[]>,
   telemetry: Telemetry,
+  notifier: Notifier,
 ): Promise<AccountParts> {
   const { log, registry } = telemetry;
   const tokens = createTokens({
@@ -109,7 +112,7 @@ export async function composeAccounts(
       ...profileRoutes(createProfileService(common)),
       ...apiKeyRoutes(createApiKeyService({ keys: metadata.apiKeys, verifier: keys, sites, gate, log })),
       ...websiteRoutes(websites),
-      ...memberRoutes(createMemberService({ ...metadata, notices })),
+      ...memberRoutes(tellingMembers(createMemberService({ ...metadata, notices }), notifier)),
       ...trackerRoutes({ directory: sites, configs, production, replaySampling: config.REPLAY_SAMPLING }),
     ],
   };

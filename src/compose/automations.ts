@@ -15,6 +15,7 @@ import { automationRoutes } from '../edge/routes/automations.js';
 import { workflowRoutes } from '../edge/routes/workflows.js';
 import { createMailer, type Mailer } from '../mail/mailer.js';
 import { createGuardedClient } from '../net/guarded-request.js';
+import type { EndedExecution } from '../notifications/occasions.js';
 import type { Cache } from '../storage/cache/cache.js';
 import type { MetadataStore } from '../storage/metadata/metadata.js';
 import type { Telemetry } from '../telemetry.js';
@@ -45,6 +46,7 @@ export interface AutomationDeps {
   readonly accounts: { readonly sites: SiteDirectory; readonly notices: SiteNotices; readonly gate: Gate };
   readonly telemetry: Telemetry;
   readonly lifecycle: Lifecycle;
+  readonly onEnded?: (execution: EndedExecution) => void;
   /** Pauses after failed attempts, ms, when they are not to be the usual ones. */
   readonly retryMs?: readonly number[];
 }
@@ -63,6 +65,8 @@ export function composeAutomations(deps: AutomationDeps): AutomationParts {
     tools: { client, mailer },
     telemetry,
     leaseMs,
+    onEnded: ({ automationId, automationName, siteId }, error) =>
+      deps.onEnded?.({ automationId, automationName, siteId, error }),
     ...(deps.retryMs === undefined ? {} : { retryMs: deps.retryMs }),
   });
   const runner = createAutomationRunner({ executions, turn, telemetry, leaseMs });

@@ -9,10 +9,12 @@ import { createRateLimiter } from '../edge/rate-limit.js';
 import type { AnyRoute } from '../edge/route.js';
 import { analyticsRoutes } from '../edge/routes/analytics.js';
 import { exportRoutes } from '../edge/routes/export.js';
+import { notificationRoutes } from '../edge/routes/notifications.js';
 import { systemRoutes } from '../edge/routes/system.js';
 import { Analytics } from '../metrics/analytics.js';
 import { shareMetrics } from '../metrics/shared-metrics.js';
 import { createNotificationService } from '../notifications/notification-service.js';
+import { tellingOfQuarantine, watchingFailures } from '../notifications/occasions.js';
 import { type DirectoryLock, lockDirectory } from '../storage/stream/local/directory-lock.js';
 import type { Telemetry } from '../telemetry.js';
 import { composeAccounts } from './accounts.js';
@@ -111,6 +113,7 @@ async function compose(
     purge,
     trackedPagesOf(stores.heat),
     telemetry,
+    notifications,
   );
   lifecycle.add('use of API keys', accounts.keyUsage, (it) => it.close());
   keepPurging(accounts.websites, telemetry, lifecycle);
@@ -119,10 +122,12 @@ async function compose(
     cache: cache.store,
     mailer,
     sessions: stores.sessionFacts,
+    onEnded: watchingFailures(accounts.sites, notifications),
   });
   const routes: AnyRoute[] = [];
   if (config.ROLES.includes('writer')) {
-    await startWriter(config, stream.store, stores.events, automations.observer, telemetry, lifecycle);
+    const events = tellingOfQuarantine(stores.events, accounts.sites, notifications);
+    await startWriter(config, stream.store, events, automations.observer, telemetry, lifecycle);
     await replays.startWriter();
   }
   if (config.ROLES.includes('edge')) {
@@ -138,7 +143,7 @@ async function compose(
       metadata.visitorSalts,
     );
     routes.push(...intake.routes, ...accounts.routes, ...analyticsRoutes({ analytics }));
-    routes.push(...exportRoutes({ analytics }));
+    routes.push(...exportRoutes({ analytics }), ...notificationRoutes(notifications));
     routes.push(
       ...(await composeSharing({
         ...{ config, metadata, accounts, analytics, notifier: notifications, telemetry },

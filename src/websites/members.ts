@@ -11,7 +11,7 @@ export interface MemberServiceOptions {
   readonly notices: Pick<SiteNotices, 'changed'>;
 }
 
-type TeamSite = Pick<Site, 'id' | 'siteId' | 'ownerId'>;
+type TeamSite = Pick<Site, 'id' | 'siteId' | 'ownerId' | 'name'>;
 
 /** The team of a website. Who may call what is the gate's business. */
 export interface MemberService {

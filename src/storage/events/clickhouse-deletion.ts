@@ -7,7 +7,7 @@ import { storeError } from './clickhouse-insert.js';
 export async function deleteSite(clickhouse: Clickhouse, siteId: string): Promise<void> {
   const parameters = { site: siteId };
   try {
-    const tables = await tablesWithSite(clickhouse);
+    const tables = await tablesWith(clickhouse, ['site_id']);
     await deleteRows(clickhouse, tables, 'site_id = {site:String}', parameters);
   } catch (error) {
     throw storeError(error);
@@ -47,13 +47,15 @@ export async function deleteRows(
     );
 }
 
-/** Tables that hold data themselves: neither views nor the distributed tables over others. */
-async function tablesWithSite({ client }: Clickhouse): Promise<string[]> {
+/** Tables with all of these columns that hold data themselves: neither views nor the distributed tables over others. */
+export async function tablesWith({ client }: Clickhouse, columns: readonly string[]): Promise<string[]> {
   const answer = await client.query({
     query: `SELECT name FROM system.tables
             WHERE database = currentDatabase() AND engine LIKE '%MergeTree' AND name NOT LIKE '%\`%' AND name IN
-              (SELECT table FROM system.columns WHERE database = currentDatabase() AND name = 'site_id')
+              (SELECT table FROM system.columns WHERE database = currentDatabase() AND name IN {columns:Array(String)}
+               GROUP BY table HAVING count() = length({columns:Array(String)}))
             ORDER BY name`,
+    query_params: { columns },
     format: 'JSONCompactEachRow',
     abort_signal: AbortSignal.timeout(STATEMENT_TIMEOUT_MS),
   });

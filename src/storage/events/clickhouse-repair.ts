@@ -73,7 +73,7 @@ async function rebuild(clickhouse: Clickhouse, site: string, slots: readonly num
 }
 
 /** The query of the materialised view, as the server keeps it: there is one definition of the rollup. */
-async function viewQuery({ client }: Clickhouse): Promise<string> {
+export async function viewQuery({ client }: Clickhouse): Promise<string> {
   const answer = await client.query({
     query: `SELECT as_select FROM system.tables WHERE database = currentDatabase() AND name = 'session_slots_view'`,
     format: 'JSONCompactEachRow',

@@ -1,0 +1,219 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { TABLE_COLUMNS } from '../../../events/tables.js';
+import {
+  type Anonymisation,
+  PERSONAL_TABLES,
+  type PersonalRow,
+  type PersonalStore,
+  type PersonalTable,
+} from '../../../privacy/personal-store.js';
+import { type Clickhouse, type ClickhouseOptions, openClickhouse } from '../../clickhouse.js';
+import { STATEMENT_TIMEOUT_MS } from '../../clickhouse-migrations.js';
+import { deleteRows, deleteSite, tablesWith } from '../clickhouse-deletion.js';
+import { storeError } from '../clickhouse-insert.js';
+import { viewQuery } from '../clickhouse-repair.js';
+import { ANONYMOUS_ID, anonymousColumns, exported, lengthPrefixHex } from './columns.js';
+
+const POLL_MS = 100;
+
+/** Single visitors in ClickHouse. */
+export function createClickhousePersonal(options: ClickhouseOptions): PersonalStore {
+  const clickhouse = openClickhouse({ requestTimeoutMs: STATEMENT_TIMEOUT_MS, ...options });
+  return {
+    rows: (table, siteId, visitorId, signal) => rows(clickhouse, table, siteId, visitorId, signal),
+    sessionsOf: (siteId, visitorId) => attempt(() => sessionsOf(clickhouse, siteId, visitorId)),
+    deleteVisitor: (siteId, visitorId) => attempt(() => deleteVisitor(clickhouse, siteId, visitorId)),
+    deleteSite: async (siteId) => {
+      await deleteSite(clickhouse, siteId);
+      await attempt(() => deleteUnreadable(clickhouse, siteId, ''));
+    },
+    anonymise: (siteId, how) => attempt(() => anonymise(clickhouse, siteId, how)),
+    rewritten: (signal) => attempt(() => rewritten(clickhouse, signal)),
+    close: () => clickhouse.close(),
+  };
+}
+
+async function attempt<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw storeError(error);
+  }
+}
+
+async function* rows(
+  { client }: Clickhouse,
+  table: PersonalTable,
+  siteId: string,
+  visitorId: string | null,
+  signal: AbortSignal,
+): AsyncIterable<PersonalRow[]> {
+  const columns = TABLE_COLUMNS[table].map(({ name, type }) =>
+    type === 'id' ? `lower(hex(${name})) AS ${name}` : name,
+  );
+  const answer = await client.query({
+    query: `SELECT ${columns.join(', ')} FROM ${table} WHERE site_id = {site:String}
+      ${visitorId === null ? '' : 'AND visitor_id = {visitor:String} ORDER BY timestamp'}`,
+    query_params: { site: siteId, visitor: visitorId ?? '' },
+    format: 'JSONEachRow',
+    use_multipart_params: true,
+    clickhouse_settings: { date_time_output_format: 'iso', output_format_json_quote_64bit_integers: 0 },
+    abort_signal: signal,
+  });
+  for await (const some of answer.stream<PersonalRow>()) yield some.map((row) => exported(row.json()));
+}
+
+async function sessionsOf(clickhouse: Clickhouse, siteId: string, visitorId: string): Promise<string[]> {
+  const ofTable = (table: string) =>
+    `SELECT session_id FROM ${table} WHERE site_id = {site:String} AND visitor_id = {visitor:String}`;
+  const found = await select(
+    clickhouse,
+    `SELECT DISTINCT session_id FROM (${PERSONAL_TABLES.map(ofTable).join(' UNION ALL ')}) WHERE session_id != ''`,
+    { site: siteId, visitor: visitorId },
+  );
+  return found.map(([session]) => String(session));
+}
+
+/**
+ * By hashes of the visitor's id: ClickHouse keeps the text of its last mutations in files. Tables are found by their columns, so that new
+ * ones are not forgotten.
+ */
+async function deleteVisitor(clickhouse: Clickhouse, siteId: string, visitorId: string): Promise<void> {
+  const [hashes = []] = await select(
+    clickhouse,
+    'SELECT hex(sipHash128({visitor:String})), toString(cityHash64({visitor:String}))',
+    { visitor: visitorId },
+  );
+  const [hash, visitor] = hashes.map(String);
+  const raw = await tablesWith(clickhouse, ['site_id', 'visitor_id']);
+  await deleteRows(
+    clickhouse,
+    raw,
+    'site_id = {site:String} AND hex(sipHash128(visitor_id)) = {hash:String}',
+    { site: siteId, hash },
+  );
+  const rollups = await tablesWith(clickhouse, ['site_id', 'visitor']);
+  await deleteRows(clickhouse, rollups, 'site_id = {site:String} AND visitor = {visitor:UInt64}', {
+    site: siteId,
+    visitor,
+  });
+  await deleteQuarantined(
+    clickhouse,
+    'site_id = {site:String} AND position(bytes, concat(unhex({length:String}), {visitor:String})) > 0',
+    { site: siteId, visitor: visitorId, length: lengthPrefixHex(visitorId) },
+  );
+  await deleteUnreadable(clickhouse, siteId, visitorId);
+}
+
+/** Messages that could not be read are of no site; the site's id stands in them all the same. */
+function deleteUnreadable(clickhouse: Clickhouse, siteId: string, visitorId: string): Promise<void> {
+  return deleteQuarantined(
+    clickhouse,
+    "site_id = '' AND position(bytes, {site:String}) > 0 AND position(bytes, {visitor:String}) > 0",
+    { site: siteId, visitor: visitorId },
+  );
+}
+
+async function deleteQuarantined(
+  clickhouse: Clickhouse,
+  condition: string,
+  parameters: Record<string, unknown>,
+): Promise<void> {
+  const found = await select(clickhouse, `SELECT id FROM quarantine WHERE ${condition}`, parameters);
+  if (found.length === 0) return;
+  const [table = 'quarantine'] = await tablesWith(clickhouse, ['row_table', 'quarantined_at']);
+  await deleteRows(clickhouse, [table], 'id IN {ids:Array(String)}', { ids: found.map(([id]) => id) });
+}
+
+async function anonymise(
+  clickhouse: Clickhouse,
+  siteId: string,
+  { before, salt }: Anonymisation,
+): Promise<void> {
+  const parameters = { site: siteId, before: Math.floor(before / 1000), salt };
+  const old = `site_id = {site:String} AND timestamp < fromUnixTimestamp({before:UInt32}, 'UTC') AND NOT match(visitor_id, '${ANONYMOUS_ID}')`;
+  const oneWay = (column: string) =>
+    `if(${column} = '', '', concat('anon_', lower(left(hex(SHA256(concat({salt:String}, ${column}))), 16))))`;
+  for (const table of PERSONAL_TABLES) {
+    const changed = anonymousColumns(table, {
+      oneWay,
+      withoutQuery: (column) => `cutQueryStringAndFragment(${column})`,
+    });
+    const names = TABLE_COLUMNS[table].map(({ name }) => name);
+    const values = names.map((name) => changed.get(name) ?? name);
+    // What an interrupted attempt has copied is not copied again.
+    await run(
+      clickhouse,
+      `INSERT INTO ${table} (${names.join(', ')}) SELECT ${values.join(', ')} FROM ${table} AS t WHERE ${old.replaceAll(
+        /\b(site_id|timestamp|visitor_id)\b/g,
+        't.$1',
+      )}
+       AND t.event_id GLOBAL NOT IN (SELECT event_id FROM ${table}
+         WHERE site_id = {site:String} AND match(visitor_id, '${ANONYMOUS_ID}'))`,
+      parameters,
+    );
+    const own = clickhouse.cluster === undefined ? table : `${table}_local`;
+    await deleteRows(clickhouse, [own], old, parameters);
+  }
+  await rebuildRollup(clickhouse, parameters);
+}
+
+/** Makes the finished slots of a site anew from its events. */
+async function rebuildRollup(clickhouse: Clickhouse, parameters: Record<string, unknown>): Promise<void> {
+  const slots = "site_id = {site:String} AND slot < fromUnixTimestamp({before:UInt32}, 'UTC')";
+  const table = clickhouse.cluster === undefined ? 'session_slots' : 'session_slots_local';
+  await deleteRows(clickhouse, [table], slots, parameters);
+  // Of all shards, not of the one that answers.
+  const view = (await viewQuery(clickhouse)).replaceAll(/\bevents_local\b/g, 'events');
+  await run(clickhouse, `INSERT INTO session_slots SELECT * FROM (${view}) WHERE ${slots}`, parameters);
+}
+
+async function rewritten({ client, cluster }: Clickhouse, signal: AbortSignal): Promise<void> {
+  const mutations =
+    cluster === undefined ? 'system.mutations' : `clusterAllReplicas('${cluster}', system.mutations)`;
+  for (;;) {
+    signal.throwIfAborted();
+    const answer = await client.query({
+      query: `SELECT toUInt32(count()) FROM ${mutations} WHERE database = currentDatabase() AND NOT is_done`,
+      format: 'JSONCompactEachRow',
+      abort_signal: signal,
+    });
+    const [row] = await answer.json<[number]>();
+    if (row?.[0] === 0) return;
+    await pause(POLL_MS, undefined, { signal });
+  }
+}
+
+async function select(
+  { client }: Clickhouse,
+  query: string,
+  parameters: Record<string, unknown>,
+): Promise<unknown[][]> {
+  const answer = await client.query({
+    query,
+    query_params: parameters,
+    format: 'JSONCompactEachRow',
+    use_multipart_params: true,
+    abort_signal: AbortSignal.timeout(STATEMENT_TIMEOUT_MS),
+  });
+  return answer.json<unknown[]>();
+}
+
+async function run(
+  { client }: Clickhouse,
+  query: string,
+  parameters: Record<string, unknown>,
+): Promise<void> {
+  await client.command({
+    query,
+    query_params: parameters,
+    use_multipart_params: true,
+    abort_signal: AbortSignal.timeout(STATEMENT_TIMEOUT_MS),
+    clickhouse_settings: {
+      wait_end_of_query: 1,
+      max_partitions_per_insert_block: '0',
+      // The same rows may have been there before they were deleted: they are no duplicates.
+      insert_deduplicate: 0,
+    },
+  });
+}

@@ -1,0 +1,55 @@
+import type { Database } from '../postgres.js';
+import { number, text, textOrNull } from '../row.js';
+
+/** Rows that nobody may store any more. */
+export interface Erasure {
+  /** Public site id. */
+  readonly siteId: string;
+  /** 64 hex characters (`visitorHashOf`); null: everything of the site. */
+  readonly visitorHash: string | null;
+  /** Rows received up to then, ms since epoch; Infinity for a deleted site. */
+  readonly receivedUntil: number;
+}
+
+export interface ErasureStore {
+  /** What was erased of some sites, deleted ones included. */
+  of(siteIds: readonly string[]): Promise<Erasure[]>;
+  /** Notes an erasure, in place of an earlier one of the same subject. */
+  note(erasure: Erasure): Promise<void>;
+  /** Forgets erasures older than any row that may still be under way. */
+  expire(maxAgeMs: number): Promise<void>;
+}
+
+export function createErasureStore(db: Database): ErasureStore {
+  return {
+    async of(siteIds) {
+      const rows = await db.query(
+        `SELECT site_id, NULL AS visitor, 'Infinity'::float8 AS until FROM site_purges WHERE site_id = ANY ($1::text[])
+         UNION ALL
+         SELECT site_id, encode(visitor_hash, 'hex'), (extract(epoch FROM received_until) * 1000)::float8 FROM erasures
+         WHERE site_id = ANY ($1::text[])`,
+        [siteIds],
+      );
+      return rows.map((row) => ({
+        siteId: text(row, 'site_id'),
+        visitorHash: textOrNull(row, 'visitor') || null,
+        receivedUntil: number(row, 'until'),
+      }));
+    },
+
+    async note({ siteId, visitorHash, receivedUntil }) {
+      await db.query(
+        `INSERT INTO erasures (site_id, visitor_hash, received_until) VALUES ($1, decode($2, 'hex'), to_timestamp($3::float8 / 1000))
+         ON CONFLICT (site_id, visitor_hash) DO UPDATE SET received_until = excluded.received_until`,
+        [siteId, visitorHash ?? '', receivedUntil],
+      );
+    },
+
+    async expire(maxAgeMs) {
+      await db.query(
+        "DELETE FROM erasures WHERE received_until < now() - $1::float8 * interval '1 millisecond'",
+        [maxAgeMs],
+      );
+    },
+  };
+}

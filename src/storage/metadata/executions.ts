@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Database, Row } from '../postgres.js';
 import { bool, date, isRecord, jsonObject, number, text } from '../row.js';
-import { BEGIN, CONFIRM, EXPIRE, SETTLE, TAKE } from './execution-queries.js';
+import { BEGIN, CONFIRM, EXPIRE, EXPIRE_OF_SITE, SETTLE, TAKE } from './execution-queries.js';
 
 /** What a frequency allows once: at most one execution of a subject (a session or a visitor) within the window. */
 export interface Claim {
@@ -107,8 +107,14 @@ export interface ExecutionStore {
   confirm(id: string, lease: string): Promise<boolean>;
   /** Removes executions older than this, after adding them to their automations' figures, and claims that are over. @returns how many */
   expire(maxAgeMs: number, limit: number): Promise<number>;
+  /** Removes executions of a site that began before a time, as `expire` does. @returns how many */
+  expireOf(siteId: string, before: Date, limit: number): Promise<number>;
   /** Removes everything about a visitor of a site. */
   deleteVisitor(siteId: string, visitorId: string): Promise<void>;
+  /** Removes all executions and claims of a site; its automations stay, their figures begin anew. */
+  deleteSite(siteId: string): Promise<void>;
+  /** Removes from a site's finished executions what tells who triggered them, and all claims. */
+  anonymise(siteId: string): Promise<void>;
 }
 
 export function createExecutionStore(db: Database): ExecutionStore {
@@ -157,10 +163,33 @@ export function createExecutionStore(db: Database): ExecutionStore {
       return row ? number(row, 'rows') : 0;
     },
 
+    async expireOf(siteId, before, limit) {
+      const [row] = await db.query(EXPIRE_OF_SITE, [siteId, before, limit]);
+      return row ? number(row, 'rows') : 0;
+    },
+
     async deleteVisitor(siteId, visitorId) {
       const subject = [siteId, visitorId];
       await db.query('DELETE FROM automation_executions WHERE website_id = $1 AND visitor_id = $2', subject);
       await db.query('DELETE FROM automation_claims WHERE website_id = $1 AND visitor_id = $2', subject);
+    },
+
+    async deleteSite(siteId) {
+      await db.query('DELETE FROM automation_executions WHERE website_id = $1', [siteId]);
+      await db.query('DELETE FROM automation_claims WHERE website_id = $1', [siteId]);
+      await db.query('UPDATE automations SET past_success = 0, past_failed = 0 WHERE website_id = $1', [
+        siteId,
+      ]);
+    },
+
+    async anonymise(siteId) {
+      await db.query(
+        `UPDATE automation_executions SET visitor_id = NULL, session_id = NULL, trigger_event_id = NULL,
+           execution_data = NULL, error_message = NULL, results = '[]'
+         WHERE website_id = $1 AND status <> 'pending'`,
+        [siteId],
+      );
+      await db.query('DELETE FROM automation_claims WHERE website_id = $1', [siteId]);
     },
   };
 }

@@ -4,11 +4,14 @@
  */
 import type { ApiKeyStore } from './api-keys.js';
 import type { AutomationStore } from './automations.js';
+import type { ErasureStore } from './erasures.js';
 import type { ExecutionStore } from './executions.js';
 import type { IdempotencyStore } from './idempotency.js';
 import type { MemberStore } from './members.js';
-import type { PasswordResetStore } from './password-resets.js';
 import type { NotificationStore } from './notifications.js';
+import type { PasswordResetStore } from './password-resets.js';
+import type { PrivacyRequestStore } from './privacy-requests.js';
+import type { SecondFactorStore } from './second-factors.js';
 import type { ShareStore } from './shares.js';
 import type { VisitorSaltStore } from './visitor-salts.js';
 
@@ -22,11 +25,14 @@ export interface MetadataStore {
   readonly funnels: FunnelStore;
   readonly idempotency: IdempotencyStore;
   readonly apiKeys: ApiKeyStore;
+  readonly secondFactors: SecondFactorStore;
   readonly automations: AutomationStore;
   readonly executions: ExecutionStore;
   readonly shares: ShareStore;
   readonly notifications: NotificationStore;
   readonly visitorSalts: VisitorSaltStore;
+  readonly erasures: ErasureStore;
+  readonly privacyRequests: PrivacyRequestStore;
   /** Throws when the server does not answer. */
   ping(): Promise<void>;
   close(): Promise<void>;
@@ -178,6 +184,8 @@ export interface WebsiteStore {
   listFor(userId: string): Promise<WebsiteRecord[]>;
   /** @param ids UUIDs or public site ids, lower case, well formed */
   findMany(ids: readonly string[]): Promise<WebsiteRecord[]>;
+  /** All sites of the instance in the order of their public ids, from behind `after` ('' the first) on. */
+  pageOfAll(after: string, limit: number): Promise<WebsiteRecord[]>;
   update(id: string, patch: WebsitePatch): Promise<WebsiteRecord | null>;
   /** Removes the site with goals, members and funnels, and notes that its data must be purged. False when there is none. */
   delete(id: string): Promise<boolean>;

@@ -3,6 +3,7 @@ import { runPostgresMigrations } from '../migrations.js';
 import { openPostgres, waitForPostgres } from '../postgres.js';
 import { createApiKeyStore } from './api-keys.js';
 import { createAutomationStore } from './automations.js';
+import { createErasureStore } from './erasures.js';
 import { createExecutionStore } from './executions.js';
 import { createFunnelStore } from './funnels.js';
 import { createGoalStore } from './goals.js';
@@ -11,6 +12,8 @@ import { createMemberStore } from './members.js';
 import type { MetadataStore } from './metadata.js';
 import { createNotificationStore } from './notifications.js';
 import { createPasswordResetStore } from './password-resets.js';
+import { createPrivacyRequestStore } from './privacy-requests.js';
+import { createSecondFactorStore } from './second-factors.js';
 import { createSessionStore } from './sessions.js';
 import { createShareStore } from './shares.js';
 import { createUserStore } from './users.js';
@@ -55,11 +58,14 @@ export async function createMetadataStore(options: MetadataOptions): Promise<Met
     funnels: createFunnelStore(db),
     idempotency: createIdempotencyStore(db),
     apiKeys: createApiKeyStore(db),
+    secondFactors: createSecondFactorStore(db),
     automations: createAutomationStore(db),
     executions: createExecutionStore(db),
     shares: createShareStore(db),
     notifications: createNotificationStore(db),
     visitorSalts: createVisitorSaltStore(db),
+    erasures: createErasureStore(db),
+    privacyRequests: createPrivacyRequestStore(db),
     ping: db.ping,
     close: db.close,
   };

@@ -124,7 +124,7 @@ describe('carried figures', () => {
     await compare(NOW - 3 * HOUR);
     await arrive(1, 3, 6);
     await compare(NOW - 3 * HOUR);
-    const copies = await values('SELECT uniqExact(set_id) FROM carried_rows');
+    const copies = await values('SELECT uniqExact(set_id) FROM changed_rows');
     expect(Number(copies[0])).toBeGreaterThan(0);
   }, 60_000);
 

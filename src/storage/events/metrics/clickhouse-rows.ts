@@ -23,8 +23,15 @@ export const SLOT_MS = 900_000;
 export interface Cut {
   /** Rows that had arrived before; ms since epoch, a quarter of an hour. */
   readonly arrivedBefore?: number;
-  /** Rows of some sessions: their hashes in arrays as ClickHouse writes them, or the id of their copies in `carried_rows`. */
-  readonly sessions?: { readonly list: readonly string[] } | { readonly set: string };
+  /** Rows of some sessions: their hashes in arrays as ClickHouse writes them, or their copies in `changed_rows`. */
+  readonly sessions?: { readonly list: readonly string[] } | CopiedRows;
+}
+
+/** Batches of a set up to one of them, and another set beside it: rows of `changed_rows`. */
+export interface CopiedRows {
+  readonly set: string;
+  readonly batch: number;
+  readonly recent: string;
 }
 
 /** Whether all these instants are borders of quarters of an hour. */
@@ -132,7 +139,9 @@ export class ScopedRows {
   }
 
   private ofSessions(sessions: NonNullable<Cut['sessions']>): string {
-    if ('set' in sessions) return `set_id = ${this.bind('String', sessions.set)}`;
+    if ('set' in sessions)
+      return `(set_id = ${this.bind('String', sessions.set)} AND batch <= ${this.bind('UInt32', sessions.batch)}
+        OR set_id = ${this.bind('String', sessions.recent)})`;
     const bound = sessions.list.map((chunk) => this.bind('Array(UInt64)', chunk));
     return `session IN (arrayConcat(${['[toUInt64(0)]', ...bound].join(', ')}))`;
   }
@@ -194,7 +203,7 @@ export class ScopedRows {
   get table(): string {
     if (this.source === 'raw') return 'events';
     const { sessions } = this.cut ?? {};
-    return sessions !== undefined && 'set' in sessions ? 'carried_rows' : 'session_slots';
+    return sessions !== undefined && 'set' in sessions ? 'changed_rows' : 'session_slots';
   }
 
   private select(columns: readonly RowColumn[], views: string, where: string): string {

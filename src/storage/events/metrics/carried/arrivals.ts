@@ -1,9 +1,10 @@
-import { randomUUID } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { Flight } from '../../../../metrics/flight.js';
 import type { Scope } from '../../../../metrics/metrics-store.js';
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
 import { type Cut, SLOT_MS, type Sql } from '../clickhouse-rows.js';
+import { ConcernedRows } from './concerned-rows.js';
+import { second, slots } from './sql-values.js';
 
 /** Rows that began to arrive before this time are all there: longer than an insert may take, and than a replica may lag behind. */
 const SETTLED_MS = 10 * 60_000;
@@ -16,8 +17,6 @@ const SIZE_STEP_MS = 6 * 3_600_000;
 const CHUNK = 5_000;
 /** Where more are concerned, computing anew is quicker. */
 const MAX_SESSIONS = 48_000;
-/** Copies are used for this long; the table's TTL takes them away after five minutes. */
-const COPY_MS = 120_000;
 
 /** What all sites have in common. */
 export interface RollupState {
@@ -41,6 +40,13 @@ export interface Arrivals {
   readonly state: string;
   /** Time of the latest event among them, ms since epoch; 0 when there is none. */
   readonly latest: number;
+  /** When this was answered, by performance.now(). */
+  readonly at: number;
+}
+
+interface Answered {
+  readonly rows: unknown[][];
+  readonly at: number;
 }
 
 /** All sessions of all visitors of those sessions: what the changes can have an influence on. */
@@ -55,26 +61,21 @@ export interface ArrivalsOptions {
 
 /** Asks what has arrived in the rollup since a moment; answers serve for a short while. */
 export class RollupArrivals {
-  private readonly answers: LRUCache<string, Flight<unknown[][]>>;
+  private readonly answers: LRUCache<string, Flight<Answered>>;
   private readonly sizes = new LRUCache<string, number>({ max: 10_000, ttl: SIZE_TTL_MS });
-  private readonly concernedOf = new LRUCache<
-    string,
-    { readonly state: string; readonly sessions: Flight<Concerned | undefined> }
-  >({
-    max: 200,
-    ttl: COPY_MS,
-  });
+  readonly copies: ConcernedRows;
 
   constructor(
     private readonly reader: ClickhouseReader,
     private readonly options: ArrivalsOptions = {},
   ) {
     this.answers = new LRUCache({ max: 1_000, ttl: options.freshMs ?? FRESH_MS });
+    this.copies = new ConcernedRows(reader);
   }
 
   async state(signal: AbortSignal): Promise<RollupState> {
-    const [row] = await this.fresh({ text: stateSql(this.reader.cluster), params: {} }, signal);
-    const [serverMs, history] = row ?? [];
+    const { rows } = await this.fresh({ text: stateSql(this.reader.cluster), params: {} }, signal);
+    const [serverMs, history] = rows[0] ?? [];
     if (typeof serverMs !== 'number' || typeof history !== 'string')
       throw new TypeError('no state of the rollup');
     return { settled: (this.options.settled ?? settledAt)(serverMs), history };
@@ -85,91 +86,69 @@ export class RollupArrivals {
     const key = `${siteId} ${from} ${Math.round((to - from) / SIZE_STEP_MS)}`;
     const known = this.sizes.get(key);
     if (known !== undefined) return known;
-    const [row] = await this.fresh(
+    const { rows } = await this.fresh(
       {
         text: `SELECT count() FROM session_slots WHERE site_id = {site:String} AND ${SLOTS}`,
         params: { site: siteId, ...slots(from, to) },
       },
       signal,
     );
-    const size = Number(row?.[0] ?? 0);
+    const size = Number(rows[0]?.[0] ?? 0);
     this.sizes.set(key, size);
     return size;
   }
 
   async since(siteId: string, stretch: Stretch, signal: AbortSignal): Promise<Arrivals> {
-    const [row] = await this.fresh(
+    const { rows, at } = await this.fresh(
       {
         text: `SELECT toString(sum(cityHash64(*))), toString(count()), toUnixTimestamp64Milli(max(last_ts)) FROM (${touched(FACTS)})`,
         params: parameters(siteId, stretch),
       },
       signal,
     );
-    const [sum, count, latest] = row ?? [];
+    const [sum, count, latest] = rows[0] ?? [];
     if (typeof latest !== 'number') throw new TypeError('no arrivals');
-    return { state: `${String(sum)} ${String(count)}`, latest };
+    return { state: `${String(sum)} ${String(count)}`, latest, at };
   }
 
-  /** @returns undefined when there are too many */
+  /**
+   * @param arrivals what is known to have arrived in the stretch
+   * @returns undefined when too much is concerned
+   */
   concerned(
     siteId: string,
     stretch: Stretch,
-    { state }: Arrivals,
+    state: RollupState,
+    arrivals: Arrivals,
     signal: AbortSignal,
   ): Promise<Concerned | undefined> {
-    const key = JSON.stringify([siteId, stretch]);
-    const known = this.concernedOf.get(key);
-    if (known?.state === state) return known.sessions.join(signal);
-    const params = { ...parameters(siteId, stretch), limit: MAX_SESSIONS + 1 };
-    const find = (own: AbortSignal) =>
-      this.reader.cluster === undefined ? this.copied(params, own) : this.listed(params, own);
-    const sessions = new Flight((own) =>
-      find(own).catch((error: unknown) => {
-        this.concernedOf.delete(key);
-        throw error;
-      }),
-    );
-    this.concernedOf.set(key, { state, sessions });
-    return sessions.join(signal);
+    return this.reader.cluster === undefined
+      ? this.copies.find(siteId, stretch, state, arrivals, signal)
+      : this.listed(parameters(siteId, stretch), signal);
   }
 
-  /** Copies their rows, so that they are read together: in the rollup they lie scattered. */
-  private async copied(params: Sql['params'], signal: AbortSignal): Promise<Concerned | undefined> {
-    const set = randomUUID();
-    const copy = {
-      text: `INSERT INTO carried_rows (set_id, site_id, ${COPIED}) SELECT {set:String}, site_id, ${COPIED} FROM session_slots
-        WHERE site_id = {site:String} AND session IN (${CONCERNED})`,
-      params: { ...params, set },
-    };
-    await this.reader.copy(copy, signal);
-    const [row] = await this.reader.rows(
-      {
-        text: 'SELECT toUInt32(uniqExact(session)) FROM carried_rows WHERE set_id = {set:String}',
-        params: { set },
-      },
-      signal,
-    );
-    return Number(row?.[0]) > MAX_SESSIONS ? undefined : { set };
-  }
-
+  /** For clusters, where a replica may not have a copy yet. */
   private async listed(params: Sql['params'], signal: AbortSignal): Promise<Concerned | undefined> {
     const text = `SELECT toString(groupArray(session)), toUInt32(count()) FROM (${CONCERNED})
         GROUP BY intDiv(rowNumberInAllBlocks(), ${CHUNK})`;
-    const rows = await this.reader.rows({ text, params }, signal);
+    const { rows } = await this.fresh({ text, params: { ...params, limit: MAX_SESSIONS + 1 } }, signal);
     const count = rows.reduce((sum, [, length]) => sum + Number(length), 0);
     return count > MAX_SESSIONS ? undefined : { list: rows.map(([chunk]) => String(chunk)) };
   }
 
   /** Equal questions of the same moment are one. */
-  private fresh(sql: Sql, signal: AbortSignal): Promise<unknown[][]> {
+  private fresh(sql: Sql, signal: AbortSignal): Promise<Answered> {
     const key = JSON.stringify(sql);
     const known = this.answers.get(key);
     if (known) return known.join(signal);
     const flight = new Flight((own) =>
-      this.reader.rows(sql, own).catch((error: unknown) => {
-        this.answers.delete(key);
-        throw error;
-      }),
+      this.reader.rows(sql, own).then(
+        (rows) => ({ rows, at: performance.now() }),
+        (error: unknown) => {
+          this.answers.delete(key);
+          throw error;
+        },
+      ),
     );
     this.answers.set(key, flight);
     return flight.join(signal);
@@ -191,15 +170,10 @@ function touched(columns: string): string {
 const CONCERNED = `SELECT DISTINCT session FROM session_slots WHERE site_id = {site:String} AND visitor IN (
     SELECT visitor FROM session_slots WHERE site_id = {site:String} AND session IN (${touched('session')}))
   LIMIT {limit:UInt32}`;
-const COPIED = `${FACTS}, last_view, source, view_ts, view_page, arrived`;
 
 function parameters(siteId: string, { arrivedSince, slotFrom, slotTo }: Stretch): Sql['params'] {
   return { site: siteId, since: second(arrivedSince), ...slots(slotFrom, slotTo) };
 }
-
-const slots = (from: number, to: number): Sql['params'] => ({ slotFrom: second(from), slotTo: second(to) });
-
-const second = (at: number): number => Math.min(Math.max(0, Math.floor(at / 1000)), 4_294_967_295);
 
 /** Removing rows is a mutation in ClickHouse, and the server lists these. */
 function stateSql(cluster: string | undefined): string {

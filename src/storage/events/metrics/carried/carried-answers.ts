@@ -167,14 +167,14 @@ export class CarriedAnswers {
   private async advance(
     question: CarriedQuestion,
     group: readonly Part[],
-    { settled }: RollupState,
+    state: RollupState,
     signal: AbortSignal,
   ): Promise<(readonly [number, ChangedCounts])[] | undefined> {
     const { scope } = question;
     const kept = group[0]?.kept;
     if (kept === undefined) return [];
     const { arrivedBefore, to } = kept;
-    const next = { arrivedBefore: settled, to: slotAfter(scope.to) };
+    const next = { arrivedBefore: state.settled, to: slotAfter(scope.to) };
     const stretch = stretchOf(kept, scope.to);
     const arrivals = await this.arrivals.since(scope.siteId, stretch, signal);
     const holds = ({ kept: { last } }: Part) =>
@@ -187,7 +187,7 @@ export class CarriedAnswers {
       const isEmpty = arrivals.latest === 0;
       const sessions = isEmpty
         ? NONE
-        : await this.arrivals.concerned(scope.siteId, stretch, arrivals, signal);
+        : await this.arrivals.concerned(scope.siteId, stretch, state, arrivals, signal);
       if (sessions === undefined) return undefined;
       const indices = stale.map(({ index }) => index);
       const ask = async (end: number, cut: Cut) =>

@@ -16,9 +16,15 @@ import type { AnyRoute } from '../../src/edge/route.js';
 import { apiKeyRoutes } from '../../src/edge/routes/api-keys.js';
 import { authRoutes } from '../../src/edge/routes/auth.js';
 import { memberRoutes } from '../../src/edge/routes/members.js';
+import { notificationRoutes } from '../../src/edge/routes/notifications.js';
 import { profileRoutes } from '../../src/edge/routes/profile.js';
 import { trackerRoutes } from '../../src/edge/routes/tracker-config.js';
 import { websiteRoutes } from '../../src/edge/routes/websites.js';
+import {
+  createNotificationService,
+  type NotificationService,
+} from '../../src/notifications/notification-service.js';
+import { tellingMembers } from '../../src/notifications/occasions.js';
 import type { Cache } from '../../src/storage/cache/cache.js';
 import { createMemoryCache } from '../../src/storage/cache/memory-cache.js';
 import type { MetadataStore } from '../../src/storage/metadata/metadata.js';
@@ -57,6 +63,7 @@ export interface NodeParts {
   readonly gate: Gate;
   readonly passwords: Passwords;
   readonly authenticator: Authenticator;
+  readonly notifications: NotificationService;
   readonly telemetry: Telemetry;
 }
 
@@ -117,6 +124,7 @@ export async function startNode(options: NodeOptions) {
     telemetry,
     staleMs: options.staleMs ?? 60_000,
   });
+  const notifications = createNotificationService({ notifications: metadata.notifications, telemetry });
   const app = createApp({
     telemetry,
     rateLimiter,
@@ -126,10 +134,11 @@ export async function startNode(options: NodeOptions) {
       ...profileRoutes(createProfileService(common)),
       ...apiKeyRoutes(createApiKeyService({ keys: apiKeys, verifier: keys, sites: directory, gate, log })),
       ...websiteRoutes(service),
-      ...memberRoutes(createMemberService({ ...metadata, notices })),
+      ...memberRoutes(tellingMembers(createMemberService({ ...metadata, notices }), notifications)),
+      ...notificationRoutes(notifications),
       ...trackerRoutes({ directory, configs, production: options.production ?? true }),
       ...((await options.routes?.({
-        ...{ metadata, notices, cache, gate, passwords, authenticator, telemetry },
+        ...{ metadata, notices, cache, gate, passwords, authenticator, notifications, telemetry },
         sites: directory,
       })) ?? []),
     ],
@@ -164,6 +173,7 @@ export async function startNode(options: NodeOptions) {
     call,
     service,
     metadata,
+    sites: directory,
     keyUsage,
     async stop() {
       await app.close();

@@ -7,6 +7,7 @@ import { type AutomationParts, composeAutomations, openMailer } from '../../src/
 import { Lifecycle } from '../../src/compose/lifecycle.js';
 import { readConfig } from '../../src/config.js';
 import type { EventRow } from '../../src/events/row-decoder.js';
+import { watchingFailures } from '../../src/notifications/occasions.js';
 import type { Cache } from '../../src/storage/cache/cache.js';
 import { createMemoryCache } from '../../src/storage/cache/memory-cache.js';
 import { silentTelemetry } from '../../src/telemetry.js';
@@ -45,7 +46,7 @@ export async function startAutomationNode(options: AutomationNodeOptions): Promi
   const node = await startNode({
     databaseUrl: options.databaseUrl,
     cache,
-    routes({ metadata, notices }) {
+    routes({ metadata, notices, sites, notifications }) {
       const { websites } = metadata;
       parts = composeAutomations({
         ...{ config, metadata, cache, telemetry, lifecycle },
@@ -56,6 +57,7 @@ export async function startAutomationNode(options: AutomationNodeOptions): Promi
           gate: createGate({ websites, notices, telemetry }),
           notices,
         },
+        onEnded: watchingFailures(sites, notifications),
         retryMs: options.retryMs ?? [50, 50, 50],
       });
       return parts.routes;

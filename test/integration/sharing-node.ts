@@ -1,10 +1,8 @@
 /** A node with public dashboards over one of the event stores. */
 import pg from 'pg';
 import { composeSharing } from '../../src/compose/sharing.js';
-import { notificationRoutes } from '../../src/edge/routes/notifications.js';
 import { Analytics } from '../../src/metrics/analytics.js';
 import { shareMetrics } from '../../src/metrics/shared-metrics.js';
-import { createNotificationService } from '../../src/notifications/notification-service.js';
 import { createClickhouseEventStore } from '../../src/storage/events/clickhouse-event-store.js';
 import { createClickhouseMetrics } from '../../src/storage/events/clickhouse-metrics.js';
 import { createPostgresEventStore } from '../../src/storage/events/postgres-event-store.js';
@@ -46,18 +44,13 @@ export async function startSharing(
   const sql = new pg.Client({ connectionString: options.databaseUrl });
   const node = await startNode({
     ...options,
-    async routes({ metadata, cache, sites, passwords, telemetry }) {
-      const notifications = createNotificationService({ notifications: metadata.notifications, telemetry });
-      return [
-        ...notificationRoutes(notifications),
-        ...(await composeSharing({
-          ...{ metadata, cache, telemetry, notifier: notifications, clock: () => now },
-          config: { JWT_SECRET: SECRET, DATA_DIR: '' },
-          accounts: { sites, passwords },
-          analytics: new Analytics(metrics, NO_HEAT),
-        })),
-      ];
-    },
+    routes: ({ metadata, cache, sites, passwords, notifications, telemetry }) =>
+      composeSharing({
+        ...{ metadata, cache, telemetry, notifier: notifications, clock: () => now },
+        config: { JWT_SECRET: SECRET, DATA_DIR: '' },
+        accounts: { sites, passwords },
+        analytics: new Analytics(metrics, NO_HEAT),
+      }),
   });
   await sql.connect();
   return {

@@ -4,8 +4,10 @@ import type { MetadataStore, User } from '../storage/metadata/metadata.js';
 import type { Logger } from '../telemetry.js';
 import type { Attempts } from './attempts.js';
 import type { Authenticator } from './authenticator.js';
+import { CHALLENGE_SECONDS, type Challenges, staleChallenge } from './challenges.js';
 import { checkedEmail, checkedName, checkPassword } from './credentials.js';
 import type { Passwords } from './passwords.js';
+import type { SecondFactor } from './second-factor.js';
 import { hashOf, invalidToken, type TokenPair, type Tokens } from './tokens.js';
 
 export interface AuthServiceOptions {
@@ -14,6 +16,8 @@ export interface AuthServiceOptions {
   readonly attempts: Attempts;
   readonly passwords: Passwords;
   readonly tokens: Tokens;
+  readonly secondFactor: Pick<SecondFactor, 'isEnabled' | 'verify'>;
+  readonly challenges: Challenges;
   readonly authenticator: Pick<Authenticator, 'sessionEnded'>;
   readonly log: Logger;
   /** Whether accounts may register after the first one. */
@@ -39,10 +43,20 @@ export interface AuthService {
   /** @throws AppError `registration_closed`, `email_taken`, `invalid_parameter`, `overloaded` */
   register(account: Credentials & { readonly name: string }): Promise<SignedIn>;
   /**
+   * @param code of the second factor, where the account has one and its holder gave it at once
    * @param address of the client, for counting attempts
-   * @throws AppError `invalid_credentials`, `rate_limited`, `overloaded`
+   * @throws AppError `invalid_credentials`, `two_factor_required` (its details hold a challenge), `invalid_second_factor`, `rate_limited`,
+   * `overloaded`
    */
-  login(credentials: Credentials, address: string): Promise<SignedIn>;
+  login(
+    credentials: Credentials & { readonly code?: string | undefined },
+    address: string,
+  ): Promise<SignedIn>;
+  /**
+   * The second half of a login that answered `two_factor_required`.
+   * @throws AppError `invalid_credentials` (the challenge is not ours or too old), `invalid_second_factor`, `rate_limited`
+   */
+  loginSecondFactor(challenge: string, code: string): Promise<SignedIn>;
   /**
    * Exchanges a refresh token, once. One that comes again after the grace was copied: its whole session ends.
    * @throws AppError `invalid_token`
@@ -59,7 +73,8 @@ export interface AuthService {
 const MAX_SESSIONS = 50;
 
 export function createAuthService(options: AuthServiceOptions): AuthService {
-  const { attempts, passwords, tokens, authenticator, log, allowRegistration } = options;
+  const { attempts, passwords, tokens, authenticator, log, allowRegistration, secondFactor, challenges } =
+    options;
   const { users, sessions } = options.metadata;
   const refreshGraceMs = options.refreshGraceMs ?? 10_000;
 
@@ -80,6 +95,13 @@ export function createAuthService(options: AuthServiceOptions): AuthService {
     } catch (error) {
       log.warn({ err: error }, 'a password hash was not upgraded; the next login tries again');
     }
+  };
+
+  const secondFactorRequired = async ({ id, passwordVersion }: User): Promise<AppError> => {
+    const challenge = await challenges.issue({ userId: id, passwordVersion });
+    return new AppError('two_factor_required', 'The account asks for a code of its authenticator app', {
+      details: { challenge, expires_in: CHALLENGE_SECONDS },
+    });
   };
 
   const setupStatus = async () => {
@@ -103,7 +125,7 @@ export function createAuthService(options: AuthServiceOptions): AuthService {
       return openSession(user);
     },
 
-    async login({ email, password }, address) {
+    async login({ email, password, code }, address) {
       const subject = `${email.trim().toLowerCase()}\n${address}`;
       await attempts.count(subject);
       const user = await users.findByEmail(email.trim());
@@ -111,6 +133,18 @@ export function createAuthService(options: AuthServiceOptions): AuthService {
         throw wrongCredentials();
       }
       await Promise.all([attempts.clear(subject), upgradeHash(user, password)]);
+      if (await secondFactor.isEnabled(user.id)) {
+        if (code === undefined || code === '') throw await secondFactorRequired(user);
+        await secondFactor.verify(user.id, code);
+      }
+      return openSession(user);
+    },
+
+    async loginSecondFactor(challenge, code) {
+      const { userId, passwordVersion } = await challenges.read(challenge);
+      const user = await users.findById(userId);
+      if (user?.passwordVersion !== passwordVersion) throw staleChallenge();
+      if (await secondFactor.isEnabled(userId)) await secondFactor.verify(userId, code);
       return openSession(user);
     },
 

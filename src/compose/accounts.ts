@@ -3,10 +3,12 @@ import { createApiKeyService } from '../auth/api-keys.js';
 import { createAttempts } from '../auth/attempts.js';
 import { createAuthService } from '../auth/auth-service.js';
 import { createAuthenticator } from '../auth/authenticator.js';
+import { createChallenges } from '../auth/challenges.js';
 import { createGate, type Gate } from '../auth/gate.js';
 import { createKeyUsage, type KeyUsage } from '../auth/key-usage.js';
 import { createPasswords, type Passwords } from '../auth/passwords.js';
 import { createProfileService } from '../auth/profile-service.js';
+import { createSecondFactor } from '../auth/second-factor.js';
 import { createTokens } from '../auth/tokens.js';
 import type { Config } from '../config.js';
 import type { AnyRoute } from '../edge/route.js';
@@ -14,6 +16,7 @@ import { apiKeyRoutes } from '../edge/routes/api-keys.js';
 import { authRoutes } from '../edge/routes/auth.js';
 import { memberRoutes } from '../edge/routes/members.js';
 import { profileRoutes } from '../edge/routes/profile.js';
+import { secondFactorRoutes } from '../edge/routes/second-factor.js';
 import { trackerRoutes } from '../edge/routes/tracker-config.js';
 import { websiteRoutes } from '../edge/routes/websites.js';
 import type { Notifier } from '../notifications/notification-service.js';
@@ -62,8 +65,9 @@ export async function composeAccounts(
   notifier: Notifier,
 ): Promise<AccountParts> {
   const { log, registry } = telemetry;
+  const secret = await signingSecret(config.JWT_SECRET, config.DATA_DIR);
   const tokens = createTokens({
-    secret: await signingSecret(config.JWT_SECRET, config.DATA_DIR),
+    secret,
     accessSeconds: config.JWT_EXPIRE,
     refreshSeconds: config.JWT_REFRESH_EXPIRE,
   });
@@ -80,8 +84,12 @@ export async function composeAccounts(
     attempts: createAttempts({ cache, log }),
     log,
   };
+  const { users, secondFactors: factors } = metadata;
+  const secondFactor = createSecondFactor({ ...common, factors, users, secret });
   const auth = createAuthService({
     ...common,
+    secondFactor,
+    challenges: createChallenges(secret),
     allowRegistration: config.ALLOW_REGISTRATION,
   });
   const notices = await createSiteNotices(cache, log);
@@ -109,6 +117,7 @@ export async function composeAccounts(
     needsSetup: async () => !(await auth.setupStatus()).setupComplete,
     routes: [
       ...authRoutes(auth),
+      ...secondFactorRoutes(secondFactor),
       ...profileRoutes(createProfileService(common)),
       ...apiKeyRoutes(createApiKeyService({ keys: metadata.apiKeys, verifier: keys, sites, gate, log })),
       ...websiteRoutes(websites),

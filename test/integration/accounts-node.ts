@@ -4,10 +4,12 @@ import { createApiKeyService } from '../../src/auth/api-keys.js';
 import { createAttempts } from '../../src/auth/attempts.js';
 import { createAuthService } from '../../src/auth/auth-service.js';
 import { type Authenticator, createAuthenticator } from '../../src/auth/authenticator.js';
+import { createChallenges } from '../../src/auth/challenges.js';
 import { createGate, type Gate } from '../../src/auth/gate.js';
 import { createKeyUsage } from '../../src/auth/key-usage.js';
 import { createPasswords, type Passwords } from '../../src/auth/passwords.js';
 import { createProfileService } from '../../src/auth/profile-service.js';
+import { createSecondFactor } from '../../src/auth/second-factor.js';
 import { createTokens } from '../../src/auth/tokens.js';
 import { createApp } from '../../src/edge/app.js';
 import { createIdempotency } from '../../src/edge/idempotency.js';
@@ -18,6 +20,7 @@ import { authRoutes } from '../../src/edge/routes/auth.js';
 import { memberRoutes } from '../../src/edge/routes/members.js';
 import { notificationRoutes } from '../../src/edge/routes/notifications.js';
 import { profileRoutes } from '../../src/edge/routes/profile.js';
+import { secondFactorRoutes } from '../../src/edge/routes/second-factor.js';
 import { trackerRoutes } from '../../src/edge/routes/tracker-config.js';
 import { websiteRoutes } from '../../src/edge/routes/websites.js';
 import {
@@ -47,6 +50,8 @@ export interface NodeOptions {
   readonly maxAttempts?: number;
   readonly refreshGraceMs?: number;
   readonly staleMs?: number;
+  /** Clock of the second factor, ms. */
+  readonly now?: () => number;
   /** Requests a minute; default: no limits. */
   readonly limits?: Partial<RateLimits>;
   readonly onDeleted?: (siteId: string) => Promise<void>;
@@ -102,8 +107,17 @@ export async function startNode(options: NodeOptions) {
   const passwords = await createPasswords({ registry: telemetry.registry });
   const attempts = createAttempts({ cache, log, max: options.maxAttempts });
   const common = { metadata, passwords, tokens, authenticator, attempts, log };
+  const secondFactor = createSecondFactor({
+    factors: metadata.secondFactors,
+    users: metadata.users,
+    ...{ passwords, attempts, log },
+    secret: SECRET,
+    now: options.now ?? Date.now,
+  });
   const auth = createAuthService({
     ...common,
+    secondFactor,
+    challenges: createChallenges(SECRET),
     allowRegistration: options.allowRegistration ?? true,
     ...(options.refreshGraceMs === undefined ? {} : { refreshGraceMs: options.refreshGraceMs }),
   });
@@ -131,6 +145,7 @@ export async function startNode(options: NodeOptions) {
     idempotency,
     routes: [
       ...authRoutes(auth),
+      ...secondFactorRoutes(secondFactor),
       ...profileRoutes(createProfileService(common)),
       ...apiKeyRoutes(createApiKeyService({ keys: apiKeys, verifier: keys, sites: directory, gate, log })),
       ...websiteRoutes(service),

@@ -3,6 +3,7 @@ import type { AuthService, SignedIn } from '../../auth/auth-service.js';
 import { bearerToken } from '../../auth/authenticator.js';
 import { AppError } from '../../errors.js';
 import { type AnyRoute, route } from '../route.js';
+import { CodeText } from './second-factor.js';
 import { UserBody, userBody } from './user-body.js';
 
 const Nothing = Type.Object({});
@@ -28,6 +29,15 @@ const RegisterBody = Type.Object({
 const LoginBody = Type.Object({
   email: Type.String({ minLength: 1, maxLength: 254 }),
   password: Type.String({ minLength: 1, maxLength: 256 }),
+  totp: Type.Optional(CodeText),
+});
+const ChallengeBody = Type.Object({
+  challenge: Type.String({
+    minLength: 1,
+    maxLength: 1024,
+    description: 'Of the answer `two_factor_required` to a login: `details.challenge`; good for five minutes',
+  }),
+  code: CodeText,
 });
 const RefreshBody = Type.Object({
   refresh_token: Type.Optional(Type.String({ maxLength: 4096 })),
@@ -103,7 +113,7 @@ function sessionRoutes(auth: AuthService, prefix: string): AnyRoute[] {
     route({
       ...common,
       path: `${prefix}/login`,
-      summary: 'Sign in',
+      summary: 'Sign in; an account with a second factor needs `totp`, or is answered `two_factor_required`',
       bucket: 'auth',
       body: LoginBody,
       responses: { 200: SignedInBody },
@@ -111,7 +121,22 @@ function sessionRoutes(auth: AuthService, prefix: string): AnyRoute[] {
         status: 200,
         body: {
           message: 'Logged in successfully',
-          data: signedInData(await auth.login(body, request.address)),
+          data: signedInData(await auth.login({ ...body, code: body.totp }, request.address)),
+        },
+      }),
+    }),
+    route({
+      ...common,
+      path: `${prefix}/login/2fa`,
+      summary: 'Finish a login with a code of the second factor',
+      bucket: 'auth',
+      body: ChallengeBody,
+      responses: { 200: SignedInBody },
+      handle: async ({ body }) => ({
+        status: 200,
+        body: {
+          message: 'Logged in successfully',
+          data: signedInData(await auth.loginSecondFactor(body.challenge, body.code)),
         },
       }),
     }),

@@ -1,0 +1,116 @@
+/** The second factor of an account, and signing in with it. Accounts without one never meet these routes. */
+import Type from 'typebox';
+import type { AccountPrincipal, Principal } from '../../auth/principal.js';
+import type { SecondFactor } from '../../auth/second-factor.js';
+import { AppError } from '../../errors.js';
+import { type AnyRoute, route } from '../route.js';
+
+const Nothing = Type.Object({});
+const BASE = '/api/v1/user/2fa';
+const common = {
+  tag: 'second factor',
+  bucket: 'api',
+  cors: 'api',
+  access: 'account',
+  params: Nothing,
+  query: Nothing,
+} as const;
+const change = { ...common, method: 'POST', bucket: 'auth', bodyLimit: 16 * 1024 } as const;
+
+/** Of an app, or a recovery code. */
+export const CodeText = Type.String({
+  minLength: 1,
+  maxLength: 64,
+  description: 'Six digits of the authenticator app, or a recovery code; each is taken once',
+  examples: ['492039'],
+});
+
+export function secondFactorRoutes(factor: SecondFactor): AnyRoute[] {
+  return [
+    route({
+      ...common,
+      method: 'GET',
+      path: BASE,
+      summary: 'Whether the account has a second factor',
+      responses: {
+        200: Type.Object({
+          data: Type.Object({
+            enabled: Type.Boolean(),
+            enabled_at: Type.Union([Type.String({ format: 'date-time' }), Type.Null()]),
+            recovery_codes_left: Type.Integer(),
+          }),
+        }),
+      },
+      async handle({ principal }) {
+        const state = await factor.state(accountOf(principal).userId);
+        const data = {
+          enabled: state !== null && state.enabledAt !== null,
+          enabled_at: state?.enabledAt?.toISOString() ?? null,
+          recovery_codes_left: state?.recoveryCodesLeft ?? 0,
+        };
+        return { status: 200, body: { data } };
+      },
+    }),
+    route({
+      ...change,
+      path: `${BASE}/setup`,
+      summary: 'Get a secret for an authenticator app; it counts once `enable` has seen a code',
+      answerIsSecret: true,
+      responses: {
+        200: Type.Object({
+          data: Type.Object({
+            secret: Type.String({ description: 'Base 32', examples: ['GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ'] }),
+            otpauth_url: Type.String({
+              description: 'For a QR code',
+              examples: [
+                'otpauth://totp/Seentics:ada%40shop.example?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Seentics&algorithm=SHA1&digits=6&period=30',
+              ],
+            }),
+          }),
+        }),
+      },
+      async handle({ principal }) {
+        const { secret, uri } = await factor.setup(accountOf(principal));
+        return { status: 200, body: { data: { secret, otpauth_url: uri } } };
+      },
+    }),
+    route({
+      ...change,
+      path: `${BASE}/enable`,
+      summary: 'Confirm the secret with a code of the app; answers recovery codes, once',
+      answerIsSecret: true,
+      body: Type.Object({ code: CodeText }),
+      responses: {
+        200: Type.Object({
+          message: Type.String(),
+          data: Type.Object({
+            recovery_codes: Type.Array(Type.String(), { examples: [['mzxw-6ytb-oi4d-gnbv']] }),
+          }),
+        }),
+      },
+      async handle({ principal, body }) {
+        const codes = await factor.enable(accountOf(principal).userId, body.code);
+        return {
+          status: 200,
+          body: { message: 'Second factor enabled', data: { recovery_codes: [...codes] } },
+        };
+      },
+    }),
+    route({
+      ...change,
+      path: `${BASE}/disable`,
+      summary: 'End the second factor, with password and a code',
+      body: Type.Object({ password: Type.String({ minLength: 1, maxLength: 256 }), code: CodeText }),
+      responses: { 200: Type.Object({ success: Type.Boolean(), message: Type.String() }) },
+      async handle({ principal, body }) {
+        await factor.disable(accountOf(principal).userId, body.password, body.code);
+        return { status: 200, body: { success: true, message: 'Second factor disabled' } };
+      },
+    }),
+  ];
+}
+
+function accountOf(principal: Principal): AccountPrincipal {
+  if (principal.kind === 'account') return principal;
+  throw new AppError('unauthorized', 'Authorization header required');
+}

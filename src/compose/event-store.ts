@@ -1,17 +1,23 @@
 import type { Config } from '../config.js';
 import type { HeatStore } from '../heatmaps/heat-store.js';
 import type { MetricsStore } from '../metrics/metrics-store.js';
+import type { PersonalStore } from '../privacy/personal-store.js';
+import type { RetentionStore } from '../privacy/retention-store.js';
 import type { ReplayStore } from '../replays/replay-store.js';
 import { openAdvisoryLocks } from '../storage/advisory-lock.js';
 import type { ClickhouseOptions } from '../storage/clickhouse.js';
 import type { WithLock } from '../storage/clickhouse-migrations.js';
 import { createClickhouseEventStore } from '../storage/events/clickhouse-event-store.js';
 import { createClickhouseMetrics } from '../storage/events/clickhouse-metrics.js';
+import { createClickhouseRetention } from '../storage/events/clickhouse-retention.js';
 import type { EventStore } from '../storage/events/event-store.js';
 import { createClickhouseHeat } from '../storage/events/heat/clickhouse-heat.js';
 import { createPostgresHeat } from '../storage/events/heat/postgres-heat.js';
+import { createClickhousePersonal } from '../storage/events/personal/clickhouse-personal.js';
+import { createPostgresPersonal } from '../storage/events/personal/postgres-personal.js';
 import { createPostgresEventStore } from '../storage/events/postgres-event-store.js';
 import { createPostgresMetrics } from '../storage/events/postgres-metrics.js';
+import { createPostgresRetention } from '../storage/events/postgres-retention.js';
 import { createClickhouseReplays } from '../storage/events/replays/clickhouse-replays.js';
 import { createPostgresReplays } from '../storage/events/replays/postgres-replays.js';
 import { createClickhouseSessionFacts } from '../storage/events/sessions/clickhouse-session-facts.js';
@@ -28,6 +34,8 @@ export interface EventStores {
   readonly heat: HeatStore;
   readonly replays: ReplayStore;
   readonly sessionFacts: SessionFactsStore;
+  readonly personal: PersonalStore;
+  readonly retention: RetentionStore;
 }
 
 const MIGRATION_LOCK = 'seentics_clickhouse_migrations';
@@ -51,7 +59,9 @@ export async function openEventStores(
   lifecycle.add('figures', stores.metrics, (it) => it.close());
   lifecycle.add('heatmaps', stores.heat, (it) => it.close());
   lifecycle.add('replays', stores.replays, (it) => it.close());
+  lifecycle.add('personal data', stores.personal, (it) => it.close());
   lifecycle.add('session facts', stores.sessionFacts, (it) => it.close());
+  lifecycle.add('retention', stores.retention, (it) => it.close());
   signal.throwIfAborted();
   // What is left waiting then ends when the lifecycle closes the stores.
   await Promise.race([stores.events.migrate(), rejectOnAbort(signal)]);
@@ -78,6 +88,8 @@ function inPostgres(config: Config, engines: Engines, telemetry: Telemetry): Eve
     // Opened when somebody records: it costs nothing until then.
     replays: createPostgresReplays({ ...options, minConnections: 0 }),
     sessionFacts: createPostgresSessionFacts(options),
+    personal: createPostgresPersonal(options),
+    retention: createPostgresRetention(options),
   };
 }
 
@@ -97,6 +109,8 @@ function inClickhouse(
     heat: createClickhouseHeat(clickhouse, { maxExecutionMs: config.QUERY_TIMEOUT * 1_000 }),
     replays: createClickhouseReplays(clickhouse, { maxExecutionMs: config.QUERY_TIMEOUT * 1_000 }),
     sessionFacts: createClickhouseSessionFacts(clickhouse),
+    personal: createClickhousePersonal(clickhouse),
+    retention: createClickhouseRetention(clickhouse),
   };
 }
 

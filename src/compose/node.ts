@@ -8,6 +8,7 @@ import { openApiDocument } from '../edge/openapi.js';
 import { createRateLimiter } from '../edge/rate-limit.js';
 import type { AnyRoute } from '../edge/route.js';
 import { analyticsRoutes } from '../edge/routes/analytics.js';
+import { billingRoutes } from '../edge/routes/billing.js';
 import { exportRoutes } from '../edge/routes/export.js';
 import { notificationRoutes } from '../edge/routes/notifications.js';
 import { systemRoutes } from '../edge/routes/system.js';
@@ -15,10 +16,13 @@ import { Analytics } from '../metrics/analytics.js';
 import { shareMetrics } from '../metrics/shared-metrics.js';
 import { createNotificationService } from '../notifications/notification-service.js';
 import { tellingOfQuarantine, watchingFailures } from '../notifications/occasions.js';
+import { forgetfulObserver, forgetfulStore } from '../privacy/forgetful.js';
 import { type DirectoryLock, lockDirectory } from '../storage/stream/local/directory-lock.js';
 import type { Telemetry } from '../telemetry.js';
 import { composeAccounts } from './accounts.js';
 import { composeAutomations, openMailer } from './automations.js';
+import { composeAvatars } from './avatars.js';
+import { composeUsage } from './billing.js';
 import { type Engines, type PartChoice, startEngines } from './engines.js';
 import { openEventStores } from './event-store.js';
 import { composeFunnels } from './funnels.js';
@@ -26,8 +30,10 @@ import { composeHeatmaps, trackedPagesOf } from './heatmaps.js';
 import { startIntake, startWriter } from './ingest.js';
 import { Lifecycle } from './lifecycle.js';
 import { composePasswordResets } from './password-resets.js';
+import { forgetting, openEraser, purgeOf } from './privacy.js';
 import { readiness } from './readiness.js';
 import { openReplays } from './replays.js';
+import { composeRetention } from './retention.js';
 import { composeSharing } from './sharing.js';
 import { openCache, openMetadata, openObjects, openStream } from './storage.js';
 import { version } from './version.js';
@@ -97,20 +103,28 @@ async function compose(
     openStream(context, !engines.parts.every((part) => part.embedded)),
   ]);
   const notifications = createNotificationService({ notifications: metadata.notifications, telemetry });
+  const erasures = forgetting(metadata, stores, telemetry);
+  const written = forgetfulStore(stores.events, erasures);
   const replays = await openReplays(context, {
-    ...{ stores, metadata, postgresUrl: engines.postgresUrl, objects: objects.store },
+    ...{
+      stores: { ...stores, events: written },
+      metadata,
+      postgresUrl: engines.postgresUrl,
+      objects: objects.store,
+    },
     storeOutlivesUs: !engines.parts.every((part) => part.embedded),
   });
-  const purge = async (siteId: string) => {
-    await replays.purge(siteId);
-    await stores.events.deleteSite(siteId);
-  };
+  const eraser = openEraser(context, {
+    ...{ metadata, stores, replays, stream: stream.store, postgresUrl: engines.postgresUrl },
+    metrics: erasures.metrics,
+  });
+  const avatars = composeAvatars(metadata, objects.store, telemetry);
   const mailer = openMailer(config, telemetry, lifecycle);
   const accounts = await composeAccounts(
     config,
     metadata,
     cache.store,
-    purge,
+    purgeOf(eraser),
     trackedPagesOf(stores.heat),
     telemetry,
     notifications,
@@ -124,10 +138,21 @@ async function compose(
     sessions: stores.sessionFacts,
     onEnded: watchingFailures(accounts.sites, notifications),
   });
+  const retention = composeRetention(context, {
+    ...{ stores, metadata, postgresUrl: engines.postgresUrl, websites: accounts.websites },
+    deleteRecordings: replays.deleteOlderThan,
+  });
   const routes: AnyRoute[] = [];
   if (config.ROLES.includes('writer')) {
-    const events = tellingOfQuarantine(stores.events, accounts.sites, notifications);
-    await startWriter(config, stream.store, events, automations.observer, telemetry, lifecycle);
+    const events = tellingOfQuarantine(written, accounts.sites, notifications);
+    await startWriter(
+      config,
+      stream.store,
+      events,
+      forgetfulObserver(automations.observer, erasures),
+      telemetry,
+      lifecycle,
+    );
     await replays.startWriter();
   }
   if (config.ROLES.includes('edge')) {
@@ -143,13 +168,15 @@ async function compose(
       metadata.visitorSalts,
     );
     routes.push(...intake.routes, ...accounts.routes, ...analyticsRoutes({ analytics }));
-    routes.push(...exportRoutes({ analytics }), ...notificationRoutes(notifications));
+    routes.push(...exportRoutes({ analytics }), ...notificationRoutes(notifications), ...retention);
     routes.push(
       ...(await composeSharing({
         ...{ config, metadata, accounts, analytics, notifier: notifications, telemetry },
         cache: cache.store,
       })),
     );
+    routes.push(...avatars.routes);
+    routes.push(...billingRoutes({ usage: composeUsage(metadata, stores, telemetry) }));
     routes.push(...composePasswordResets({ config, metadata, accounts, mailer, telemetry, lifecycle }));
     routes.push(...automations.routes);
     routes.push(...composeFunnels(config, metadata, metrics, accounts.notices, intake.intake));

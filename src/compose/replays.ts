@@ -52,6 +52,9 @@ export interface ReplayNode {
   /** Removes a deleted site's recordings. */
   readonly purge: (siteId: string) => Promise<void>;
   readonly deleteOlderThan: ReplayUpkeep['deleteOlderThan'];
+  readonly upkeep: ReplayUpkeep;
+  /** Of recordings on their way. */
+  readonly stream: FrameStream;
   /** Brings recordings from the stream into objects and index. */
   startWriter(): Promise<void>;
   /** Starts taking recordings and answers the routes. */
@@ -77,6 +80,7 @@ export async function openReplays(context: OpenContext, parts: ReplayParts): Pro
   return {
     purge: upkeep.deleteSite,
     deleteOlderThan: upkeep.deleteOlderThan,
+    ...{ upkeep, stream },
     async startWriter() {
       const writer = createPartitionWriter({
         name: 'recording_writer',
@@ -84,6 +88,7 @@ export async function openReplays(context: OpenContext, parts: ReplayParts): Pro
           ...parts.stores,
           objects: parts.objects,
           siteExists: siteExists(parts.metadata),
+          erasures: parts.metadata.erasures,
           metrics,
         }),
         partitions: stream.partitions,

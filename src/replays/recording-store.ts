@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import { AppError } from '../errors.js';
+import { forgottenOf } from '../privacy/forgotten.js';
 import { type EventStore, RowsRefusedError, StoreUnavailableError } from '../storage/events/event-store.js';
+import type { ErasureStore } from '../storage/metadata/erasures.js';
 import type { ObjectStore } from '../storage/objects/objects.js';
 import { inParallel } from './in-parallel.js';
 import { type BuiltObject, buildObjects, OBJECT_TYPE } from './recording-objects.js';
@@ -15,6 +17,8 @@ export interface RecordingStoreOptions {
   readonly events: Pick<EventStore, 'addToBooks' | 'quarantine'>;
   /** Whether the site still exists; what comes late for a deleted one is dropped. */
   readonly siteExists: (siteId: string) => Promise<boolean>;
+  /** What was erased: older recordings of such a site are dropped. */
+  readonly erasures: Pick<ErasureStore, 'of'>;
   readonly metrics: RecordingStoreMetrics;
 }
 
@@ -88,13 +92,16 @@ function readParts(rows: readonly Uint8Array[]): RecordingPart[] {
 
 /** Without what belongs to sessions and sites that are deleted. */
 async function withoutDeleted(
-  { replays, siteExists, metrics }: RecordingStoreOptions,
+  { replays, siteExists, erasures, metrics }: RecordingStoreOptions,
   parts: readonly RecordingPart[],
 ): Promise<RecordingPart[]> {
   const kept: RecordingPart[] = [];
-  for (const siteId of new Set(parts.map((part) => part.siteId))) {
-    const ofSite = parts.filter((part) => part.siteId === siteId);
-    if (!(await siteExists(siteId))) continue;
+  const siteIds = [...new Set(parts.map((part) => part.siteId))];
+  const forgotten = await forgottenOf(erasures, siteIds);
+  for (const siteId of siteIds) {
+    const isForgotten = (part: RecordingPart) => forgotten?.site(siteId, part.receivedAt) ?? false;
+    const ofSite = parts.filter((part) => part.siteId === siteId && !isForgotten(part));
+    if (ofSite.length === 0 || !(await siteExists(siteId))) continue;
     const keys = [...new Set(ofSite.map((part) => part.sessionKey))];
     const buried = await replays.buried(siteId, keys);
     for (const part of ofSite) if (!buried.has(part.sessionKey)) kept.push(part);

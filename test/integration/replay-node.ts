@@ -71,7 +71,8 @@ export async function startReplayNode(options: ReplayNodeOptions) {
   });
   const metrics = recordingStoreMetrics(telemetry.registry);
   const siteExists = async (siteId: string) => (await find(siteId)) !== null;
-  const store = createRecordingStore({ ...stores, objects, siteExists, metrics });
+  const erasures = { of: async () => [] };
+  const store = createRecordingStore({ ...stores, objects, siteExists, erasures, metrics });
   const writer = createPartitionWriter({
     ...{ name: 'recording_writer', store, telemetry, partitions: 1 },
     flushMs: 60_000,

@@ -1,0 +1,76 @@
+/** Forgetting: what the writers may no longer store, and removing what is stored. */
+import { createEraser, type Eraser } from '../privacy/eraser.js';
+import { type ErasureMetrics, erasureMetrics } from '../privacy/erasure-metrics.js';
+import type { ForgetfulOptions } from '../privacy/forgetful.js';
+import { sessionKeyOf } from '../replays/recording-row.js';
+import { openAdvisoryLocks } from '../storage/advisory-lock.js';
+import type { MetadataStore } from '../storage/metadata/metadata.js';
+import type { FrameStream } from '../storage/stream/stream.js';
+import type { Telemetry } from '../telemetry.js';
+import type { EventStores } from './event-store.js';
+import type { ReplayNode } from './replays.js';
+import type { OpenContext } from './storage.js';
+
+/** How long somebody waits for the end of an erasure; it goes on without them. */
+const WAIT_MS = 10_000;
+
+/** What the writers need to know of erasures. */
+export function forgetting(
+  metadata: MetadataStore,
+  { replays }: Pick<EventStores, 'replays'>,
+  { registry }: Telemetry,
+): ForgetfulOptions {
+  return {
+    erasures: metadata.erasures,
+    onDropped: (siteId, sessionIds) =>
+      sessionIds.length === 0
+        ? Promise.resolve()
+        : replays.bury(
+            siteId,
+            sessionIds.map((id) => sessionKeyOf(siteId, id)),
+            Date.now(),
+          ),
+    metrics: erasureMetrics(registry),
+  };
+}
+
+export interface EraserParts {
+  readonly metadata: MetadataStore;
+  readonly stores: Pick<EventStores, 'personal'>;
+  readonly replays: ReplayNode;
+  readonly stream: FrameStream;
+  readonly postgresUrl: string;
+  readonly metrics: ErasureMetrics;
+}
+
+export function openEraser({ telemetry, lifecycle }: OpenContext, parts: EraserParts): Eraser {
+  const { metadata, stores, replays, stream, postgresUrl, metrics } = parts;
+  const locks = lifecycle.add('erasure locks', openAdvisoryLocks(postgresUrl, telemetry), (it) => it.close());
+  return createEraser({
+    erasures: metadata.erasures,
+    personal: stores.personal,
+    replays: replays.upkeep,
+    executions: metadata.executions,
+    streams: [stream, replays.stream],
+    withLock: (siteId, work) => locks.run(`seentics_erasure_${siteId}`, work),
+    metrics,
+    log: telemetry.log,
+  });
+}
+
+/**
+ * Purges deleted sites, each once at a time. Who asks waits for a while.
+ * @throws Error when it takes longer (it goes on) or fails: to be asked for again
+ */
+export function purgeOf(eraser: Pick<Eraser, 'deletedSite'>): (siteId: string) => Promise<void> {
+  const running = new Map<string, Promise<void>>();
+  return async (siteId) => {
+    const work = running.get(siteId) ?? eraser.deletedSite(siteId).finally(() => running.delete(siteId));
+    running.set(siteId, work);
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error('the purge is still going on')), WAIT_MS);
+    });
+    await Promise.race([work, late]).finally(() => clearTimeout(timer));
+  };
+}

@@ -8,6 +8,7 @@ export type ErrorCode =
   | 'invalid_parameter'
   | 'unknown_type'
   | 'limit_reached'
+  | 'invalid_image'
   | 'unsupported_encoding'
   | 'body_too_large'
   | 'batch_too_large'

@@ -29,6 +29,7 @@ export const ERROR_TABLE: Readonly<Record<ErrorCode, Row>> = {
   invalid_json: { status: 400 },
   invalid_parameter: { status: 400 },
   unknown_type: { status: 400 },
+  invalid_image: { status: 400 },
   limit_reached: { status: 400 },
   invalid_credentials: { status: 400 },
   invalid_reset_token: { status: 400 },

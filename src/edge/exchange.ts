@@ -157,11 +157,12 @@ export class Exchange {
     }
   }
 
-  async #replyStream(reply: Reply<unknown>, { pieces, contentType }: StreamBody): Promise<void> {
-    const encoding = chooseEncoding(this.request?.header('accept-encoding') ?? '');
+  async #replyStream(reply: Reply<unknown>, body: StreamBody): Promise<void> {
+    const { pieces, contentType, isCompressible } = body;
+    const encoding = isCompressible ? chooseEncoding(this.request?.header('accept-encoding') ?? '') : null;
     const headers = {
       ...reply.headers,
-      Vary: 'Accept-Encoding',
+      ...(isCompressible ? { Vary: 'Accept-Encoding' } : {}),
       ...(encoding === null ? {} : { 'Content-Encoding': encoding }),
     };
     const head = { status: reply.status, headers, type: contentType };

@@ -11,6 +11,8 @@ export class StreamBody {
   constructor(
     readonly pieces: AsyncIterable<Uint8Array>,
     readonly contentType: string,
+    /** False for what is compressed already. */
+    readonly isCompressible: boolean = true,
   ) {}
 }
 

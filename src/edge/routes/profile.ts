@@ -1,11 +1,9 @@
 /** What an account changes of itself (contract 3.7, 3.8). */
 import Type from 'typebox';
 import { bearerToken } from '../../auth/authenticator.js';
-import type { Principal } from '../../auth/principal.js';
 import type { ProfileService } from '../../auth/profile-service.js';
-import { AppError } from '../../errors.js';
 import { type AnyRoute, route } from '../route.js';
-import { UserBody, userBody } from './user-body.js';
+import { UserBody, userBody, userIdOf } from './user-body.js';
 
 const Nothing = Type.Object({});
 const Done = { success: Type.Boolean(), message: Type.String() };
@@ -57,9 +55,4 @@ export function profileRoutes(profiles: ProfileService): AnyRoute[] {
       },
     }),
   ];
-}
-
-function userIdOf(principal: Principal): string {
-  if (principal.kind === 'account') return principal.userId;
-  throw new AppError('unauthorized', 'Authorization header required');
 }

@@ -2,6 +2,7 @@
  * The metadata store: accounts, sessions, websites and what belongs to them. One adapter (Postgres, embedded or a server); the
  * domain knows these interfaces only. All methods may throw AppError `storage_unavailable`, `timeout` or `overloaded`.
  */
+import type { AccountCountStore } from './account-counts.js';
 import type { ApiKeyStore } from './api-keys.js';
 import type { AutomationStore } from './automations.js';
 import type { ErasureStore } from './erasures.js';
@@ -30,6 +31,7 @@ export interface MetadataStore {
   readonly executions: ExecutionStore;
   readonly shares: ShareStore;
   readonly notifications: NotificationStore;
+  readonly accountCounts: AccountCountStore;
   readonly visitorSalts: VisitorSaltStore;
   readonly erasures: ErasureStore;
   readonly privacyRequests: PrivacyRequestStore;
@@ -75,6 +77,8 @@ export interface UserStore {
   replacePasswordHash(id: string, previous: string, next: string): Promise<void>;
   /** @returns the changed account; 'taken' when another one has the address, null when there is no such account */
   updateProfile(id: string, name: string, email: string): Promise<User | 'taken' | null>;
+  /** @param url '' for none; null when there is no such account */
+  setAvatar(id: string, url: string): Promise<{ readonly user: User; readonly previous: string } | null>;
   /**
    * Replaces the hash if it is still `previous`, and revokes the account's sessions with it, all at once.
    * @returns ids of the revoked sessions; null when the hash was another one

@@ -24,6 +24,10 @@ export function readUser(row: Row): User {
 const FIND_BY_EMAIL = `SELECT ${USER_COLUMNS} FROM users u WHERE lower(u.email) = lower($1)
   ORDER BY (u.email = $1) DESC, u.created_at LIMIT 1`;
 
+const SET_AVATAR = `WITH before AS (SELECT id, avatar_url FROM users WHERE id = $1 FOR NO KEY UPDATE)
+  UPDATE users u SET avatar_url = $2, updated_at = now() FROM before WHERE u.id = before.id
+  RETURNING ${USER_COLUMNS}, before.avatar_url AS previous`;
+
 // Registrations and changes of addresses happen one after another, so that two at once see each other.
 const LOCK_ADDRESSES = "SELECT pg_advisory_xact_lock(hashtextextended('seentics_registration', 0))";
 
@@ -100,6 +104,11 @@ export function createUserStore(db: Database): UserStore {
         if (sqlState(error) === '23505') return 'taken';
         throw error;
       }
+    },
+
+    async setAvatar(id, url) {
+      const [row] = await db.query(SET_AVATAR, [id, url]);
+      return row ? { user: readUser(row), previous: textOrNull(row, 'previous') ?? '' } : null;
     },
 
     changePassword: (id, { previous, next, keepSession }) =>

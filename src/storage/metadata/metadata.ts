@@ -3,6 +3,7 @@
  * domain knows these interfaces only. All methods may throw AppError `storage_unavailable`, `timeout` or `overloaded`.
  */
 import type { AccountCountStore } from './account-counts.js';
+import type { AccountCountStore } from './account-counts.js';
 import type { ApiKeyStore } from './api-keys.js';
 import type { AutomationStore } from './automations.js';
 import type { ErasureStore } from './erasures.js';
@@ -31,6 +32,7 @@ export interface MetadataStore {
   readonly executions: ExecutionStore;
   readonly shares: ShareStore;
   readonly notifications: NotificationStore;
+  readonly accountCounts: AccountCountStore;
   readonly accountCounts: AccountCountStore;
   readonly visitorSalts: VisitorSaltStore;
   readonly erasures: ErasureStore;

@@ -1,6 +1,7 @@
 import type { Telemetry } from '../../telemetry.js';
 import { runPostgresMigrations } from '../migrations.js';
 import { openPostgres, waitForPostgres } from '../postgres.js';
+import { createAccountCountStore } from './account-counts.js';
 import { createApiKeyStore } from './api-keys.js';
 import { createAutomationStore } from './automations.js';
 import { createErasureStore } from './erasures.js';
@@ -63,6 +64,7 @@ export async function createMetadataStore(options: MetadataOptions): Promise<Met
     executions: createExecutionStore(db),
     shares: createShareStore(db),
     notifications: createNotificationStore(db),
+    accountCounts: createAccountCountStore(db),
     visitorSalts: createVisitorSaltStore(db),
     erasures: createErasureStore(db),
     privacyRequests: createPrivacyRequestStore(db),

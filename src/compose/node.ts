@@ -9,7 +9,6 @@ import { createRateLimiter } from '../edge/rate-limit.js';
 import type { AnyRoute } from '../edge/route.js';
 import { analyticsRoutes } from '../edge/routes/analytics.js';
 import { billingRoutes } from '../edge/routes/billing.js';
-import { billingRoutes } from '../edge/routes/billing.js';
 import { exportRoutes } from '../edge/routes/export.js';
 import { notificationRoutes } from '../edge/routes/notifications.js';
 import { systemRoutes } from '../edge/routes/system.js';
@@ -23,7 +22,6 @@ import type { Telemetry } from '../telemetry.js';
 import { composeAccounts } from './accounts.js';
 import { composeAutomations, openMailer } from './automations.js';
 import { composeAvatars } from './avatars.js';
-import { composeUsage } from './billing.js';
 import { composeUsage } from './billing.js';
 import { type Engines, type PartChoice, startEngines } from './engines.js';
 import { openEventStores } from './event-store.js';
@@ -178,7 +176,6 @@ async function compose(
       })),
     );
     routes.push(...avatars.routes);
-    routes.push(...billingRoutes({ usage: composeUsage(metadata, stores, telemetry) }));
     routes.push(...billingRoutes({ usage: composeUsage(metadata, stores, telemetry) }));
     routes.push(...composePasswordResets({ config, metadata, accounts, mailer, telemetry, lifecycle }));
     routes.push(...automations.routes);

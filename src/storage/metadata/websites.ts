@@ -87,6 +87,14 @@ export function createWebsiteStore(db: Database): WebsiteStore {
       return rows.map(readWebsite);
     },
 
+    async pageOfAll(after, limit) {
+      const rows = await db.query(
+        `SELECT ${COLUMNS} FROM websites w WHERE w.site_id > $1 ORDER BY w.site_id LIMIT $2`,
+        [after, limit],
+      );
+      return rows.map(readWebsite);
+    },
+
     async update(id, patch) {
       const [row] = await db.query(UPDATE, [
         id,

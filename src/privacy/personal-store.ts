@@ -13,7 +13,7 @@ export type PersonalRow = Readonly<Record<string, unknown>>;
 
 /** What a site's rows become when they are made anonymous. */
 export interface Anonymisation {
-  /** Rows of events that happened before, ms since epoch, a quarter of an hour. */
+  /** Rows of events that happened before, ms since epoch. */
   readonly before: number;
   /** Secret without which nobody can tell which id became which. Hex. */
   readonly salt: string;

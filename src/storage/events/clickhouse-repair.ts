@@ -1,5 +1,6 @@
 import type { Clickhouse } from '../clickhouse.js';
 import { storeError } from './clickhouse-insert.js';
+import { StoreUnavailableError } from './event-store.js';
 
 /** Both the comparison and a repair end after this. */
 const TIMEOUT_MS = 30_000;
@@ -8,22 +9,29 @@ const TIMEOUT_MS = 30_000;
 const FROM_EVENTS = `
   SELECT site_id, toStartOfFifteenMinutes(timestamp) AS slot, cityHash64(session_id) AS session,
     countIf(kind = 1) AS views, countIf(kind = 2) AS customs, min(timestamp) AS first, max(timestamp) AS last,
-    max(if(event_type = 'page_exit', toUInt64(toUnixTimestamp64Milli(timestamp)) * 2048 + least(time_on_page, 1800), 0)) AS exit
+    max(if(event_type = 'page_exit', toUInt64(toUnixTimestamp64Milli(timestamp)) * 2048 + least(time_on_page, 1800), 0)) AS exit,
+    customs AS listed
   FROM events WHERE (site_id, toStartOfFifteenMinutes(timestamp)) IN recent GROUP BY site_id, slot, session`;
 const FROM_ROLLUP = `
   SELECT site_id, slot, session, sum(page_views) AS views, sum(session_slots.customs) AS customs, min(first_ts) AS first,
-    max(last_ts) AS last, max(last_exit) AS exit
+    max(last_ts) AS last, max(last_exit) AS exit, sum(length(custom_ts)) AS listed
   FROM session_slots WHERE (site_id, slot) IN recent GROUP BY site_id, slot, session`;
-const DIFFERING = `
-  WITH recent AS (
-    SELECT DISTINCT site_id, toStartOfFifteenMinutes(timestamp) FROM events
-    WHERE received_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC') AND match(site_id, '^[0-9a-f]{8,}$')
-      AND reinterpretAsUInt32(reverse(unhex(right(site_id, 8)))) % {partitions:UInt32} = {partition:UInt32})
+const differing = (recent: string) => `
+  WITH recent AS (${recent})
   SELECT site_id, groupUniqArray(toUnixTimestamp(slot)) AS slots FROM (
     SELECT site_id, slot, session FROM (${FROM_EVENTS} UNION ALL ${FROM_ROLLUP})
     GROUP BY site_id, slot, session
-    HAVING count() != 2 OR uniqExact(views, customs, first, last, exit) != 1)
+    HAVING count() != 2 OR uniqExact(views, customs, first, last, exit, listed) != 1)
   GROUP BY site_id`;
+const OF_PARTITION = `
+  SELECT DISTINCT site_id, toStartOfFifteenMinutes(timestamp) FROM events
+  WHERE received_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC') AND match(site_id, '^[0-9a-f]{8,}$')
+    AND reinterpretAsUInt32(reverse(unhex(right(site_id, 8)))) % {partitions:UInt32} = {partition:UInt32}`;
+const OF_SITE = `
+  SELECT DISTINCT site_id, toStartOfFifteenMinutes(timestamp) FROM events
+  WHERE site_id = {site:String} AND timestamp >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')`;
+/** Attempts to meet a moment in which a site gets nothing. */
+const SITE_ROUNDS = 20;
 
 /**
  * Makes the session rollup whole where a crash of the server left a part of `events` without its part of the rollup: the two are
@@ -41,13 +49,13 @@ export async function repairRollup(
 ): Promise<number> {
   if (clickhouse.cluster !== undefined) return 0;
   try {
-    const differing = await select(clickhouse, DIFFERING, {
+    const found = await select(clickhouse, differing(OF_PARTITION), {
       since: Math.floor(since),
       partition,
       partitions,
     });
     let repaired = 0;
-    for (const [site, slots] of differing) {
+    for (const [site, slots] of found) {
       await rebuild(clickhouse, site, slots);
       repaired += slots.length;
     }
@@ -55,6 +63,20 @@ export async function repairRollup(
   } catch (error) {
     throw storeError(error);
   }
+}
+
+/**
+ * Makes the rollup of a site's events since a time (ms) agree with them while more of them may come: what came in between is seen by
+ * comparing again.
+ * @throws StoreUnavailableError, also when it does not agree in the end
+ */
+export async function repairSite(clickhouse: Clickhouse, site: string, since: number): Promise<void> {
+  for (let round = 0; round < SITE_ROUNDS; round++) {
+    const [found] = await select(clickhouse, differing(OF_SITE), { site, since });
+    if (found === undefined) return;
+    await rebuild(clickhouse, site, found[1]);
+  }
+  throw new StoreUnavailableError('the rollup of a busy site could not be made anew');
 }
 
 async function rebuild(clickhouse: Clickhouse, site: string, slots: readonly number[]): Promise<void> {

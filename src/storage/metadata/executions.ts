@@ -109,6 +109,8 @@ export interface ExecutionStore {
   expire(maxAgeMs: number, limit: number): Promise<number>;
   /** Removes executions of a site that began before a time, as `expire` does. @returns how many */
   expireOf(siteId: string, before: Date, limit: number): Promise<number>;
+  /** What a visitor has triggered on a site, for an export; the oldest first, at most 10,000. */
+  ofVisitor(siteId: string, visitorId: string): Promise<Readonly<Record<string, unknown>>[]>;
   /** Removes everything about a visitor of a site. */
   deleteVisitor(siteId: string, visitorId: string): Promise<void>;
   /** Removes all executions and claims of a site; its automations stay, their figures begin anew. */
@@ -167,6 +169,13 @@ export function createExecutionStore(db: Database): ExecutionStore {
       const [row] = await db.query(EXPIRE_OF_SITE, [siteId, before, limit]);
       return row ? number(row, 'rows') : 0;
     },
+
+    ofVisitor: (siteId, visitorId) =>
+      db.query(
+        `SELECT id, automation_id, session_id, status, execution_data AS data, executed_at, completed_at FROM automation_executions
+         WHERE website_id = $1 AND visitor_id = $2 ORDER BY executed_at, id LIMIT 10000`,
+        [siteId, visitorId],
+      ),
 
     async deleteVisitor(siteId, visitorId) {
       const subject = [siteId, visitorId];

@@ -2,8 +2,8 @@
  * The metadata store: accounts, sessions, websites and what belongs to them. One adapter (Postgres, embedded or a server); the
  * domain knows these interfaces only. All methods may throw AppError `storage_unavailable`, `timeout` or `overloaded`.
  */
-import type { AccountCountStore } from './account-counts.js';
-import type { AccountCountStore } from './account-counts.js';
+import type { AccountCountStore, AccountCountStore } from './account-counts.js';
+import type { AccountDeletionStore } from './account-deletion.js';
 import type { ApiKeyStore } from './api-keys.js';
 import type { AutomationStore } from './automations.js';
 import type { ErasureStore } from './erasures.js';
@@ -33,9 +33,10 @@ export interface MetadataStore {
   readonly shares: ShareStore;
   readonly notifications: NotificationStore;
   readonly accountCounts: AccountCountStore;
-  readonly accountCounts: AccountCountStore;
   readonly visitorSalts: VisitorSaltStore;
   readonly erasures: ErasureStore;
+  readonly accountDeletion: AccountDeletionStore;
+  readonly accountCounts: AccountCountStore;
   readonly privacyRequests: PrivacyRequestStore;
   /** Throws when the server does not answer. */
   ping(): Promise<void>;

@@ -2,6 +2,7 @@ import type { Telemetry } from '../../telemetry.js';
 import { runPostgresMigrations } from '../migrations.js';
 import { openPostgres, waitForPostgres } from '../postgres.js';
 import { createAccountCountStore } from './account-counts.js';
+import { createAccountDeletionStore } from './account-deletion.js';
 import { createApiKeyStore } from './api-keys.js';
 import { createAutomationStore } from './automations.js';
 import { createErasureStore } from './erasures.js';
@@ -67,6 +68,7 @@ export async function createMetadataStore(options: MetadataOptions): Promise<Met
     accountCounts: createAccountCountStore(db),
     visitorSalts: createVisitorSaltStore(db),
     erasures: createErasureStore(db),
+    accountDeletion: createAccountDeletionStore(db),
     privacyRequests: createPrivacyRequestStore(db),
     ping: db.ping,
     close: db.close,

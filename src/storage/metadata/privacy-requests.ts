@@ -36,8 +36,6 @@ export interface PrivacyRequest {
   readonly visitorId: string | null;
   /** Of a pending one: a secret that stays the same over its attempts. Hex. */
   readonly salt: string | null;
-  /** Where a finished export lies. */
-  readonly objectKey: string | null;
   /** Of the last attempt, when it failed; safe to show. */
   readonly error: string | null;
   readonly attempts: number;
@@ -60,13 +58,11 @@ export interface PrivacyRequestStore {
   /** Prolongs a lease. False when it is lost. */
   renew(id: string, lease: string, leaseMs: number): Promise<boolean>;
   /** Notes that it is done and forgets whom it was about. */
-  complete(id: string, lease: string, objectKey: string | null): Promise<void>;
+  complete(id: string, lease: string): Promise<void>;
   /** Notes a failed attempt and when to try again; null: never. */
   fail(id: string, lease: string, error: string, retryMs: number | null): Promise<void>;
-  /** Removes completed and failed requests older than this. @returns the objects of those */
-  expire(maxAgeMs: number): Promise<string[]>;
-  /** Objects of all exports of an account. */
-  objectsOf(userId: string): Promise<string[]>;
+  /** Removes completed and failed requests older than this. */
+  expire(maxAgeMs: number): Promise<void>;
   settings(userId: string): Promise<Readonly<Record<string, unknown>>>;
   /** Replaces the given settings and answers all. */
   saveSettings(
@@ -75,7 +71,7 @@ export interface PrivacyRequestStore {
   ): Promise<Readonly<Record<string, unknown>>>;
 }
 
-const COLUMNS = `id, user_id, type, status, reason, site_id, visitor_id, encode(salt, 'hex') AS salt, object_key, error, attempts,
+const COLUMNS = `id, user_id, type, status, reason, site_id, visitor_id, encode(salt, 'hex') AS salt, error, attempts,
   created_at, completed_at`;
 
 const SAME = `user_id = $1 AND type = $2 AND site_id IS NOT DISTINCT FROM $3 AND visitor_id IS NOT DISTINCT FROM $4 AND status = 'pending'`;
@@ -135,11 +131,11 @@ export function createPrivacyRequestStore(db: Database): PrivacyRequestStore {
       return rows.length > 0;
     },
 
-    async complete(id, lease, objectKey) {
+    async complete(id, lease) {
       await db.query(
         `UPDATE privacy_requests SET status = 'completed', completed_at = now(), visitor_id = NULL, salt = NULL, error = NULL,
-           object_key = $3, lease = NULL WHERE id = $1 AND lease = $2`,
-        [id, lease, objectKey],
+           lease = NULL WHERE id = $1 AND lease = $2`,
+        [id, lease],
       );
     },
 
@@ -155,20 +151,10 @@ export function createPrivacyRequestStore(db: Database): PrivacyRequestStore {
     },
 
     async expire(maxAgeMs) {
-      const rows = await db.query(
-        `DELETE FROM privacy_requests WHERE status <> 'pending' AND completed_at < now() - $1::float8 * interval '1 millisecond'
-         RETURNING object_key`,
+      await db.query(
+        `DELETE FROM privacy_requests WHERE status <> 'pending' AND completed_at < now() - $1::float8 * interval '1 millisecond'`,
         [maxAgeMs],
       );
-      return rows.flatMap((row) => textOrNull(row, 'object_key') ?? []);
-    },
-
-    async objectsOf(userId) {
-      const rows = await db.query(
-        'SELECT object_key FROM privacy_requests WHERE user_id = $1 AND object_key IS NOT NULL',
-        [userId],
-      );
-      return rows.map((row) => text(row, 'object_key'));
     },
 
     async settings(userId) {
@@ -199,7 +185,6 @@ function readRequest(row: Row): PrivacyRequest {
     siteId: textOrNull(row, 'site_id'),
     visitorId: textOrNull(row, 'visitor_id'),
     salt: textOrNull(row, 'salt'),
-    objectKey: textOrNull(row, 'object_key'),
     error: textOrNull(row, 'error'),
     attempts: number(row, 'attempts'),
     createdAt: date(row, 'created_at'),

@@ -11,10 +11,11 @@ import { type Clickhouse, type ClickhouseOptions, openClickhouse } from '../../c
 import { STATEMENT_TIMEOUT_MS } from '../../clickhouse-migrations.js';
 import { deleteRows, deleteSite, tablesWith } from '../clickhouse-deletion.js';
 import { storeError } from '../clickhouse-insert.js';
-import { viewQuery } from '../clickhouse-repair.js';
+import { repairSite, viewQuery } from '../clickhouse-repair.js';
 import { ANONYMOUS_ID, anonymousColumns, exported, lengthPrefixHex } from './columns.js';
 
 const POLL_MS = 100;
+const SLOT_MS = 15 * 60_000;
 
 /** Single visitors in ClickHouse. */
 export function createClickhousePersonal(options: ClickhouseOptions): PersonalStore {
@@ -130,8 +131,13 @@ async function anonymise(
   siteId: string,
   { before, salt }: Anonymisation,
 ): Promise<void> {
-  const parameters = { site: siteId, before: Math.floor(before / 1000), salt };
-  const old = `site_id = {site:String} AND timestamp < fromUnixTimestamp({before:UInt32}, 'UTC') AND NOT match(visitor_id, '${ANONYMOUS_ID}')`;
+  const parameters = {
+    site: siteId,
+    before: Math.floor(before / 1000),
+    salt,
+    finished: finishedSlot(before) / 1000,
+  };
+  const old = `site_id = {site:String} AND timestamp < toDateTime({before:UInt32}, 'UTC') AND NOT match(visitor_id, '${ANONYMOUS_ID}')`;
   const oneWay = (column: string) =>
     `if(${column} = '', '', concat('anon_', lower(left(hex(SHA256(concat({salt:String}, ${column}))), 16))))`;
   for (const table of PERSONAL_TABLES) {
@@ -156,11 +162,15 @@ async function anonymise(
     await deleteRows(clickhouse, [own], old, parameters);
   }
   await rebuildRollup(clickhouse, parameters);
+  if (clickhouse.cluster === undefined) await repairSite(clickhouse, siteId, finishedSlot(before));
 }
+
+/** Slots before this one get no events any more, but for late ones. */
+const finishedSlot = (before: number): number => Math.floor(before / SLOT_MS - 1) * SLOT_MS;
 
 /** Makes the finished slots of a site anew from its events. */
 async function rebuildRollup(clickhouse: Clickhouse, parameters: Record<string, unknown>): Promise<void> {
-  const slots = "site_id = {site:String} AND slot < fromUnixTimestamp({before:UInt32}, 'UTC')";
+  const slots = "site_id = {site:String} AND slot < toDateTime({finished:UInt32}, 'UTC')";
   const table = clickhouse.cluster === undefined ? 'session_slots' : 'session_slots_local';
   await deleteRows(clickhouse, [table], slots, parameters);
   // Of all shards, not of the one that answers.

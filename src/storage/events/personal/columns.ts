@@ -21,6 +21,7 @@ const EMPTIED: Readonly<Record<string, string>> = {
   viewport_width: '0',
   viewport_height: '0',
   properties: "'{}'",
+  ip_address: "''",
 };
 
 /** How a store writes what anonymising does to texts. */

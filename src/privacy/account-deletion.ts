@@ -1,0 +1,52 @@
+import type { Attempts } from '../auth/attempts.js';
+import type { Authenticator } from '../auth/authenticator.js';
+import type { Passwords } from '../auth/passwords.js';
+import { invalidToken } from '../auth/tokens.js';
+import { AppError } from '../errors.js';
+import type { MetadataStore } from '../storage/metadata/metadata.js';
+import type { Logger } from '../telemetry.js';
+import type { SiteNotices } from '../websites/site-notices.js';
+
+export interface AccountDeletionOptions {
+  readonly metadata: Pick<MetadataStore, 'users' | 'accountDeletion'>;
+  readonly passwords: Pick<Passwords, 'verify'>;
+  readonly attempts: Attempts;
+  readonly authenticator: Pick<Authenticator, 'sessionEnded'>;
+  readonly notices: Pick<SiteNotices, 'changed'>;
+  /** Removes what else is kept of the account, while it is still there. */
+  readonly beforehand: (userId: string) => Promise<void>;
+  /** Works off the sites that have to be purged. */
+  readonly purge: () => Promise<unknown>;
+  readonly log: Logger;
+}
+
+export interface AccountDeletion {
+  /**
+   * Removes the account at once, and all data of its websites as far as the stores can be reached now; the rest follows by itself.
+   * @param password of the account; an account without one needs none
+   * @throws AppError `invalid_credentials`, `rate_limited`, `overloaded`, `conflict` (the password was changed meanwhile)
+   */
+  delete(userId: string, password: string): Promise<void>;
+}
+
+export function createAccountDeletion(options: AccountDeletionOptions): AccountDeletion {
+  const { metadata, passwords, attempts, authenticator, notices, beforehand, purge, log } = options;
+  return {
+    async delete(userId, password) {
+      const subject = `account deletion\n${userId}`;
+      await attempts.count(subject);
+      const user = await metadata.users.findById(userId);
+      if (user === null) throw invalidToken('access');
+      if (user.passwordHash !== null && !(await passwords.verify(user.passwordHash, password)))
+        throw new AppError('invalid_credentials', 'password is incorrect');
+      await beforehand(userId);
+      const gone = await metadata.accountDeletion.delete(userId, user.passwordHash);
+      if (gone === null) throw new AppError('conflict', 'the account was changed meanwhile; try again');
+      for (const session of gone.sessions) await authenticator.sessionEnded(session);
+      for (const site of gone.sites) await notices.changed(site);
+      await attempts.clear(subject);
+      log.info({ userId, websites: gone.sites.length }, 'account deleted');
+      await purge();
+    },
+  };
+}

@@ -76,7 +76,7 @@ export async function admitToSite(
   if (typeof access === 'string') throw new Error('a site route must say what is done with the site');
   const site = siteRef === '' ? null : await gate.resolveSite(siteRef);
   if (site === null) throw new AppError('website_not_found', 'Website not found');
-  if (!(await gate.authorize(principal, site, access.site))) {
+  if (!(await gate.authorize(principal, site, access.unless?.(site) ?? access.site))) {
     throw new AppError('forbidden', 'Access denied to this website');
   }
   return site;

@@ -11,7 +11,13 @@ import { compileBody, compileStrings, type Parse } from './validate.js';
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
 /** Who may call: anybody; a signed-in account; an instance admin; an account that may do `site` on the site named by a parameter. */
-export type Access = 'public' | 'account' | 'admin' | { readonly site: SiteAction };
+export type Access = 'public' | 'account' | 'admin' | SiteAccess;
+
+export interface SiteAccess {
+  readonly site: SiteAction;
+  /** What is enough instead for sites whose owner decided so; undefined: `site` it is. */
+  readonly unless?: (site: Site) => SiteAction | undefined;
+}
 
 /**
  * Rate-limit buckets of contract 1.6 (the tracker's own GETs are in `ingest`). `public`: dashboards shared by link. `none`: health,
@@ -85,7 +91,7 @@ export interface SiteRoute<
   B extends TSchema = TSchema,
 > extends RouteBase<P, Q> {
   readonly kind: 'site';
-  readonly access: { readonly site: SiteAction };
+  readonly access: SiteAccess;
   /** Refuses API keys; default: a key needs the scope of the action. */
   readonly keys?: 'refused';
   /** Where the site id (either form) stands. */

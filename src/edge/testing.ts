@@ -20,6 +20,7 @@ export const SITE: Site = {
   host: 'shop.example',
   isActive: true,
   respectDoNotTrack: false,
+  allowRawDataExport: false,
   allowedHosts: [],
   automationEnabled: true,
   funnelEnabled: true,

@@ -24,6 +24,7 @@ function siteOf(n: number, changes: Partial<Site> = {}): Site {
     host: `site${n}.example`,
     isActive: true,
     respectDoNotTrack: false,
+    allowRawDataExport: false,
     allowedHosts: [],
     automationEnabled: true,
     funnelEnabled: true,

@@ -11,6 +11,8 @@ export interface Site {
   readonly isActive: boolean;
   /** What comes with `DNT: 1` or `Sec-GPC: 1` is not stored. */
   readonly respectDoNotTrack: boolean;
+  /** Whoever may read the site may have its events one by one. */
+  readonly allowRawDataExport: boolean;
   /** Further hosts that may send (settings.allowedOrigins), normalised as `host`. */
   readonly allowedHosts: readonly string[];
   readonly automationEnabled: boolean;

@@ -25,6 +25,7 @@ export function siteFrom(record: WebsiteRecord): Site {
     host: hostOf(record),
     isActive: record.isActive && settings.trackingEnabled,
     respectDoNotTrack: settings.respectDoNotTrack,
+    allowRawDataExport: settings.allowRawDataExport,
     allowedHosts: settings.allowedOrigins.map(allowedHost).filter((host) => host !== null),
     automationEnabled: record.automationEnabled,
     funnelEnabled: record.funnelEnabled,

@@ -22,6 +22,7 @@ const site = (siteId: string): Site => ({
   host: 'example.com',
   isActive: true,
   respectDoNotTrack: false,
+  allowRawDataExport: false,
   allowedHosts: [],
   automationEnabled: false,
   funnelEnabled: false,

@@ -25,7 +25,7 @@ export interface UsageServiceOptions {
   readonly heat: Pick<HeatStore, 'trackedPages'>;
   readonly replays: Pick<ReplayStore, 'countSessions'>;
   readonly telemetry: Telemetry;
-  /** How long an answer serves; default 15,000 ms. */
+  /** How long what the event store said of a website serves; default 10,000 ms. */
   readonly ttlMs?: number;
   /** ms since epoch; default the system clock. */
   readonly clock?: () => number;
@@ -36,35 +36,37 @@ export interface UsageService {
   of(userId: string): Promise<Usage>;
 }
 
-/** Websites that are asked about at the same time. */
+/** Websites that are asked about at the same time for one account. */
 const SITES_AT_ONCE = 4;
 /** More pages of a site are counted as this many. */
 const MAX_PAGES = 10_000;
 const TIMEOUT_MS = 15_000;
-/** Accounts whose usage is computed at the same time. */
-const MAX_COMPUTING = 20;
+/** For all accounts together. */
+const MAX_COMPUTING = 80;
 
 export function createUsageService(options: UsageServiceOptions): UsageService {
-  const { counts, events, heat, replays, telemetry, ttlMs = 15_000, clock = Date.now } = options;
+  const { counts, events, heat, replays, telemetry, ttlMs = 10_000, clock = Date.now } = options;
 
-  const ofSite = async (siteId: string, month: number, now: number) => {
-    const [pages, sessions, books] = await Promise.all([
-      heat.trackedPages(siteId, MAX_PAGES, AbortSignal.timeout(TIMEOUT_MS)),
-      replays.countSessions({ siteId, limit: 1, offset: 0 }),
-      events.books(siteId, month, now),
-    ]);
-    return { heatmaps: pages.length, replays: sessions, monthlyEvents: eventsIn(books) };
-  };
+  const sites = createLookup({
+    ...{ name: 'usage', maxEntries: 20_000, maxLoading: MAX_COMPUTING, ttlMs, telemetry },
+    async load(siteId: string) {
+      const now = clock();
+      const [pages, sessions, books] = await Promise.all([
+        heat.trackedPages(siteId, MAX_PAGES, AbortSignal.timeout(TIMEOUT_MS)),
+        replays.countSessions({ siteId, limit: 1, offset: 0 }),
+        events.books(siteId, startOfMonth(now), now + 1),
+      ]);
+      return { heatmaps: pages.length, replays: sessions, monthlyEvents: eventsIn(books) };
+    },
+  });
 
   const compute = async (userId: string): Promise<Usage> => {
     const { siteIds, funnels, automations } = await counts.of(userId);
-    const now = clock();
-    const month = startOfMonth(now);
     let [heatmaps, recorded, monthlyEvents] = [0, 0, 0];
     const waiting = siteIds.values();
     const turn = async () => {
       for (const siteId of waiting) {
-        const site = await ofSite(siteId, month, now + 1);
+        const site = await sites.get(siteId);
         heatmaps += site.heatmaps;
         recorded += site.replays;
         monthlyEvents += site.monthlyEvents;
@@ -74,14 +76,10 @@ export function createUsageService(options: UsageServiceOptions): UsageService {
     return { websites: siteIds.length, funnels, automations, heatmaps, replays: recorded, monthlyEvents };
   };
 
-  const usages = createLookup({
-    ...{ name: 'usage', maxEntries: 5_000, maxLoading: MAX_COMPUTING },
-    ...{ ttlMs, load: compute, telemetry },
-  });
   return {
     async of(userId) {
       try {
-        return await usages.get(userId);
+        return await compute(userId);
       } catch (cause) {
         if (!(cause instanceof StoreUnavailableError)) throw cause;
         throw new AppError('storage_unavailable', 'The event store is not reachable', { cause });

@@ -20,6 +20,8 @@ export const SITE: Site = {
   host: 'shop.example',
   isActive: true,
   respectDoNotTrack: false,
+  cutAddress: false,
+  storeAddress: false,
   allowRawDataExport: false,
   allowedHosts: [],
   automationEnabled: true,

@@ -45,6 +45,7 @@ describe('an event as the tracker sends it', () => {
       time_on_page: 0,
       scroll_depth: 0,
       properties: '{}',
+      ip_address: '',
     });
     expect(flags).toBe(0);
   });

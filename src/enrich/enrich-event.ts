@@ -31,6 +31,8 @@ export interface RequestContext {
   /** For events without a visitor id. */
   readonly visitor: MadeVisitor;
   readonly geo: Uint8Array;
+  /** What of the address is stored; '' nothing. */
+  readonly storedAddress: string;
   readonly headerAgent: AgentColumns;
   /** Host the request came from, '' unknown. */
   readonly originHost: string;
@@ -94,6 +96,7 @@ export function enrichEvent(input: EventInput, context: RequestContext): Enriche
     timeOnPage: exit ? whole(input.time_on_page ?? property(given, 'time_on_page'), 0xffff_ffff) : 0,
     scrollDepth: exit || eventType === 'scroll_depth' ? scrollDepth(input, given) : 0,
     properties,
+    ipAddress: context.storedAddress,
   };
 }
 

@@ -5,6 +5,7 @@ import { hostAllowed } from '../websites/site.js';
 import { AgentCache } from './agent-cache.js';
 import { AttributionCache } from './attribution.js';
 import type { ByteWriter } from './byte-writer.js';
+import { cutAddress } from './cut-address.js';
 import { enrichEvent, type RequestContext } from './enrich-event.js';
 import { readEvent } from './event-schema.js';
 import { writeFunnelEvents } from './funnel-events.js';
@@ -95,11 +96,13 @@ export class RequestEnricher {
   }
 
   private context(request: EnrichRequest, site: ReadySite, origin: string, escapes: boolean): RequestContext {
+    const address = site.cutAddress ? cutAddress(request.address) : request.address;
     return {
       site,
       receivedAt: request.receivedAt,
       visitor: this.visitor(request, site),
-      geo: this.geo.block(request.address),
+      geo: this.geo.block(address),
+      storedAddress: site.storeAddress ? address : '',
       headerAgent: this.agents.ofHeader(request.userAgent),
       originHost: origin,
       prefetch: request.prefetch,

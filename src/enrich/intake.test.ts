@@ -24,6 +24,8 @@ function siteOf(n: number, changes: Partial<Site> = {}): Site {
     host: `site${n}.example`,
     isActive: true,
     respectDoNotTrack: false,
+    cutAddress: false,
+    storeAddress: false,
     allowRawDataExport: false,
     allowedHosts: [],
     automationEnabled: true,

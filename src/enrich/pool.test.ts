@@ -12,6 +12,8 @@ const site: EnrichSite = {
   allowedHosts: [],
   isActive: true,
   respectDoNotTrack: false,
+  cutAddress: false,
+  storeAddress: false,
   heatmapEnabled: true,
   heatmapInclude: null,
   heatmapExclude: null,

@@ -17,7 +17,7 @@ export interface EnrichRequest {
   readonly body: Uint8Array;
   /** The site that a cheap scan of the body found; the worker checks it against the parsed body. null: none found. */
   readonly site: EnrichSite | null;
-  /** Client address after the trusted-proxy rule. Used for geo and then dropped; never stored. */
+  /** Client address after the trusted-proxy rule. Used for geo and then dropped, unless the site has it stored. */
   readonly address: string;
   readonly userAgent: string;
   /** `Origin` header, else `Referer`, else ''. */
@@ -38,6 +38,10 @@ export interface EnrichSite {
   readonly allowedHosts: readonly string[];
   readonly isActive: boolean;
   readonly respectDoNotTrack: boolean;
+  /** Of the address only the network is looked at. */
+  readonly cutAddress: boolean;
+  /** What is looked at is stored, too. */
+  readonly storeAddress: boolean;
   readonly heatmapEnabled: boolean;
   /** Patterns of pages (websites/page-patterns.ts); null: all pages, or none. */
   readonly heatmapInclude: string | null;

@@ -39,6 +39,8 @@ export interface EnrichedEvent {
   readonly scrollDepth: number;
   /** JSON object text. */
   readonly properties: string;
+  /** What of the address is stored; '' nothing. */
+  readonly ipAddress: string;
 }
 
 /** Offset of site_id in the row: behind id, timestamp and received_at. */
@@ -71,6 +73,7 @@ export function writeRow(out: ByteWriter, event: EnrichedEvent): number {
   out.u32(event.timeOnPage);
   out.u8(event.scrollDepth);
   out.string(event.properties);
+  out.string(event.ipAddress);
   const id = event.givenId === '' ? madeId(out, row + SITE_OFFSET, identityEnd, event) : event.givenId;
   endRecord(out, record, id);
   return row;

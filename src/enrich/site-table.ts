@@ -58,6 +58,8 @@ export function enrichSite(site: Site): EnrichSite {
     allowedHosts: site.allowedHosts,
     isActive: site.isActive,
     respectDoNotTrack: site.respectDoNotTrack,
+    cutAddress: site.cutAddress,
+    storeAddress: site.storeAddress,
     heatmapEnabled: site.heatmapEnabled,
     heatmapInclude: site.heatmapIncludePatterns,
     heatmapExclude: site.heatmapExcludePatterns,

@@ -58,6 +58,8 @@ export const EVENT_COLUMNS = [
   { name: 'scroll_depth', type: 'u8' },
   /** JSON object text, `{}` when there is none. */
   { name: 'properties', type: 'string' },
+  /** The visitor's address, whole or cut, where the site's settings ask for it; else ''. */
+  { name: 'ip_address', type: 'string' },
 ] as const satisfies readonly Column[];
 
 export interface Column {

@@ -51,8 +51,11 @@ describe('decodeRow', () => {
 
   it('refuses rows that end too early or too late', () => {
     const bytes = encode(values);
+    // Rows of an earlier version end before the last column.
+    const withoutLast = bytes.length - Buffer.byteLength(String(values.at(-1))) - 2;
     for (let cut = 0; cut < bytes.length; cut += 7)
-      expect(() => decodeRow(bytes.subarray(0, cut))).toThrow('damaged');
+      if (cut !== withoutLast) expect(() => decodeRow(bytes.subarray(0, cut))).toThrow('damaged');
+    expect(decodeRow(bytes.subarray(0, withoutLast))).toEqual({ ...decodeRow(bytes), ip_address: '' });
     expect(() => decodeRow(Buffer.concat([bytes, Buffer.from([0])]))).toThrow('damaged');
   });
 });

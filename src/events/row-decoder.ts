@@ -108,6 +108,7 @@ function readEvent(reader: RowReader): EventRow {
     time_on_page: reader.u32(),
     scroll_depth: reader.u8(),
     properties: reader.text(),
+    ip_address: reader.lastText(),
   };
 }
 
@@ -157,6 +158,11 @@ class RowReader {
     }
     const start = this.take(length);
     return this.buffer.toString('utf8', start, start + length);
+  }
+
+  /** Of a column that rows have not had from the beginning: '' where they end before it. */
+  lastText(): string {
+    return this.at === this.buffer.length ? '' : this.text();
   }
 
   end(): void {

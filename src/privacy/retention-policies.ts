@@ -11,7 +11,9 @@ export interface RetentionPolicy {
 }
 
 /** Of one website. */
-export function policiesOf({ dataRetentionDays }: WebsiteSettings): RetentionPolicy[] {
+export function policiesOf(settings: WebsiteSettings): RetentionPolicy[] {
+  const { dataRetentionDays, ipHandling } = settings;
+  const isCut = ipHandling === 'truncate' || settings.useIpAnonymization;
   const kept = (data_type: string, description: string): RetentionPolicy => ({
     ...{ data_type, retention_period: dataRetentionDays, retention_unit: 'days', auto_delete: true },
     description,
@@ -24,10 +26,12 @@ export function policiesOf({ dataRetentionDays }: WebsiteSettings): RetentionPol
     kept('Session Recordings', 'Recorded pages and what was done on them'),
     kept('Automation Executions', 'What automations did for which visitor; their sums stay'),
     kept('Quarantined Events', 'Events that the store refused, as they came'),
-    {
-      ...{ data_type: 'IP Addresses', retention_period: 0, retention_unit: 'days', auto_delete: true },
-      description: 'Used to look up the country and then dropped: never stored',
-    },
+    ipHandling === 'drop'
+      ? {
+          ...{ data_type: 'IP Addresses', retention_period: 0, retention_unit: 'days', auto_delete: true },
+          description: 'Used to look up the country and then dropped: never stored',
+        }
+      : kept('IP Addresses', isCut ? "The visitors' networks (/24, /48)" : 'Whole, with the events'),
   ];
 }
 

@@ -1,3 +1,4 @@
+import { cutAddress } from '../enrich/cut-address.js';
 import { scanSiteId } from '../enrich/site-scan.js';
 import { hostOf } from '../enrich/url.js';
 import { AppError, type ErrorCode } from '../errors.js';
@@ -186,7 +187,8 @@ class PooledRecorder implements Recorder {
   }
 
   #taskOf(upload: Upload, site: Site | null): RecordingTask {
-    const { address, userAgent, receivedAt } = upload;
+    const { userAgent, receivedAt } = upload;
+    const address = site?.cutAddress === true ? cutAddress(upload.address) : upload.address;
     return {
       body: ownBuffer(upload.bytes),
       ...{ address, userAgent, receivedAt },

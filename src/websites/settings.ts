@@ -1,6 +1,13 @@
 import { AppError } from '../errors.js';
 import { normalizeHost } from './host.js';
 
+/**
+ * What becomes of visitors' addresses after the look-up of the place: nothing is stored, their network (/24, /48; then the place is looked
+ * up by that, too), or the whole.
+ */
+const IP_HANDLING = ['drop', 'truncate', 'keep'] as const;
+export type IpHandling = (typeof IP_HANDLING)[number];
+
 /** What the owner of a site decides about its tracking; the dashboard's names. */
 export interface WebsiteSettings {
   /** Further addresses whose pages may send, as typed. */
@@ -8,7 +15,9 @@ export interface WebsiteSettings {
   /** false: the site takes no events, as if it were inactive. */
   readonly trackingEnabled: boolean;
   readonly dataRetentionDays: number;
+  /** Visitors' addresses are cut to their network before anything is done with them, whatever `ipHandling` says. */
   readonly useIpAnonymization: boolean;
+  readonly ipHandling: IpHandling;
   readonly respectDoNotTrack: boolean;
   readonly allowRawDataExport: boolean;
 }
@@ -18,6 +27,7 @@ export const DEFAULT_SETTINGS: WebsiteSettings = {
   trackingEnabled: true,
   dataRetentionDays: 365,
   useIpAnonymization: false,
+  ipHandling: 'drop',
   respectDoNotTrack: false,
   allowRawDataExport: false,
 };
@@ -42,6 +52,7 @@ export function settingsFrom(stored: Readonly<Record<string, unknown>>): Website
         ? days
         : DEFAULT_SETTINGS.dataRetentionDays,
     useIpAnonymization: flag('useIpAnonymization'),
+    ipHandling: IP_HANDLING.find((known) => known === stored.ipHandling) ?? DEFAULT_SETTINGS.ipHandling,
     respectDoNotTrack: flag('respectDoNotTrack'),
     allowRawDataExport: flag('allowRawDataExport'),
   };

@@ -11,6 +11,10 @@ export interface Site {
   readonly isActive: boolean;
   /** What comes with `DNT: 1` or `Sec-GPC: 1` is not stored. */
   readonly respectDoNotTrack: boolean;
+  /** Of visitors' addresses only the network is looked at (and stored): /24, /48. */
+  readonly cutAddress: boolean;
+  /** Visitors' addresses are stored with their events; else they are dropped after the look-up of the place. */
+  readonly storeAddress: boolean;
   /** Whoever may read the site may have its events one by one. */
   readonly allowRawDataExport: boolean;
   /** Further hosts that may send (settings.allowedOrigins), normalised as `host`. */

@@ -25,6 +25,8 @@ export function siteFrom(record: WebsiteRecord): Site {
     host: hostOf(record),
     isActive: record.isActive && settings.trackingEnabled,
     respectDoNotTrack: settings.respectDoNotTrack,
+    cutAddress: settings.ipHandling === 'truncate' || settings.useIpAnonymization,
+    storeAddress: settings.ipHandling !== 'drop',
     allowRawDataExport: settings.allowRawDataExport,
     allowedHosts: settings.allowedOrigins.map(allowedHost).filter((host) => host !== null),
     automationEnabled: record.automationEnabled,

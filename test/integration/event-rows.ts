@@ -47,6 +47,7 @@ export function makeRow(changes: Partial<EventRow> = {}): EventRow {
     time_on_page: 0,
     scroll_depth: 0,
     properties: '{}',
+    ip_address: '',
     ...changes,
   };
 }

@@ -22,6 +22,8 @@ const site = (siteId: string): Site => ({
   host: 'example.com',
   isActive: true,
   respectDoNotTrack: false,
+  cutAddress: false,
+  storeAddress: false,
   allowRawDataExport: false,
   allowedHosts: [],
   automationEnabled: false,

@@ -17,6 +17,8 @@ export const SITE = {
   allowedHosts: ['shop.example'],
   isActive: true,
   respectDoNotTrack: false,
+  cutAddress: false,
+  storeAddress: false,
   heatmapEnabled: true,
   heatmapInclude: null,
   heatmapExclude: null,

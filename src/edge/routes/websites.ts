@@ -12,11 +12,16 @@ const ById = Type.Object({ id: Type.String({ description: 'UUID or public site i
 const nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 const patterns = nullable(Type.String());
 
+const ipHandling = Type.Union([Type.Literal('drop'), Type.Literal('truncate'), Type.Literal('keep')], {
+  description: "What is stored of visitors' addresses: nothing, their network (/24, /48), the whole",
+});
+
 const SettingsBody = Type.Object({
   allowedOrigins: Type.Array(Type.String()),
   trackingEnabled: Type.Boolean(),
   dataRetentionDays: Type.Integer(),
   useIpAnonymization: Type.Boolean(),
+  ipHandling,
   respectDoNotTrack: Type.Boolean(),
   allowRawDataExport: Type.Boolean(),
 });
@@ -87,6 +92,7 @@ const UpdateBody = Type.Object({
       trackingEnabled: flag,
       dataRetentionDays: change(Type.Integer({ minimum: 1, maximum: 36_500 })),
       useIpAnonymization: flag,
+      ipHandling: change(ipHandling),
       respectDoNotTrack: flag,
       allowRawDataExport: flag,
     }),

@@ -10,7 +10,7 @@ import { repairRollup } from './clickhouse-repair.js';
 import { type BookEntry, type BookTotals, type EventStore, RowsRefusedError } from './event-store.js';
 import { InsertMetrics } from './insert-metrics.js';
 import { RowBinaryWriter } from './row-binary.js';
-import { checkRows } from './row-shape.js';
+import { completeRows } from './row-shape.js';
 
 export interface ClickhouseEventStoreOptions {
   readonly clickhouse: ClickhouseOptions;
@@ -57,8 +57,8 @@ export function createClickhouseEventStore(options: ClickhouseEventStoreOptions)
       if (rows.length === 0) return;
       await metrics.measure(table, rows, async () => {
         if (rows.length > MAX_BLOCK_ROWS) throw new RowsRefusedError(`more than ${MAX_BLOCK_ROWS} rows`);
-        await checkRows(table, rows);
-        await inserter.insert({ table, body: rows, token, deadline });
+        const body = await completeRows(table, rows);
+        await inserter.insert({ table, body, token, deadline });
       });
     },
 

@@ -15,7 +15,7 @@ import {
 import { InsertMetrics } from './insert-metrics.js';
 import { bytes, insertRows, storeError } from './postgres-insert.js';
 import { addToQuarantine, listQuarantine, takeQuarantined } from './postgres-quarantine.js';
-import { checkRows } from './row-shape.js';
+import { completeRows } from './row-shape.js';
 
 export interface PostgresEventStoreOptions {
   readonly url: string;
@@ -77,8 +77,8 @@ export function createPostgresEventStore(options: PostgresEventStoreOptions): Ev
     async insertRows(table, rows, token, deadline) {
       if (rows.length === 0) return;
       await metrics.measure(table, rows, async () => {
-        await checkRows(table, rows);
-        await once(`${table} ${token}`, deadline, (tx) => insertRows(tx, table, rows));
+        const complete = await completeRows(table, rows);
+        await once(`${table} ${token}`, deadline, (tx) => insertRows(tx, table, complete));
       });
     },
 

@@ -8,6 +8,7 @@ import type { ApiKeyStore } from './api-keys.js';
 import type { AutomationStore } from './automations.js';
 import type { ErasureStore } from './erasures.js';
 import type { ExecutionStore } from './executions.js';
+import type { ImportStore } from './imports.js';
 import type { IdempotencyStore } from './idempotency.js';
 import type { MemberStore } from './members.js';
 import type { NotificationStore } from './notifications.js';
@@ -30,6 +31,7 @@ export interface MetadataStore {
   readonly secondFactors: SecondFactorStore;
   readonly automations: AutomationStore;
   readonly executions: ExecutionStore;
+  readonly imports: ImportStore;
   readonly shares: ShareStore;
   readonly notifications: NotificationStore;
   readonly accountCounts: AccountCountStore;

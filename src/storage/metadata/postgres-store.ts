@@ -10,6 +10,7 @@ import { createExecutionStore } from './executions.js';
 import { createFunnelStore } from './funnels.js';
 import { createGoalStore } from './goals.js';
 import { createIdempotencyStore } from './idempotency.js';
+import { createImportStore } from './imports.js';
 import { createMemberStore } from './members.js';
 import type { MetadataStore } from './metadata.js';
 import { createNotificationStore } from './notifications.js';
@@ -57,6 +58,7 @@ export async function createMetadataStore(options: MetadataOptions): Promise<Met
     websites: createWebsiteStore(db),
     members: createMemberStore(db),
     goals: createGoalStore(db),
+    imports: createImportStore(db),
     funnels: createFunnelStore(db),
     idempotency: createIdempotencyStore(db),
     apiKeys: createApiKeyStore(db),

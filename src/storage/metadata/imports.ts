@@ -1,0 +1,226 @@
+import { randomUUID } from 'node:crypto';
+import type { Database, Row } from '../postgres.js';
+import { date, dateOrNull, isRecord, number, text, textOrNull } from '../row.js';
+
+export type ImportFormat = 'csv' | 'ndjson' | 'report';
+export type ImportState = 'queued' | 'running' | 'done' | 'failed' | 'undoing' | 'undone';
+
+/** How far an import has come. */
+export interface ImportProgress {
+  /** Bytes of the file's text that are done: its next row begins there. */
+  readonly doneBytes: number;
+  /** Number of the chunk that is next. */
+  readonly chunk: number;
+  readonly rowsRead: number;
+  readonly rowsAdded: number;
+  readonly rowsDuplicate: number;
+  readonly rowsRejected: number;
+  /** The first of the rejected rows. */
+  readonly errors: readonly RowError[];
+}
+
+export interface RowError {
+  /** Number of the row, from 1, the header not counted. */
+  readonly row: number;
+  readonly error: string;
+}
+
+export interface ImportRecord extends ImportProgress {
+  /** UUID. */
+  readonly id: string;
+  readonly websiteId: string;
+  readonly siteId: string;
+  readonly userId: string | null;
+  readonly format: ImportFormat;
+  readonly fileName: string;
+  readonly state: ImportState;
+  /** Bytes of the file's text. */
+  readonly bytes: number;
+  readonly error: string | null;
+  readonly report: Readonly<Record<string, unknown>> | null;
+  readonly createdAt: Date;
+  readonly finishedAt: Date | null;
+}
+
+export interface NewImport {
+  readonly id: string;
+  readonly websiteId: string;
+  readonly siteId: string;
+  readonly userId: string;
+  readonly format: ImportFormat;
+  readonly fileName: string;
+  readonly bytes: number;
+  /** Of a report, which is done at once. */
+  readonly report: Readonly<Record<string, unknown>> | null;
+  /** Of a report: how many figures it has. */
+  readonly rows: number;
+}
+
+export interface TakenImport extends ImportRecord {
+  readonly lease: string;
+}
+
+/** Imports and who works on them. */
+export interface ImportStore {
+  create(item: NewImport): Promise<ImportRecord>;
+  /** Newest first. */
+  list(websiteId: string, limit: number): Promise<ImportRecord[]>;
+  find(websiteId: string, id: string): Promise<ImportRecord | null>;
+  /** Which of these ids there are. */
+  existing(ids: readonly string[]): Promise<Set<string>>;
+  /** Takes the oldest import that has work to do and that nobody holds, of a site of which nobody holds one. */
+  take(leaseMs: number): Promise<TakenImport | null>;
+  /** Renews the lease. False when it is lost. */
+  renew(id: string, lease: string, leaseMs: number): Promise<boolean>;
+  /** Notes how far it has come. @returns the state it is in now; null when the lease is lost */
+  progress(id: string, lease: string, progress: ImportProgress): Promise<ImportState | null>;
+  /** Ends the work, and the lease. Does nothing when the lease is lost, or (but for `undone`) when it is to be undone meanwhile. */
+  end(id: string, lease: string, state: 'done' | 'failed' | 'undone', error: string | null): Promise<void>;
+  /** Ends the lease: somebody else may go on, at once or after a while. */
+  leave(id: string, lease: string, pauseMs: number): Promise<void>;
+  /** Asks for an import to be undone, in whatever state it is. @returns null when there is none */
+  requestUndo(websiteId: string, id: string): Promise<ImportRecord | null>;
+}
+
+const COLUMNS = `i.id, i.website_id, i.site_id, i.user_id, i.format, i.file_name, i.state, i.bytes::float8, i.done_bytes::float8, i.chunk,
+  i.rows_read::float8, i.rows_added::float8, i.rows_duplicate::float8, i.rows_rejected::float8, i.errors, i.error, i.report, i.created_at,
+  i.finished_at`;
+
+export function createImportStore(db: Database): ImportStore {
+  return {
+    async create({ id, websiteId, siteId, userId, format, fileName, bytes, report, rows }) {
+      const [row] = await db.query(
+        `INSERT INTO imports AS i (id, website_id, site_id, user_id, format, file_name, state, bytes, report, rows_read, rows_added,
+           finished_at)
+         VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $8::jsonb IS NULL THEN 'queued' ELSE 'done' END, $7, $8, $9, $9,
+           CASE WHEN $8::jsonb IS NULL THEN NULL ELSE now() END) RETURNING ${COLUMNS}`,
+        [id, websiteId, siteId, userId, format, fileName, bytes, report && JSON.stringify(report), rows],
+      );
+      if (row === undefined) throw new Error('an import was not stored');
+      return readImport(row);
+    },
+
+    async list(websiteId, limit) {
+      const rows = await db.query(
+        `SELECT ${COLUMNS} FROM imports i WHERE website_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2`,
+        [websiteId, limit],
+      );
+      return rows.map(readImport);
+    },
+
+    async find(websiteId, id) {
+      const [row] = await db.query(`SELECT ${COLUMNS} FROM imports i WHERE website_id = $1 AND id = $2`, [
+        websiteId,
+        id,
+      ]);
+      return row ? readImport(row) : null;
+    },
+
+    async existing(ids) {
+      const rows = await db.query('SELECT id FROM imports WHERE id = ANY ($1::uuid[])', [ids]);
+      return new Set(rows.map((row) => text(row, 'id')));
+    },
+
+    async take(leaseMs) {
+      const lease = randomUUID();
+      const [row] = await db.query(
+        `WITH held AS (
+           SELECT website_id FROM imports WHERE lease IS NOT NULL AND lease_until > now()
+         ), due AS (
+           SELECT id FROM imports WHERE state IN ('queued', 'running', 'undoing') AND (lease_until IS NULL OR lease_until <= now())
+             AND website_id NOT IN (SELECT website_id FROM held)
+           ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED
+         )
+         UPDATE imports i SET lease = $1, lease_until = now() + $2::float8 * interval '1 millisecond',
+           state = CASE WHEN state = 'undoing' THEN state ELSE 'running' END
+         FROM due WHERE i.id = due.id RETURNING ${COLUMNS}`,
+        [lease, leaseMs],
+      );
+      return row ? { ...readImport(row), lease } : null;
+    },
+
+    async renew(id, lease, leaseMs) {
+      const rows = await db.query(
+        `UPDATE imports SET lease_until = now() + $3::float8 * interval '1 millisecond' WHERE id = $1 AND lease = $2 RETURNING id`,
+        [id, lease, leaseMs],
+      );
+      return rows.length > 0;
+    },
+
+    async progress(id, lease, progress) {
+      const [row] = await db.query(
+        `UPDATE imports SET done_bytes = $3, chunk = $4, rows_read = $5, rows_added = $6, rows_duplicate = $7, rows_rejected = $8,
+           errors = $9 WHERE id = $1 AND lease = $2 RETURNING state`,
+        [
+          ...[id, lease, progress.doneBytes, progress.chunk, progress.rowsRead, progress.rowsAdded],
+          ...[progress.rowsDuplicate, progress.rowsRejected, JSON.stringify(progress.errors)],
+        ],
+      );
+      return row ? stateOf(row) : null;
+    },
+
+    async end(id, lease, state, error) {
+      await db.query(
+        `UPDATE imports SET state = CASE WHEN state = 'undoing' AND $3 <> 'undone' THEN state ELSE $3 END, error = $4, lease = NULL,
+           lease_until = NULL, finished_at = now() WHERE id = $1 AND lease = $2`,
+        [id, lease, state, error],
+      );
+    },
+
+    async leave(id, lease, pauseMs) {
+      await db.query(
+        `UPDATE imports SET lease = NULL, lease_until = now() + $3::float8 * interval '1 millisecond' WHERE id = $1 AND lease = $2`,
+        [id, lease, pauseMs],
+      );
+    },
+
+    async requestUndo(websiteId, id) {
+      const [row] = await db.query(
+        `UPDATE imports i SET state = CASE WHEN state = 'undone' THEN state ELSE 'undoing' END WHERE website_id = $1 AND id = $2
+         RETURNING ${COLUMNS}`,
+        [websiteId, id],
+      );
+      return row ? readImport(row) : null;
+    },
+  };
+}
+
+function readImport(row: Row): ImportRecord {
+  const format = text(row, 'format');
+  const report = row.report;
+  return {
+    id: text(row, 'id'),
+    websiteId: text(row, 'website_id'),
+    siteId: text(row, 'site_id'),
+    userId: textOrNull(row, 'user_id'),
+    format: format === 'csv' || format === 'report' ? format : 'ndjson',
+    fileName: text(row, 'file_name'),
+    state: stateOf(row),
+    bytes: number(row, 'bytes'),
+    doneBytes: number(row, 'done_bytes'),
+    chunk: number(row, 'chunk'),
+    rowsRead: number(row, 'rows_read'),
+    rowsAdded: number(row, 'rows_added'),
+    rowsDuplicate: number(row, 'rows_duplicate'),
+    rowsRejected: number(row, 'rows_rejected'),
+    errors: errorsOf(row),
+    error: textOrNull(row, 'error'),
+    report: isRecord(report) ? report : null,
+    createdAt: date(row, 'created_at'),
+    finishedAt: dateOrNull(row, 'finished_at'),
+  };
+}
+
+const STATES: readonly ImportState[] = ['queued', 'running', 'done', 'failed', 'undoing', 'undone'];
+
+function stateOf(row: Row): ImportState {
+  const state = text(row, 'state');
+  const known = STATES.find((it) => it === state);
+  if (known === undefined) throw new TypeError(`column state: ${state}`);
+  return known;
+}
+
+function errorsOf(row: Row): RowError[] {
+  const list: readonly unknown[] = Array.isArray(row.errors) ? row.errors : [];
+  return list.filter(isRecord).map((item) => ({ row: number(item, 'row'), error: text(item, 'error') }));
+}

@@ -1,0 +1,20 @@
+/** An event that an import adds, as far as undoing it needs to know. */
+export interface AddedRow {
+  /** 32 lower-case hex characters. */
+  readonly id: string;
+  /** ms since epoch */
+  readonly timestamp: number;
+  readonly visitorId: string;
+  readonly sessionId: string;
+}
+
+/** Which events imports have added. Two adapters: ClickHouse and Postgres. @throws StoreUnavailableError from every method */
+export interface ImportedRows {
+  /** Ids (32 lower-case hex characters) that were noted for a chunk. */
+  noted(siteId: string, importId: string, chunk: number): Promise<Set<string>>;
+  /** Notes what a chunk is about to add: all or nothing. The same chunk again, after an answer that was lost, is a no-op. */
+  note(siteId: string, importId: string, chunk: number, rows: readonly AddedRow[]): Promise<void>;
+  /** Removes every event that an import has added, what rollups hold of it, and the notes. May be begun anew after a crash. */
+  undo(siteId: string, importId: string): Promise<void>;
+  close(): Promise<void>;
+}

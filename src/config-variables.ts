@@ -56,6 +56,12 @@ export function flag(options: Common & { readonly default: boolean }): Variable<
   });
 }
 
+/** A flag that may be unset, so that another one can stand in for it. */
+export function optionalFlag(options: Common): Variable<boolean | undefined> {
+  const { parse } = flag({ ...options, default: false });
+  return variable(options, '', (value) => (value === undefined ? undefined : parse(value)));
+}
+
 /** A comma-separated list. */
 export function list(options: Common & { readonly default: readonly string[] }): Variable<readonly string[]> {
   return variable(options, options.default.join(','), (value) =>

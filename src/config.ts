@@ -10,6 +10,7 @@ import {
   flag,
   integer,
   list,
+  optionalFlag,
   optionalText,
   text,
   type Variable,
@@ -97,6 +98,15 @@ export const VARIABLES = {
   FRONTEND_URL: text({
     default: 'http://localhost:3000',
     about: 'Where people open the dashboard; links in mails begin with it',
+  }),
+  CLOUD_ENABLED: optionalFlag({
+    about:
+      'Cloud mode: a gateway in front names the caller in `X-User-ID`, `X-User-Email` and `X-User-Role`, proving itself by `GLOBAL_API_KEY` in `X-API-Key`; tokens and registration are off',
+  }),
+  CLOUD_FEATURES_ENABLED: optionalFlag({ about: 'Older name of `CLOUD_ENABLED`, used where that is unset' }),
+  GLOBAL_API_KEY: text({
+    default: '',
+    about: 'Key of internal routes and of the gateway in cloud mode; empty: internal routes refuse everybody',
   }),
   ALLOW_REGISTRATION: flag({
     default: false,
@@ -287,6 +297,9 @@ export const VARIABLES = {
     default: '',
     about: 'Sender of mails, e.g. `Shop <shop@example.com>`; empty: made of `SMTP_HOST`',
   }),
+  SUPPORT_EMAIL: optionalText({
+    about: 'Who gets the messages of the contact forms; unset: nobody, and the forms say so',
+  }),
   ALLOW_PRIVATE_WEBHOOKS: flag({
     default: false,
     about:
@@ -302,6 +315,13 @@ export const VARIABLES = {
     max: 1_000_000,
     unit: 'executions/min',
     about: 'Executions of one automation; what comes beyond is dropped and counted',
+  }),
+  AUDIT_RETENTION_DAYS: integer({
+    default: 365,
+    min: 0,
+    max: 36_500,
+    unit: 'days',
+    about: 'How long entries of the audit log are kept; 0: for ever',
   }),
   AUTOMATION_RETENTION: duration({ default: '90d', about: 'How long executions of automations are kept' }),
   METRICS_TOKEN: optionalText({ about: 'When set, `/metrics` demands it as bearer token' }),
@@ -341,10 +361,17 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
   return config;
 }
 
+/** Whether a gateway in front of the program says who calls. */
+export function isCloud(config: Pick<Config, 'CLOUD_ENABLED' | 'CLOUD_FEATURES_ENABLED'>): boolean {
+  return config.CLOUD_ENABLED ?? config.CLOUD_FEATURES_ENABLED ?? false;
+}
+
 function contradictions(config: Config): string[] {
   const problems: string[] = [];
   const unknownRole = config.ROLES.find((role) => role !== 'edge' && role !== 'writer');
   if (unknownRole !== undefined) problems.push(`ROLES knows edge and writer, not ${unknownRole}`);
+  if (config.SUPPORT_EMAIL !== undefined && !/^[^\s@,;<>"]+@[^\s@,;<>"]+$/.test(config.SUPPORT_EMAIL))
+    problems.push('SUPPORT_EMAIL must be one mail address');
   if (config.ROLES.length === 0) problems.push('ROLES must name at least one role');
   if (
     config.JWT_SECRET !== undefined &&
@@ -353,6 +380,8 @@ function contradictions(config: Config): string[] {
   ) {
     problems.push('JWT_SECRET must have at least 32 characters in production');
   }
+  if (isCloud(config) && config.GLOBAL_API_KEY === '')
+    problems.push('CLOUD_ENABLED needs GLOBAL_API_KEY: without it anybody could be anybody');
   if (!/^https?:\/\/[^/\s]\S*$/i.test(config.FRONTEND_URL))
     problems.push('FRONTEND_URL must look like https://stats.example.com');
   if (!/^[A-Za-z_][A-Za-z0-9_]{0,62}$/.test(config.CLICKHOUSE_DB))
@@ -403,6 +432,9 @@ function readAll(read: <T>(name: string, variable: Variable<T>) => T): Config {
     JWT_EXPIRE: read('JWT_EXPIRE', VARIABLES.JWT_EXPIRE),
     JWT_REFRESH_EXPIRE: read('JWT_REFRESH_EXPIRE', VARIABLES.JWT_REFRESH_EXPIRE),
     FRONTEND_URL: read('FRONTEND_URL', VARIABLES.FRONTEND_URL),
+    CLOUD_ENABLED: read('CLOUD_ENABLED', VARIABLES.CLOUD_ENABLED),
+    CLOUD_FEATURES_ENABLED: read('CLOUD_FEATURES_ENABLED', VARIABLES.CLOUD_FEATURES_ENABLED),
+    GLOBAL_API_KEY: read('GLOBAL_API_KEY', VARIABLES.GLOBAL_API_KEY),
     ALLOW_REGISTRATION: read('ALLOW_REGISTRATION', VARIABLES.ALLOW_REGISTRATION),
     CORS_ALLOWED_ORIGINS: read('CORS_ALLOWED_ORIGINS', VARIABLES.CORS_ALLOWED_ORIGINS),
     TRUSTED_PROXIES: read('TRUSTED_PROXIES', VARIABLES.TRUSTED_PROXIES),
@@ -442,12 +474,14 @@ function readAll(read: <T>(name: string, variable: Variable<T>) => T): Config {
     SMTP_USER: read('SMTP_USER', VARIABLES.SMTP_USER),
     SMTP_PASSWORD: read('SMTP_PASSWORD', VARIABLES.SMTP_PASSWORD),
     SMTP_FROM: read('SMTP_FROM', VARIABLES.SMTP_FROM),
+    SUPPORT_EMAIL: read('SUPPORT_EMAIL', VARIABLES.SUPPORT_EMAIL),
     ALLOW_PRIVATE_WEBHOOKS: read('ALLOW_PRIVATE_WEBHOOKS', VARIABLES.ALLOW_PRIVATE_WEBHOOKS),
     AUTOMATION_TIMEOUT: read('AUTOMATION_TIMEOUT', VARIABLES.AUTOMATION_TIMEOUT),
     AUTOMATION_EXECUTIONS_PER_MINUTE: read(
       'AUTOMATION_EXECUTIONS_PER_MINUTE',
       VARIABLES.AUTOMATION_EXECUTIONS_PER_MINUTE,
     ),
+    AUDIT_RETENTION_DAYS: read('AUDIT_RETENTION_DAYS', VARIABLES.AUDIT_RETENTION_DAYS),
     AUTOMATION_RETENTION: read('AUTOMATION_RETENTION', VARIABLES.AUTOMATION_RETENTION),
     METRICS_TOKEN: read('METRICS_TOKEN', VARIABLES.METRICS_TOKEN),
   };

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { AuditLog } from '../audit/audit-log.js';
 import { AppError } from '../errors.js';
 import type { MetadataStore, User } from '../storage/metadata/metadata.js';
 import type { Logger } from '../telemetry.js';
@@ -18,10 +19,13 @@ export interface AuthServiceOptions {
   readonly tokens: Tokens;
   readonly secondFactor: Pick<SecondFactor, 'isEnabled' | 'verify'>;
   readonly challenges: Challenges;
+  readonly audit: Pick<AuditLog, 'record'>;
   readonly authenticator: Pick<Authenticator, 'sessionEnded'>;
   readonly log: Logger;
   /** Whether accounts may register after the first one. */
   readonly allowRegistration: boolean;
+  /** Accounts are kept by another program: not even the first one registers, unless `allowRegistration`. */
+  readonly accountsElsewhere?: boolean;
   /**
    * How long a refresh token that was just used still works, ms; default 10,000. Two tabs of a dashboard share one token and may
    * refresh at the same moment, and an answer may get lost on its way. Later a second use means that the token was copied.
@@ -41,7 +45,7 @@ export interface Credentials {
 
 export interface AuthService {
   /** @throws AppError `registration_closed`, `email_taken`, `invalid_parameter`, `overloaded` */
-  register(account: Credentials & { readonly name: string }): Promise<SignedIn>;
+  register(account: Credentials & { readonly name: string }, address: string): Promise<SignedIn>;
   /**
    * @param code of the second factor, where the account has one and its holder gave it at once
    * @param address of the client, for counting attempts
@@ -56,7 +60,7 @@ export interface AuthService {
    * The second half of a login that answered `two_factor_required`.
    * @throws AppError `invalid_credentials` (the challenge is not ours or too old), `invalid_second_factor`, `rate_limited`
    */
-  loginSecondFactor(challenge: string, code: string): Promise<SignedIn>;
+  loginSecondFactor(challenge: string, code: string, address: string): Promise<SignedIn>;
   /**
    * Exchanges a refresh token, once. One that comes again after the grace was copied: its whole session ends.
    * @throws AppError `invalid_token`
@@ -73,8 +77,17 @@ export interface AuthService {
 const MAX_SESSIONS = 50;
 
 export function createAuthService(options: AuthServiceOptions): AuthService {
-  const { attempts, passwords, tokens, authenticator, log, allowRegistration, secondFactor, challenges } =
-    options;
+  const {
+    attempts,
+    passwords,
+    tokens,
+    authenticator,
+    log,
+    allowRegistration,
+    secondFactor,
+    challenges,
+    audit,
+  } = options;
   const { users, sessions } = options.metadata;
   const refreshGraceMs = options.refreshGraceMs ?? 10_000;
 
@@ -104,24 +117,44 @@ export function createAuthService(options: AuthServiceOptions): AuthService {
     });
   };
 
+  const note = (action: string, outcome: 'done' | 'failed', { id }: User, address: string): void => {
+    audit.record({ action, outcome, userId: id, keyId: null, websiteId: null, targetId: null, address });
+  };
+
+  const proveSecondFactor = async (user: User, code: string, address: string): Promise<void> => {
+    try {
+      await secondFactor.verify(user.id, code);
+    } catch (error) {
+      note('sign in', 'failed', user, address);
+      throw error;
+    }
+  };
+
+  const signIn = async (user: User, address: string): Promise<SignedIn> => {
+    const signedIn = await openSession(user);
+    note('sign in', 'done', user, address);
+    return signedIn;
+  };
+
   const setupStatus = async () => {
-    const setupComplete = await users.exists();
+    const setupComplete = options.accountsElsewhere === true || (await users.exists());
     return { setupComplete, registrationOpen: allowRegistration || !setupComplete };
   };
 
   return {
-    async register({ name, email, password }) {
-      const address = checkedEmail(email);
+    async register({ name, email, password }, address) {
+      const checked = checkedEmail(email);
       const trimmedName = checkedName(name);
       checkPassword(password);
       // Before the costly hash; decided for good under a lock by the store.
       if (!(await setupStatus()).registrationOpen) throw registrationClosed();
       const passwordHash = await passwords.hash(password);
-      const account = { id: randomUUID(), name: trimmedName, email: address, passwordHash };
+      const account = { id: randomUUID(), name: trimmedName, email: checked, passwordHash };
       const user = await users.register(account, allowRegistration);
       if (user === 'closed') throw registrationClosed();
       if (user === 'taken') throw new AppError('email_taken', 'user with this email already exists');
       log.info({ userId: user.id, role: user.role }, 'account registered');
+      note('register', 'done', user, address);
       return openSession(user);
     },
 
@@ -130,22 +163,23 @@ export function createAuthService(options: AuthServiceOptions): AuthService {
       await attempts.count(subject);
       const user = await users.findByEmail(email.trim());
       if (!(await passwords.verify(user?.passwordHash ?? null, password)) || !user) {
+        if (user) note('sign in', 'failed', user, address);
         throw wrongCredentials();
       }
       await Promise.all([attempts.clear(subject), upgradeHash(user, password)]);
       if (await secondFactor.isEnabled(user.id)) {
         if (code === undefined || code === '') throw await secondFactorRequired(user);
-        await secondFactor.verify(user.id, code);
+        await proveSecondFactor(user, code, address);
       }
-      return openSession(user);
+      return signIn(user, address);
     },
 
-    async loginSecondFactor(challenge, code) {
+    async loginSecondFactor(challenge, code, address) {
       const { userId, passwordVersion } = await challenges.read(challenge);
       const user = await users.findById(userId);
       if (user?.passwordVersion !== passwordVersion) throw staleChallenge();
-      if (await secondFactor.isEnabled(userId)) await secondFactor.verify(userId, code);
-      return openSession(user);
+      if (await secondFactor.isEnabled(userId)) await proveSecondFactor(user, code, address);
+      return signIn(user, address);
     },
 
     async refresh(refreshToken) {

@@ -1,3 +1,4 @@
+import { type AuditLog, createAuditLog } from '../audit/audit-log.js';
 import { createApiKeyVerifier } from '../auth/api-key-verifier.js';
 import { createApiKeyService } from '../auth/api-keys.js';
 import { createAttempts } from '../auth/attempts.js';
@@ -10,9 +11,10 @@ import { createPasswords, type Passwords } from '../auth/passwords.js';
 import { createProfileService } from '../auth/profile-service.js';
 import { createSecondFactor } from '../auth/second-factor.js';
 import { createTokens } from '../auth/tokens.js';
-import type { Config } from '../config.js';
+import { type Config, isCloud } from '../config.js';
 import type { AnyRoute } from '../edge/route.js';
 import { apiKeyRoutes } from '../edge/routes/api-keys.js';
+import { auditRoutes } from '../edge/routes/audit.js';
 import { authRoutes } from '../edge/routes/auth.js';
 import { memberRoutes } from '../edge/routes/members.js';
 import { profileRoutes } from '../edge/routes/profile.js';
@@ -31,6 +33,7 @@ import { createSiteNotices, type SiteNotices } from '../websites/site-notices.js
 import { createTrackedPages } from '../websites/tracked-pages.js';
 import { createTrackerConfigs } from '../websites/tracker-config.js';
 import { createWebsiteService, type WebsiteService } from '../websites/website-service.js';
+import { gatewayParts } from './gateway.js';
 import { signingSecret } from './secret.js';
 
 export interface AccountParts {
@@ -44,9 +47,12 @@ export interface AccountParts {
   readonly idempotency: MetadataStore['idempotency'];
   readonly notices: SiteNotices;
   readonly passwords: Passwords;
+  readonly gatewayParts: ReturnType<typeof gatewayParts>;
   readonly sessionEnded: (sessionId: string) => Promise<void>;
   /** To be closed after the edge. */
   readonly keyUsage: KeyUsage;
+  /** To be closed after the edge. */
+  readonly audit: AuditLog;
   readonly routes: readonly AnyRoute[];
 }
 
@@ -85,12 +91,19 @@ export async function composeAccounts(
     log,
   };
   const { users, secondFactors: factors } = metadata;
+  const audit = createAuditLog({
+    store: metadata.audit,
+    telemetry,
+    retentionDays: config.AUDIT_RETENTION_DAYS,
+  });
   const secondFactor = createSecondFactor({ ...common, factors, users, secret });
   const auth = createAuthService({
     ...common,
     secondFactor,
     challenges: createChallenges(secret),
+    audit,
     allowRegistration: config.ALLOW_REGISTRATION,
+    accountsElsewhere: isCloud(config),
   });
   const notices = await createSiteNotices(cache, log);
   const sites = createSiteDirectory({ websites: metadata.websites, notices, telemetry });
@@ -105,6 +118,7 @@ export async function composeAccounts(
   });
   const production = config.ENVIRONMENT === 'production';
   return {
+    gatewayParts: gatewayParts(config, metadata, telemetry),
     sessionEnded: (sessionId) => authenticator.sessionEnded(sessionId),
     authenticate: (header) => authenticator.authenticate(header),
     gate,
@@ -114,10 +128,12 @@ export async function composeAccounts(
     notices,
     passwords,
     keyUsage,
+    audit,
     needsSetup: async () => !(await auth.setupStatus()).setupComplete,
     routes: [
       ...authRoutes(auth),
       ...secondFactorRoutes(secondFactor),
+      ...auditRoutes(metadata.audit),
       ...profileRoutes(createProfileService(common)),
       ...apiKeyRoutes(createApiKeyService({ keys: metadata.apiKeys, verifier: keys, sites, gate, log })),
       ...websiteRoutes(websites),

@@ -10,6 +10,7 @@ import type { AnyRoute } from '../edge/route.js';
 import { analyticsRoutes } from '../edge/routes/analytics.js';
 import { billingRoutes } from '../edge/routes/billing.js';
 import { exportRoutes } from '../edge/routes/export.js';
+import { internalRoutes } from '../edge/routes/internal.js';
 import { notificationRoutes } from '../edge/routes/notifications.js';
 import { systemRoutes } from '../edge/routes/system.js';
 import { Analytics } from '../metrics/analytics.js';
@@ -23,6 +24,7 @@ import { composeAccounts } from './accounts.js';
 import { composeAutomations, openMailer } from './automations.js';
 import { composeAvatars } from './avatars.js';
 import { composeUsage } from './billing.js';
+import { composeContact } from './contact.js';
 import { type Engines, type PartChoice, startEngines } from './engines.js';
 import { openEventStores } from './event-store.js';
 import { composeFunnels } from './funnels.js';
@@ -30,7 +32,7 @@ import { composeHeatmaps, trackedPagesOf } from './heatmaps.js';
 import { startIntake, startWriter } from './ingest.js';
 import { Lifecycle } from './lifecycle.js';
 import { composePasswordResets } from './password-resets.js';
-import { forgetting, openEraser, purgeOf } from './privacy.js';
+import { composePrivacy, forgetting, openEraser, purgeOf } from './privacy.js';
 import { readiness } from './readiness.js';
 import { openReplays } from './replays.js';
 import { composeRetention } from './retention.js';
@@ -130,6 +132,7 @@ async function compose(
     notifications,
   );
   lifecycle.add('use of API keys', accounts.keyUsage, (it) => it.close());
+  lifecycle.add('audit log', accounts.audit, (it) => it.close());
   keepPurging(accounts.websites, telemetry, lifecycle);
   const automations = composeAutomations({
     ...{ config, metadata, accounts, telemetry, lifecycle },
@@ -176,7 +179,16 @@ async function compose(
       })),
     );
     routes.push(...avatars.routes);
-    routes.push(...billingRoutes({ usage: composeUsage(metadata, stores, telemetry) }));
+    routes.push(
+      ...composePrivacy(context, {
+        ...{ metadata, stores, metrics, replays, accounts, eraser },
+        ...{ cache: cache.store, erasureMetrics: erasures.metrics },
+        beforeAccountDeletion: avatars.avatars.erase,
+      }),
+    );
+    const usage = composeUsage(metadata, stores, telemetry);
+    routes.push(...billingRoutes({ usage }), ...internalRoutes({ users: metadata.users, usage }));
+    routes.push(...composeContact(config, mailer, cache.store, telemetry));
     routes.push(...composePasswordResets({ config, metadata, accounts, mailer, telemetry, lifecycle }));
     routes.push(...automations.routes);
     routes.push(...composeFunnels(config, metadata, metrics, accounts.notices, intake.intake));
@@ -248,6 +260,8 @@ async function listen(
     telemetry,
     rateLimiter,
     idempotency,
+    audit: accounts.audit,
+    ...accounts.gatewayParts,
     authenticate: accounts.authenticate,
     resolveSite: (id) => accounts.sites.resolve(id),
     authorize: (principal, site, action) => accounts.gate.authorize(principal, site, action),

@@ -1,5 +1,7 @@
 /** The one gate: who calls, and may they (promise P6). Every route passes here before its handler. */
+import type { Gateway } from '../auth/gateway.js';
 import { ANONYMOUS, type KeyGrant, type Principal, type SiteAction } from '../auth/principal.js';
+import { isSameSecret } from '../auth/same-secret.js';
 import { AppError } from '../errors.js';
 import type { Site } from '../websites/site.js';
 import { type Access, type AnyRoute, keyScope, type RequestInfo } from './route.js';
@@ -9,18 +11,35 @@ export interface GateOptions {
   authenticate(authorizationHeader: string): Promise<Principal>;
   resolveSite(idOrSiteId: string): Promise<Site | null>;
   authorize(principal: Principal, site: Site, action: SiteAction): Promise<boolean> | boolean;
+  /** Cloud mode: asked instead of `authenticate`, and the only thing that looks at the headers of a gateway. */
+  readonly gateway?: Gateway;
+  /** What internal routes demand in `X-API-Key`; default: nothing is enough. */
+  readonly serviceKey?: string;
 }
 
 /**
  * Who calls. On public routes everybody may be nobody.
  * @throws AppError `unauthorized`, `invalid_token`
  */
-export async function identify(gate: GateOptions, access: Access, authorization: string): Promise<Principal> {
+export async function identify(
+  gate: GateOptions,
+  access: Access,
+  request: Pick<RequestInfo, 'header'>,
+): Promise<Principal> {
+  if (access === 'internal') return admitService(gate, request);
+  if (gate.gateway !== undefined)
+    return access === 'public' ? ANONYMOUS : gate.gateway((name) => request.header(name));
+  const authorization = credentialOf(request);
   if (access === 'public') return optionalPrincipal(gate, authorization);
   if (authorization === '') throw new AppError('unauthorized', 'Authorization header required');
   const principal = await gate.authenticate(authorization);
   if (principal.kind !== 'account') throw new AppError('invalid_token', 'Invalid or expired token');
   return principal;
+}
+
+function admitService({ serviceKey = '' }: GateOptions, request: Pick<RequestInfo, 'header'>): Principal {
+  if (isSameSecret(request.header('x-api-key'), serviceKey)) return ANONYMOUS;
+  throw new AppError('unauthorized', 'Invalid API key');
 }
 
 /**
@@ -44,7 +63,7 @@ function admitKey(endpoint: Pick<AnyRoute, 'access' | 'keys'>, key: KeyGrant): v
 }
 
 /** What a request brings to be recognised by: `Authorization`, else an API key in `X-API-Key`. */
-export function credentialOf(request: Pick<RequestInfo, 'header'>): string {
+function credentialOf(request: Pick<RequestInfo, 'header'>): string {
   const authorization = request.header('authorization');
   if (authorization !== '') return authorization;
   const key = request.header('x-api-key').trim();

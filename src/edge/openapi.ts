@@ -42,6 +42,10 @@ export function openApiDocument(routes: readonly AnyRoute[], info: OpenApiInfo):
       },
       securitySchemes: {
         bearer: { type: 'http', scheme: 'bearer', description: 'An access token, or an API key' },
+        service: {
+          ...{ type: 'apiKey', in: 'header', name: 'X-API-Key' },
+          description: "The operator's service key (GLOBAL_API_KEY)",
+        },
         apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key', description: 'An API key' },
       },
     },
@@ -59,13 +63,14 @@ function operation(route: AnyRoute, path: string): Operation {
     responses: { ...responses(route), default: { $ref: '#/components/responses/Error' } },
     security: securityOf(route),
     'x-access': typeof route.access === 'string' ? route.access : `site:${route.access.site}`,
-    'x-key-scope': route.access === 'public' ? undefined : keyScope(route),
+    'x-key-scope': route.access === 'public' || route.access === 'internal' ? undefined : keyScope(route),
     'x-rate-limit-bucket': route.bucket,
   };
 }
 
 function securityOf(route: AnyRoute): Operation[] {
   if (route.access === 'public') return [];
+  if (route.access === 'internal') return [{ service: [] }];
   return keyScope(route) === null ? [{ bearer: [] }] : [{ bearer: [] }, { apiKey: [] }];
 }
 

@@ -10,8 +10,11 @@ import { compileBody, compileStrings, type Parse } from './validate.js';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
-/** Who may call: anybody; a signed-in account; an instance admin; an account that may do `site` on the site named by a parameter. */
-export type Access = 'public' | 'account' | 'admin' | SiteAccess;
+/**
+ * Who may call: anybody; a signed-in account; an instance admin; another program of the operator's that has the service key; an account
+ * that may do `site` on the site named by a parameter.
+ */
+export type Access = 'public' | 'account' | 'admin' | 'internal' | SiteAccess;
 
 export interface SiteAccess {
   readonly site: SiteAction;
@@ -44,7 +47,7 @@ export interface RouteContext<P, Q, B> {
   readonly query: Q;
   readonly body: B;
   readonly request: RequestInfo;
-  /** The caller; anonymous only on public routes. */
+  /** The caller; anonymous only on public and internal routes. */
   readonly principal: Principal;
 }
 
@@ -221,7 +224,7 @@ export type AnyRoute = JsonEndpoint | RawEndpoint | UploadEndpoint;
 
 /** The scope that an API key needs for a route; null: it is refused there, or (on a public route) not looked at. */
 export function keyScope({ access, keys }: Pick<Declared, 'access' | 'keys'>): SiteAction | null {
-  if (access === 'public' || keys === 'refused') return null;
+  if (access === 'public' || access === 'internal' || keys === 'refused') return null;
   return keys ?? (typeof access === 'string' ? null : access.site);
 }
 

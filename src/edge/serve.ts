@@ -4,7 +4,7 @@ import { AppError } from '../errors.js';
 import type { ClientAddress } from './address.js';
 import { Body } from './body.js';
 import { type EdgeContext, Exchange, type RouteTraits, rateError } from './exchange.js';
-import { admit, admitToSite, credentialOf, type GateOptions, identify } from './gate.js';
+import { admit, admitToSite, type GateOptions, identify } from './gate.js';
 import type { Idempotency } from './idempotency.js';
 import { parseEncoding, tooLarge } from './inflate.js';
 import { parseJson } from './json.js';
@@ -170,6 +170,7 @@ async function callJson(endpoint: JsonEndpoint, options: ServeOptions, call: Cal
   const siteRef =
     accepted.siteKey === undefined ? accepted.siteRef : siteInBody(await call.body, accepted.siteKey);
   const site = endpoint.kind === 'site' ? await admitToSite(gate, endpoint.access, principal, siteRef) : null;
+  request.caller = { principal, site, params };
   const bytes = call.body === null ? undefined : await call.body;
   const run = () => accepted.run(bytes === undefined ? undefined : parseJson(bytes), site);
   const key = request.header('idempotency-key');
@@ -213,14 +214,13 @@ export async function admitLimited(
     const refusal = bucket === 'none' ? null : limiter.take(bucket, identity);
     if (refusal !== null) throw rateError(refusal);
   };
-  const credential = credentialOf(request);
   if (access === 'public') {
     enforce(request.address);
-    return identify(gate, access, credential);
+    return identify(gate, access, request);
   }
   let principal: Principal;
   try {
-    principal = await identify(gate, access, credential);
+    principal = await identify(gate, access, request);
   } catch (error) {
     if (error instanceof AppError && (error.code === 'unauthorized' || error.code === 'invalid_token')) {
       enforce(request.address);

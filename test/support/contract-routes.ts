@@ -102,8 +102,6 @@ export const MISSING_ROUTES: readonly string[] = [
   'DELETE /api/v1/privacy/delete/website/{website_id}',
   'PUT /api/v1/privacy/anonymize/{user_id}',
   'GET /api/v1/admin/analytics/stats',
-  'GET /api/v1/internal/user-resource-counts',
-  'POST /api/v1/internal/user/sync',
   'GET /api/v1/user/billing/usage',
   'GET /api/v1/user/notifications',
   'PUT /api/v1/user/notifications/{id}/read',

@@ -1,8 +1,8 @@
 /** Routes for operators and machines: alive, ready, metrics, the API's own description. None of them is rate limited. */
-import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Registry } from 'prom-client';
 import Type, { type TSchema } from 'typebox';
 import { bearerToken } from '../../auth/authenticator.js';
+import { isSameSecret } from '../../auth/same-secret.js';
 import { AppError } from '../../errors.js';
 import { type AnyRoute, type Reply, type RequestInfo, route, TextBody } from '../route.js';
 
@@ -134,8 +134,7 @@ export function systemRoutes(deps: SystemDeps): AnyRoute[] {
 
 /** @throws AppError `unauthorized`, after a time that tells nothing of the token */
 function demandToken(request: RequestInfo, token: string): void {
-  const hash = (text: string) => createHash('sha256').update(text).digest();
-  if (!timingSafeEqual(hash(bearerToken(request.header('authorization'))), hash(token))) {
+  if (!isSameSecret(bearerToken(request.header('authorization')), token)) {
     throw new AppError('unauthorized', 'The metrics token is required');
   }
 }

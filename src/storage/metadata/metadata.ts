@@ -2,14 +2,15 @@
  * The metadata store: accounts, sessions, websites and what belongs to them. One adapter (Postgres, embedded or a server); the
  * domain knows these interfaces only. All methods may throw AppError `storage_unavailable`, `timeout` or `overloaded`.
  */
-import type { AccountCountStore, AccountCountStore } from './account-counts.js';
+import type { AccountCountStore } from './account-counts.js';
 import type { AccountDeletionStore } from './account-deletion.js';
 import type { ApiKeyStore } from './api-keys.js';
+import type { AuditStore } from './audit.js';
 import type { AutomationStore } from './automations.js';
 import type { ErasureStore } from './erasures.js';
 import type { ExecutionStore } from './executions.js';
-import type { ImportStore } from './imports.js';
 import type { IdempotencyStore } from './idempotency.js';
+import type { ImportStore } from './imports.js';
 import type { MemberStore } from './members.js';
 import type { NotificationStore } from './notifications.js';
 import type { PasswordResetStore } from './password-resets.js';
@@ -29,6 +30,7 @@ export interface MetadataStore {
   readonly idempotency: IdempotencyStore;
   readonly apiKeys: ApiKeyStore;
   readonly secondFactors: SecondFactorStore;
+  readonly audit: AuditStore;
   readonly automations: AutomationStore;
   readonly executions: ExecutionStore;
   readonly imports: ImportStore;
@@ -38,7 +40,6 @@ export interface MetadataStore {
   readonly visitorSalts: VisitorSaltStore;
   readonly erasures: ErasureStore;
   readonly accountDeletion: AccountDeletionStore;
-  readonly accountCounts: AccountCountStore;
   readonly privacyRequests: PrivacyRequestStore;
   /** Throws when the server does not answer. */
   ping(): Promise<void>;
@@ -82,6 +83,13 @@ export interface UserStore {
   replacePasswordHash(id: string, previous: string, next: string): Promise<void>;
   /** @returns the changed account; 'taken' when another one has the address, null when there is no such account */
   updateProfile(id: string, name: string, email: string): Promise<User | 'taken' | null>;
+  /**
+   * Adds an account that another program keeps, or its new address and name. Empty ones leave what is known; other accounts stay as they are.
+   * @returns 'taken' when another account has the address; null when there is no such account and no address for it
+   */
+  sync(account: { readonly id: string; readonly email: string; readonly name: string }): Promise<
+    User | 'taken' | null
+  >;
   /** @param url '' for none; null when there is no such account */
   setAvatar(id: string, url: string): Promise<{ readonly user: User; readonly previous: string } | null>;
   /**

@@ -1,4 +1,4 @@
-import { type Database, type Row, sqlState } from '../postgres.js';
+import { type Database, type Queryable, type Row, sqlState } from '../postgres.js';
 import { date, number, text, textOrNull } from '../row.js';
 import type { User, UserStore } from './metadata.js';
 import { closeResets, writePassword } from './password-change.js';
@@ -38,19 +38,16 @@ export function createUserStore(db: Database): UserStore {
       return row?.found === true;
     },
 
-    async findById(id) {
-      const [row] = await db.query(`SELECT ${USER_COLUMNS} FROM users u WHERE u.id = $1`, [id]);
-      return row ? readUser(row) : null;
-    },
+    findById: (id) => byId(db, id),
 
     async findByEmail(email) {
       const [row] = await db.query(FIND_BY_EMAIL, [email]);
       return row ? readUser(row) : null;
     },
 
-    async register(user, open) {
-      try {
-        return await db.transaction(async (tx) => {
+    register: (user, open) =>
+      orTaken(() =>
+        db.transaction(async (tx) => {
           await tx.query(LOCK_ADDRESSES);
           const [state] = await tx.query(
             `SELECT EXISTS (SELECT 1 FROM users) AS taken_instance,
@@ -60,19 +57,9 @@ export function createUserStore(db: Database): UserStore {
           const first = state?.taken_instance === false;
           if (!first && !open) return 'closed';
           if (state?.taken_email !== false) return 'taken';
-          const [row] = await tx.query(
-            `INSERT INTO users AS u (id, name, email, password_hash, role, avatar_url)
-             VALUES ($1, $2, $3, $4, $5, '') RETURNING ${USER_COLUMNS}`,
-            [user.id, user.name, user.email, user.passwordHash, first ? 'admin' : 'user'],
-          );
-          if (!row) throw new Error('the inserted account did not come back');
-          return readUser(row);
-        });
-      } catch (error) {
-        if (sqlState(error) === '23505') return 'taken';
-        throw error;
-      }
-    },
+          return insert(tx, { ...user, role: first ? 'admin' : 'user' });
+        }),
+      ),
 
     async replacePasswordHash(id, previous, next) {
       await db.query(
@@ -81,29 +68,22 @@ export function createUserStore(db: Database): UserStore {
       );
     },
 
-    async updateProfile(id, name, email) {
-      try {
-        return await db.transaction(async (tx) => {
-          await tx.query(LOCK_ADDRESSES);
-          const [other] = await tx.query(
-            'SELECT id FROM users WHERE lower(email) = lower($2) AND id <> $1 LIMIT 1',
-            [id, email],
-          );
-          if (other) return 'taken';
-          const [before] = await tx.query('SELECT email FROM users WHERE id = $1 FOR NO KEY UPDATE', [id]);
-          if (!before) return null;
-          // A link that was mailed to the old address must not open the account.
-          if (text(before, 'email') !== email) await closeResets(tx, id);
-          const [row] = await tx.query(
-            `UPDATE users AS u SET name = $2, email = $3, updated_at = now() WHERE id = $1 RETURNING ${USER_COLUMNS}`,
-            [id, name, email],
-          );
-          return row ? readUser(row) : null;
-        });
-      } catch (error) {
-        if (sqlState(error) === '23505') return 'taken';
-        throw error;
-      }
+    updateProfile: (id, name, email) =>
+      orTaken(() => db.transaction((tx) => writeProfile(tx, { id, name, email }))),
+
+    async sync(account) {
+      const known = await byId(db, account.id);
+      if (known !== null && isUpToDate(known, account)) return known;
+      if (known === null && account.email === '') return null;
+      return orTaken(() =>
+        db.transaction(async (tx) => {
+          const written = await writeProfile(tx, account);
+          if (written !== null || account.email === '') return written;
+          const name =
+            account.name === '' ? account.email.slice(0, account.email.indexOf('@')) : account.name;
+          return insert(tx, { ...account, name, passwordHash: null, role: 'user' });
+        }),
+      );
     },
 
     async setAvatar(id, url) {
@@ -122,3 +102,59 @@ export function createUserStore(db: Database): UserStore {
       }),
   };
 }
+
+async function byId(db: Queryable, id: string): Promise<User | null> {
+  const [row] = await db.query(`SELECT ${USER_COLUMNS} FROM users u WHERE u.id = $1`, [id]);
+  return row ? readUser(row) : null;
+}
+
+/** Where addresses are unique regardless of case, the database has the last word. */
+async function orTaken<T>(work: () => Promise<T>): Promise<T | 'taken'> {
+  try {
+    return await work();
+  } catch (error) {
+    if (sqlState(error) === '23505') return 'taken';
+    throw error;
+  }
+}
+
+interface Profile {
+  readonly id: string;
+  readonly name: string;
+  readonly email: string;
+}
+
+type NewRow = Profile & Pick<User, 'passwordHash' | 'role'>;
+
+async function insert(tx: Queryable, { id, name, email, passwordHash, role }: NewRow): Promise<User> {
+  const [row] = await tx.query(
+    `INSERT INTO users AS u (id, name, email, password_hash, role, avatar_url)
+     VALUES ($1, $2, $3, $4, $5, '') RETURNING ${USER_COLUMNS}`,
+    [id, name, email, passwordHash, role],
+  );
+  if (!row) throw new Error('the inserted account did not come back');
+  return readUser(row);
+}
+
+/** What is empty stays as it is. Null when there is no such account; other accounts may be added only after the transaction. */
+async function writeProfile(tx: Queryable, { id, name, email }: Profile): Promise<User | 'taken' | null> {
+  await tx.query(LOCK_ADDRESSES);
+  const [other] = await tx.query('SELECT id FROM users WHERE lower(email) = lower($2) AND id <> $1 LIMIT 1', [
+    id,
+    email,
+  ]);
+  if (other) return 'taken';
+  const [before] = await tx.query('SELECT email FROM users WHERE id = $1 FOR NO KEY UPDATE', [id]);
+  if (!before) return null;
+  // A link that was mailed to the old address must not open the account.
+  if (email !== '' && text(before, 'email') !== email) await closeResets(tx, id);
+  const [row] = await tx.query(
+    `UPDATE users AS u SET name = coalesce(nullif($2, ''), u.name), email = coalesce(nullif($3, ''), u.email), updated_at = now()
+     WHERE id = $1 RETURNING ${USER_COLUMNS}`,
+    [id, name, email],
+  );
+  return row ? readUser(row) : null;
+}
+
+const isUpToDate = (user: User, { name, email }: Profile): boolean =>
+  (name === '' || name === user.name) && (email === '' || email === user.email);

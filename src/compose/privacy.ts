@@ -1,12 +1,22 @@
 /** Forgetting: what the writers may no longer store, and removing what is stored. */
+import { createAttempts } from '../auth/attempts.js';
+import type { AnyRoute } from '../edge/route.js';
+import { privacyRoutes } from '../edge/routes/privacy.js';
+import { userPrivacyRoutes } from '../edge/routes/user-privacy.js';
+import type { MetricsStore } from '../metrics/metrics-store.js';
+import { createAccountDeletion } from '../privacy/account-deletion.js';
 import { createEraser, type Eraser } from '../privacy/eraser.js';
 import { type ErasureMetrics, erasureMetrics } from '../privacy/erasure-metrics.js';
 import type { ForgetfulOptions } from '../privacy/forgetful.js';
+import { createPersonalExport } from '../privacy/personal-export.js';
+import { createPrivacyRequests } from '../privacy/privacy-requests.js';
 import { sessionKeyOf } from '../replays/recording-row.js';
 import { openAdvisoryLocks } from '../storage/advisory-lock.js';
+import type { Cache } from '../storage/cache/cache.js';
 import type { MetadataStore } from '../storage/metadata/metadata.js';
 import type { FrameStream } from '../storage/stream/stream.js';
 import type { Telemetry } from '../telemetry.js';
+import type { AccountParts } from './accounts.js';
 import type { EventStores } from './event-store.js';
 import type { ReplayNode } from './replays.js';
 import type { OpenContext } from './storage.js';
@@ -73,4 +83,47 @@ export function purgeOf(eraser: Pick<Eraser, 'deletedSite'>): (siteId: string) =
     });
     await Promise.race([work, late]).finally(() => clearTimeout(timer));
   };
+}
+
+export interface PrivacyParts {
+  readonly metadata: MetadataStore;
+  readonly stores: Pick<EventStores, 'personal' | 'replays'>;
+  readonly metrics: MetricsStore;
+  readonly replays: ReplayNode;
+  readonly accounts: Pick<AccountParts, 'passwords' | 'notices' | 'sessionEnded' | 'websites'>;
+  readonly cache: Cache;
+  readonly eraser: Eraser;
+  readonly erasureMetrics: ErasureMetrics;
+  /** Removes what else is kept of an account. */
+  readonly beforeAccountDeletion: (userId: string) => Promise<void>;
+}
+
+/** What accounts ask for about personal data. */
+export function composePrivacy(
+  { telemetry, lifecycle }: OpenContext,
+  parts: PrivacyParts,
+): readonly AnyRoute[] {
+  const { metadata, accounts, cache, eraser } = parts;
+  const { log } = telemetry;
+  const requests = createPrivacyRequests({ metadata, eraser, metrics: parts.erasureMetrics, log });
+  requests.start();
+  lifecycle.add('privacy requests', requests, (it) => it.close());
+  const exports = createPersonalExport({
+    ...{ metadata, personal: parts.stores.personal, metrics: parts.metrics },
+    ...{ replays: parts.stores.replays, playback: parts.replays.playback },
+  });
+  const deletion = createAccountDeletion({
+    ...{ metadata, passwords: accounts.passwords, notices: accounts.notices, log },
+    attempts: createAttempts({ cache, log }),
+    authenticator: { sessionEnded: accounts.sessionEnded },
+    beforehand: parts.beforeAccountDeletion,
+    purge: accounts.websites.resumePurges,
+  });
+  return [
+    ...privacyRoutes({
+      ...{ requests, exports },
+      accountExists: async (id) => (await metadata.users.findById(id)) !== null,
+    }),
+    ...userPrivacyRoutes({ requests, store: metadata.privacyRequests, exports, accounts: deletion }),
+  ];
 }

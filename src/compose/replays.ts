@@ -5,7 +5,7 @@ import { createPartitionWriter, DEFAULT_INSERT_MS } from '../actors/partition-wr
 import type { AnyRoute } from '../edge/route.js';
 import { replayRoutes } from '../edge/routes/replays.js';
 import type { GeoImage } from '../enrich/geo-database.js';
-import { createPlayback } from '../replays/playback.js';
+import { createPlayback, type Playback } from '../replays/playback.js';
 import { createRecordingQuota } from '../replays/quota.js';
 import { createRecorder } from '../replays/recorder.js';
 import { createRecordingPool } from '../replays/recording-pool.js';
@@ -53,6 +53,7 @@ export interface ReplayNode {
   readonly purge: (siteId: string) => Promise<void>;
   readonly deleteOlderThan: ReplayUpkeep['deleteOlderThan'];
   readonly upkeep: ReplayUpkeep;
+  readonly playback: Playback;
   /** Of recordings on their way. */
   readonly stream: FrameStream;
   /** Brings recordings from the stream into objects and index. */
@@ -81,6 +82,10 @@ export async function openReplays(context: OpenContext, parts: ReplayParts): Pro
     purge: upkeep.deleteSite,
     deleteOlderThan: upkeep.deleteOlderThan,
     ...{ upkeep, stream },
+    playback: createPlayback({
+      ...{ replays: parts.stores.replays, objects: parts.objects },
+      ...{ metrics, log: telemetry.log },
+    }),
     async startWriter() {
       const writer = createPartitionWriter({
         name: 'recording_writer',

@@ -1,0 +1,203 @@
+/** Everything that is kept of an account's websites or of one visitor, as JSON that is made while it is sent. */
+import { AppError } from '../errors.js';
+import type { MetricsStore } from '../metrics/metrics-store.js';
+import type { Playback } from '../replays/playback.js';
+import { sessionKeyOf } from '../replays/recording-row.js';
+import type { ReplayStore } from '../replays/replay-store.js';
+import { StoreUnavailableError } from '../storage/events/event-store.js';
+import type { MetadataStore, WebsiteRecord } from '../storage/metadata/metadata.js';
+import { JsonStream, jsonBytes, jsonList, jsonListOf, jsonObjectOf } from './json-pieces.js';
+import type { PersonalStore } from './personal-store.js';
+
+export interface PersonalExportOptions {
+  readonly metadata: Pick<
+    MetadataStore,
+    'users' | 'websites' | 'goals' | 'funnels' | 'automations' | 'executions'
+  >;
+  readonly personal: PersonalStore;
+  readonly metrics: MetricsStore;
+  readonly replays: Pick<ReplayStore, 'partsOf' | 'sessions'>;
+  readonly playback: Playback;
+}
+
+export interface PersonalExport {
+  /** All own websites of an account (contract 13.1). @throws AppError `not_found` */
+  account(userId: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
+  /** Everything about a visitor of a site. */
+  visitor(siteId: string, visitorId: string, signal: AbortSignal): AsyncIterable<Uint8Array>;
+}
+
+const DAY_MS = 86_400_000;
+const FIGURE_DAYS = 3_650;
+const SESSIONS_A_PAGE = 200;
+
+export function createPersonalExport(options: PersonalExportOptions): PersonalExport {
+  return {
+    async account(userId, signal) {
+      const user = await options.metadata.users.findById(userId);
+      if (user === null) throw new AppError('not_found', 'Account not found');
+      const sites = (await options.metadata.websites.listFor(userId)).filter(
+        (site) => site.userId === userId,
+      );
+      const about = { user_id: userId, exported_at: new Date().toISOString() };
+      const { name, email, role, createdAt } = user;
+      return jsonBytes(
+        jsonObjectOf({
+          success: true,
+          message: 'Analytics data exported successfully',
+          data: jsonObjectOf({
+            ...about,
+            account: { id: userId, name, email, role, created_at: createdAt },
+            data: sites.length === 0 ? nothingOf(about) : dataOf(options, about, sites, signal),
+          }),
+        }),
+      );
+    },
+
+    visitor(siteId, visitorId, signal) {
+      const { personal, metadata } = options;
+      const rows = (table: 'events' | 'bot_events' | 'funnel_events') =>
+        jsonList(reachable(personal.rows(table, siteId, visitorId, signal)));
+      return jsonBytes(
+        jsonObjectOf({
+          website_id: siteId,
+          visitor_id: visitorId,
+          exported_at: new Date().toISOString(),
+          events: rows('events'),
+          bot_events: rows('bot_events'),
+          funnel_events: rows('funnel_events'),
+          automation_executions: jsonList(once(() => metadata.executions.ofVisitor(siteId, visitorId))),
+          recordings: jsonListOf(recordingsOf(options, siteId, visitorId)),
+        }),
+      );
+    },
+  };
+}
+
+type About = { readonly user_id: string; readonly exported_at: string };
+
+function nothingOf(about: About): unknown {
+  const message = 'No websites found for user';
+  return {
+    events: [{ ...about, data: [], message }],
+    analytics: [{ ...about, data: {}, message }],
+    funnels: [{ ...about, data: [], message }],
+  };
+}
+
+/** One element a website in every list. */
+function dataOf(
+  options: PersonalExportOptions,
+  about: About,
+  sites: readonly WebsiteRecord[],
+  signal: AbortSignal,
+): JsonStream {
+  const { personal, metadata } = options;
+  const each = (fields: (site: WebsiteRecord) => Readonly<Record<string, unknown>>) =>
+    jsonListOf(
+      (async function* () {
+        for (const site of sites) {
+          signal.throwIfAborted();
+          yield jsonObjectOf({ ...about, website_ids: [site.siteId], ...fields(site) });
+        }
+      })(),
+    );
+  const rows = (table: 'events' | 'bot_events' | 'funnel_events', site: WebsiteRecord) =>
+    jsonList(reachable(personal.rows(table, site.siteId, null, signal)));
+  const listed = (load: () => Promise<readonly unknown[]>) => jsonList(once(load));
+  return jsonObjectOf({
+    events: each((site) => ({ data: rows('events', site), bot_events: rows('bot_events', site) })),
+    analytics: each((site) => ({ data: later(() => figuresOf(options.metrics, site.siteId, signal)) })),
+    funnels: each((site) => ({
+      data: listed(() => metadata.funnels.list(site.siteId)),
+      events: rows('funnel_events', site),
+    })),
+    websites: each(({ userId: _, ...site }) => ({
+      data: site,
+      goals: listed(() => metadata.goals.list(site.id)),
+    })),
+    automations: each((site) => ({
+      data: listed(async () =>
+        (await metadata.automations.list(site.siteId)).map(
+          ({ webhookSecret: _, ...automation }) => automation,
+        ),
+      ),
+    })),
+    recordings: each((site) => ({ data: jsonList(sessionsOf(options.replays, site.siteId)) })),
+  });
+}
+
+/** The figures of all time that is kept. */
+async function figuresOf(store: MetricsStore, siteId: string, signal: AbortSignal) {
+  const to = Date.now();
+  const scope = { siteId, from: to - FIGURE_DAYS * DAY_MS, to, filters: [] };
+  const totals = await store.totals(scope, signal);
+  const top = async (attribute: 'referrer_host' | 'country_code' | 'browser' | 'device', limit: number) =>
+    (
+      await store.breakdown(
+        scope,
+        attribute,
+        attribute === 'referrer_host' ? 'Direct' : 'Unknown',
+        limit,
+        signal,
+      )
+    ).map(({ value, visitors, views }) => ({ value, visitors, page_views: views }));
+  const pages = await store.pages(scope, 'visitors', 50, signal);
+  const custom = await store.eventTypes(scope, 100, signal);
+  return {
+    page_views: totals.views,
+    unique_visitors: totals.visitors,
+    sessions: totals.sessions,
+    top_pages: pages.map(({ page, views, visitors }) => ({ page, views, unique_visitors: visitors })),
+    top_referrers: await top('referrer_host', 20),
+    countries: await top('country_code', 20),
+    browsers: await top('browser', 15),
+    devices: await top('device', 10),
+    custom_events: custom,
+  };
+}
+
+async function* recordingsOf(
+  { personal, replays, playback }: PersonalExportOptions,
+  siteId: string,
+  visitorId: string,
+): AsyncIterable<unknown> {
+  for (const session of await personal.sessionsOf(siteId, visitorId)) {
+    const parts = await replays.partsOf(siteId, sessionKeyOf(siteId, session));
+    if (parts.length > 0) yield new JsonStream(playback.session(siteId, session));
+  }
+}
+
+/** What the list of recordings tells of each. */
+async function* sessionsOf(replays: Pick<ReplayStore, 'sessions'>, siteId: string): AsyncIterable<unknown[]> {
+  for (let offset = 0; ; offset += SESSIONS_A_PAGE) {
+    const page = await replays.sessions({ siteId, limit: SESSIONS_A_PAGE, offset });
+    yield page.map(({ sessionKey: _, ...session }) => session);
+    if (page.length < SESSIONS_A_PAGE) return;
+  }
+}
+
+async function* once(load: () => Promise<readonly unknown[]>): AsyncIterable<readonly unknown[]> {
+  yield await load();
+}
+
+/** A value that is asked for when its turn has come. */
+function later(load: () => Promise<unknown>): JsonStream {
+  return new JsonStream(
+    (async function* () {
+      yield JSON.stringify(await load());
+    })(),
+  );
+}
+
+async function* reachable<T>(rows: AsyncIterable<T>): AsyncIterable<T> {
+  try {
+    yield* rows;
+  } catch (error) {
+    if (!(error instanceof StoreUnavailableError)) throw error;
+    throw new AppError('storage_unavailable', 'the event store does not answer', {
+      cause: error,
+      retryAfterSeconds: 5,
+    });
+  }
+}

@@ -22,6 +22,8 @@ export interface MailerOptions {
 export interface Mail {
   /** One to ten addresses without display names. */
   readonly to: readonly string[];
+  /** Where an answer goes, one plain address; default: to the sender. */
+  readonly replyTo?: string;
   /** Line breaks become spaces. */
   readonly subject: string;
   /** Plain text: what visitors send can be in it and must never become markup. */
@@ -86,6 +88,7 @@ export function createMailer(options: MailerOptions): Mailer {
         from: options.from === '' ? `seentics@${host}` : options.from,
         // As objects: a text would be parsed as a list that may name further recipients.
         to: mail.to.map((address) => ({ name: '', address })),
+        ...(mail.replyTo === undefined ? {} : { replyTo: { name: '', address: mail.replyTo } }),
         subject: oneLine(mail.subject).slice(0, MAX_SUBJECT),
         text: mail.text,
         messageId: `<${mail.key.replace(/[^\w.-]/g, '')}@seentics.${host}>`,
@@ -119,7 +122,8 @@ export function isMailAddress(text: string): boolean {
   );
 }
 
-function problemOf({ to }: Mail): string | undefined {
+function problemOf({ to, replyTo }: Mail): string | undefined {
+  if (replyTo !== undefined && !isMailAddress(replyTo)) return 'the address for answers is no mail address';
   if (to.length === 0) return 'the mail has no recipient';
   if (to.length > MAX_RECIPIENTS) return `the mail has more than ${MAX_RECIPIENTS} recipients`;
   return to.every(isMailAddress) ? undefined : 'a recipient is not a mail address';

@@ -3,6 +3,7 @@ import { createServer } from 'node:net';
 import { AppError } from '../errors.js';
 import type { Telemetry } from '../telemetry.js';
 import { ClientAddress, type TrustedProxies } from './address.js';
+import type { AuditHook } from './audit-hook.js';
 import { BodyBudget } from './body.js';
 import { Cors, type CorsOptions } from './cors.js';
 import { EdgeMetrics } from './edge-metrics.js';
@@ -30,6 +31,8 @@ export interface AppOptions extends GateOptions {
   readonly rateLimiter: RateLimiter;
   /** Default: the header `Idempotency-Key` is ignored. */
   readonly idempotency?: Idempotency;
+  /** Told of every change that an account or one of its API keys has made; default: nobody. */
+  readonly audit?: AuditHook;
   readonly cors: CorsOptions;
   readonly trustedProxies: TrustedProxies;
   readonly limits?: EdgeLimits;
@@ -88,6 +91,7 @@ class EdgeApp implements App {
       budget,
       metrics: new EdgeMetrics(options.telemetry, budget),
       log: options.telemetry.log,
+      audit: options.audit ?? null,
       draining: false,
       idle: null,
     };

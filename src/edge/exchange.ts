@@ -2,10 +2,12 @@
 import { STATUS_CODES } from 'node:http';
 import { AppError } from '../errors.js';
 import type { Logger } from '../telemetry.js';
+import { type AuditHook, auditFact } from './audit-hook.js';
 import type { BodyBudget } from './body.js';
 import type { Cors } from './cors.js';
 import type { EdgeMetrics, RouteMetrics } from './edge-metrics.js';
 import { errorReply } from './error-table.js';
+import { isReplayed } from './idempotency.js';
 import type { RateRefusal } from './rate-limit.js';
 import { chooseEncoding, type EncodedText, type Representation, represent } from './representation.js';
 import type { EdgeRequest } from './request.js';
@@ -19,6 +21,8 @@ export interface EdgeContext {
   readonly budget: BodyBudget;
   readonly metrics: EdgeMetrics;
   readonly log: Logger;
+  /** Told of every change that somebody known has made. */
+  readonly audit: AuditHook | null;
   /** While draining every answer asks the client to close its connection. */
   draining: boolean;
   /** Called when nothing is in flight any more. */
@@ -99,6 +103,7 @@ export class Exchange {
 
   reply(reply: Reply<unknown>): void {
     if (this.#over) return;
+    this.#audit(reply);
     if (this.aborted) {
       this.#finish(CLIENT_LEFT);
       return;
@@ -126,6 +131,14 @@ export class Exchange {
         (error: unknown) => this.fail(error),
       );
     else this.#send(answer);
+  }
+
+  /** What was done was done, also when the client has left meanwhile. */
+  #audit(reply: Reply<unknown>): void {
+    const { audit } = this.edge;
+    if (audit === null || this.request === null || reply.status >= 400 || isReplayed(reply.headers)) return;
+    const fact = auditFact(this.request, this.traits.name, reply);
+    if (fact !== null) audit.record(fact);
   }
 
   #send(answer: Representation): void {

@@ -46,6 +46,10 @@ const MAX_ANSWER = 256 * 1024;
 const EXPIRE_EVERY_MS = 3_600_000;
 const REPLAYED = { 'Idempotency-Replayed': 'true' };
 
+/** Whether an answer is that of an earlier request: nothing was done. */
+export const isReplayed = (headers: Reply<unknown>['headers']): boolean =>
+  headers?.['Idempotency-Replayed'] !== undefined;
+
 export function createIdempotency(options: IdempotencyOptions): Idempotency {
   const { store, telemetry, staleMs = 60_000, keepMs = 86_400_000 } = options;
   const requests = new Counter({

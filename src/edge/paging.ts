@@ -60,4 +60,19 @@ function startAfter<T>(list: readonly T[], cursor: string, idOf: (item: T) => st
   return found === -1 ? Number(index) : found + 1;
 }
 
-const encode = (id: string, index: number): string => Buffer.from(`${index}:${id}`).toString('base64url');
+const encode = (id: string, index: number): string => encodedCursor(`${index}:${id}`);
+
+/** The cursor of a list that pages in its store. @param text in ASCII, by which the store knows where to go on */
+export const encodedCursor = (text: string): string => Buffer.from(text).toString('base64url');
+
+/**
+ * What `encodedCursor` was given; undefined for the first page.
+ * @param form of the text
+ * @throws AppError `invalid_parameter` when the cursor is none
+ */
+export function decodedCursor(cursor: string | undefined, form: RegExp): string | undefined {
+  if (cursor === undefined || cursor === '') return undefined;
+  const text = Buffer.from(cursor, 'base64url').toString();
+  if (!form.test(text)) throw new AppError('invalid_parameter', 'cursor is not one of this list');
+  return text;
+}

@@ -1,4 +1,6 @@
 import { setMaxListeners } from 'node:events';
+import type { Principal } from '../auth/principal.js';
+import type { Site } from '../websites/site.js';
 import type { RequestInfo } from './route.js';
 import type { UwsRequest } from './uws.js';
 
@@ -10,8 +12,19 @@ const MAX_ABORT_LISTENERS = 64;
 
 const NO_HEADERS: ReadonlyMap<string, string> = new Map();
 
+/** What the gate has found out about a request so far. */
+export interface Caller {
+  readonly principal: Principal;
+  /** null: not about a site, or not known yet. */
+  readonly site: Site | null;
+  /** Decoded path parameters. */
+  readonly params: Readonly<Record<string, string>>;
+}
+
 /** The copy of a request that outlives its handler's synchronous part. */
 export class EdgeRequest implements RequestInfo {
+  /** null until somebody was recognised. */
+  caller: Caller | null = null;
   #controller: AbortController | null = null;
   #aborted = false;
 

@@ -1,5 +1,4 @@
 /** Routes that take forms with a file. */
-import type { Principal } from '../auth/principal.js';
 import { AppError } from '../errors.js';
 import type { Site } from '../websites/site.js';
 import { BodyStream } from './body-stream.js';
@@ -8,7 +7,7 @@ import { admitToSite } from './gate.js';
 import { tooLarge } from './inflate.js';
 import { readForm } from './multipart.js';
 import { decodeParams, paramNames } from './query.js';
-import { allHeaders, EdgeRequest } from './request.js';
+import { allHeaders, type Caller, EdgeRequest } from './request.js';
 import type { ReadForm, Reply, UploadEndpoint } from './route.js';
 import { admitLimited, type ServeOptions, SWALLOW_BYTES } from './serve.js';
 import type { UwsHandler } from './uws.js';
@@ -77,30 +76,39 @@ async function callUpload(
   body: BodyStream,
 ): Promise<Reply<unknown>> {
   const principal = await admitLimited(endpoint, options, request);
-  const run = endpoint.accept({ params: params(), request, principal });
-  return run(formReader(endpoint, options, principal, request.header('content-type'), body));
+  const call = { principal, site: null, params: params() };
+  request.caller = call;
+  const run = endpoint.accept({ params: call.params, request, principal });
+  return run(formReader(endpoint, options, request, call, body));
 }
 
 function formReader(
   endpoint: UploadEndpoint,
   { gate }: ServeOptions,
-  principal: Principal,
-  contentType: string,
+  request: EdgeRequest,
+  call: Caller,
   body: BodyStream,
 ): ReadForm<Site | null> {
   const { siteField, access, form } = endpoint;
-  const siteOf = (fields: ReadonlyMap<string, string>): Promise<Site | null> => {
-    if (siteField === null) return Promise.resolve(null);
+  const siteOf = async (fields: ReadonlyMap<string, string>): Promise<Site | null> => {
+    if (siteField === null) return null;
     const siteRef = fields.get(siteField) ?? '';
     if (siteRef === '') throw new AppError('invalid_request', `${siteField} is required`);
-    return admitToSite(gate, access, principal, siteRef);
+    const site = await admitToSite(gate, access, call.principal, siteRef);
+    request.caller = { ...call, site };
+    return site;
   };
   return async (take, discard) => {
     let site: Site | null = null;
-    const { fields, file } = await readForm(body, contentType, form, async (arriving, before) => {
-      if (siteField !== null && before.has(siteField)) site = await siteOf(before);
-      return { taken: await take(arriving, before) };
-    });
+    const { fields, file } = await readForm(
+      body,
+      request.header('content-type'),
+      form,
+      async (arriving, before) => {
+        if (siteField !== null && before.has(siteField)) site = await siteOf(before);
+        return { taken: await take(arriving, before) };
+      },
+    );
     try {
       site ??= await siteOf(fields);
     } catch (error) {

@@ -1,4 +1,5 @@
 /** One node of the product as far as accounts and websites go, over real HTTP; several may share a database and a Redis. */
+import { createAuditLog } from '../../src/audit/audit-log.js';
 import { createApiKeyVerifier } from '../../src/auth/api-key-verifier.js';
 import { createApiKeyService } from '../../src/auth/api-keys.js';
 import { createAttempts } from '../../src/auth/attempts.js';
@@ -16,6 +17,7 @@ import { createIdempotency } from '../../src/edge/idempotency.js';
 import { createRateLimiter, type RateLimits } from '../../src/edge/rate-limit.js';
 import type { AnyRoute } from '../../src/edge/route.js';
 import { apiKeyRoutes } from '../../src/edge/routes/api-keys.js';
+import { auditRoutes } from '../../src/edge/routes/audit.js';
 import { authRoutes } from '../../src/edge/routes/auth.js';
 import { memberRoutes } from '../../src/edge/routes/members.js';
 import { notificationRoutes } from '../../src/edge/routes/notifications.js';
@@ -107,6 +109,7 @@ export async function startNode(options: NodeOptions) {
   const passwords = await createPasswords({ registry: telemetry.registry });
   const attempts = createAttempts({ cache, log, max: options.maxAttempts });
   const common = { metadata, passwords, tokens, authenticator, attempts, log };
+  const audit = createAuditLog({ store: metadata.audit, telemetry, retentionDays: 365 });
   const secondFactor = createSecondFactor({
     factors: metadata.secondFactors,
     users: metadata.users,
@@ -118,6 +121,7 @@ export async function startNode(options: NodeOptions) {
     ...common,
     secondFactor,
     challenges: createChallenges(SECRET),
+    audit,
     allowRegistration: options.allowRegistration ?? true,
     ...(options.refreshGraceMs === undefined ? {} : { refreshGraceMs: options.refreshGraceMs }),
   });
@@ -143,9 +147,11 @@ export async function startNode(options: NodeOptions) {
     telemetry,
     rateLimiter,
     idempotency,
+    audit,
     routes: [
       ...authRoutes(auth),
       ...secondFactorRoutes(secondFactor),
+      ...auditRoutes(metadata.audit),
       ...profileRoutes(createProfileService(common)),
       ...apiKeyRoutes(createApiKeyService({ keys: apiKeys, verifier: keys, sites: directory, gate, log })),
       ...websiteRoutes(service),
@@ -190,11 +196,13 @@ export async function startNode(options: NodeOptions) {
     metadata,
     sites: directory,
     keyUsage,
+    audit,
     async stop() {
       await app.close();
       await rateLimiter.close();
       await idempotency.close();
       await keyUsage.close();
+      await audit.close();
       await metadata.close();
       if (!options.cache) await cache.close();
     },

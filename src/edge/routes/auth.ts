@@ -105,9 +105,12 @@ function sessionRoutes(auth: AuthService, prefix: string): AnyRoute[] {
       bucket: 'auth',
       body: RegisterBody,
       responses: { 201: SignedInBody },
-      handle: async ({ body }) => ({
+      handle: async ({ body, request }) => ({
         status: 201,
-        body: { message: 'User registered successfully', data: signedInData(await auth.register(body)) },
+        body: {
+          message: 'User registered successfully',
+          data: signedInData(await auth.register(body, request.address)),
+        },
       }),
     }),
     route({
@@ -132,11 +135,11 @@ function sessionRoutes(auth: AuthService, prefix: string): AnyRoute[] {
       bucket: 'auth',
       body: ChallengeBody,
       responses: { 200: SignedInBody },
-      handle: async ({ body }) => ({
+      handle: async ({ body, request }) => ({
         status: 200,
         body: {
           message: 'Logged in successfully',
-          data: signedInData(await auth.loginSecondFactor(body.challenge, body.code)),
+          data: signedInData(await auth.loginSecondFactor(body.challenge, body.code, request.address)),
         },
       }),
     }),

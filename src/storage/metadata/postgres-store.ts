@@ -4,6 +4,7 @@ import { openPostgres, waitForPostgres } from '../postgres.js';
 import { createAccountCountStore } from './account-counts.js';
 import { createAccountDeletionStore } from './account-deletion.js';
 import { createApiKeyStore } from './api-keys.js';
+import { createAuditStore } from './audit.js';
 import { createAutomationStore } from './automations.js';
 import { createErasureStore } from './erasures.js';
 import { createExecutionStore } from './executions.js';
@@ -63,6 +64,7 @@ export async function createMetadataStore(options: MetadataOptions): Promise<Met
     idempotency: createIdempotencyStore(db),
     apiKeys: createApiKeyStore(db),
     secondFactors: createSecondFactorStore(db),
+    audit: createAuditStore(db),
     automations: createAutomationStore(db),
     executions: createExecutionStore(db),
     shares: createShareStore(db),

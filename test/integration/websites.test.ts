@@ -103,6 +103,7 @@ describe('websites', () => {
         trackingEnabled: true,
         dataRetentionDays: 365,
         useIpAnonymization: false,
+        ipHandling: 'drop',
         respectDoNotTrack: false,
         allowRawDataExport: false,
       },

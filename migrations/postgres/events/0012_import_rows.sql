@@ -11,4 +11,4 @@ CREATE TABLE import_rows (
 COMMENT ON TABLE import_rows IS 'event store: which events came from which import';
 
 -- Exports read bots in the order of time.
-CREATE INDEX bot_events_site_time ON bot_events (site_id, "timestamp");
+CREATE INDEX IF NOT EXISTS bot_events_site_time ON bot_events (site_id, "timestamp");

@@ -23,13 +23,17 @@ import { ClickhouseReader, type ClickhouseReaderOptions } from './clickhouse-rea
 import type { CarriedOptions } from './metrics/carried/carried-answers.js';
 import { CarriedFigures } from './metrics/carried/figures.js';
 import { ProvedAnswers } from './metrics/carried/proved-answers.js';
+import {
+  eventDaysSql,
+  eventTimelineSql,
+  eventTypesSql,
+  latestPropertiesSql,
+} from './metrics/clickhouse-custom-events.js';
 import { placesSql } from './metrics/clickhouse-places.js';
 import { propertiesSql, propertyValuesSql } from './metrics/clickhouse-properties.js';
 import {
   breakdownsSql,
   cohortsSql,
-  eventTimelineSql,
-  eventTypesSql,
   liveSql,
   pagesSql,
   returningSql,
@@ -40,7 +44,6 @@ import { onSlots, type RowSource, type Sql } from './metrics/clickhouse-rows.js'
 import { webVitalsSql } from './metrics/clickhouse-vitals.js';
 import {
   cohortRows,
-  eventTypeRow,
   fillBuckets,
   fillNumbers,
   numbers,
@@ -157,18 +160,59 @@ export class ClickhouseMetrics implements MetricsStore {
   }
 
   async eventTypes(scope: Scope, limit: number, signal: AbortSignal): Promise<EventTypeRow[]> {
-    const sql = eventTypesSql(scope, limit, this.source([scope.from]));
-    const rows = await this.known(`event types ${limit}`, scope, sql, signal);
-    return rows.map(eventTypeRow);
+    const source = this.source([scope.from]);
+    const carried = source === 'rollup' ? await this.carried.eventTypes(scope, limit, signal) : undefined;
+    const direct = async () =>
+      (await this.known(`event types ${limit}`, scope, eventTypesSql(scope, limit, source), signal)).map(
+        (row) => textAndNumbers(row, 2),
+      );
+    const types = carried?.map(([text, ...counts]) => ({ text, counts })) ?? (await direct());
+    const names = types.map(({ text }) => text);
+    const properties = await this.latestProperties(scope, names, carried !== undefined, signal);
+    return types.map(({ text, counts: [count, visitors] }) => ({
+      type: text,
+      properties: properties.get(text) ?? '',
+      count,
+      visitors,
+    }));
+  }
+
+  /** Properties of the latest custom event of some types. */
+  private async latestProperties(
+    scope: Scope,
+    types: readonly string[],
+    isCarried: boolean,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, string>> {
+    const source = this.source([scope.from]);
+    const carried = isCarried ? await this.carried.eventDays(scope, signal) : undefined;
+    const direct = async () =>
+      (await this.known('event days', scope, eventDaysSql(scope, source), signal)).map(
+        ([day, type]) => [Number(day), String(type)] as const,
+      );
+    const wanted = new Set(types);
+    const latest = new Map<string, number>();
+    for (const [day, type] of types.length === 0 ? [] : (carried ?? (await direct())))
+      if (wanted.has(type)) latest.set(type, Math.max(day, latest.get(type) ?? 0));
+    if (latest.size === 0) return new Map();
+    const key = `latest properties ${JSON.stringify([...latest])}`;
+    const rows = await this.known(key, scope, latestPropertiesSql(scope, latest, source), signal);
+    return new Map(rows.map(([type, properties]) => [String(type), String(properties)]));
   }
 
   async eventTimeline(scope: Scope, starts: readonly number[], signal: AbortSignal): Promise<number[]> {
-    const sql = eventTimelineSql(scope, starts, this.source([scope.from]));
-    const rows = await this.known(`event timeline ${starts.join()}`, scope, sql, signal);
-    return fillNumbers(
-      inSeconds(starts),
-      rows.map((row) => numbers(row, 2)),
-    );
+    const source = this.source([scope.from, ...starts]);
+    const carried = source === 'rollup' ? await this.carried.eventTimeline(scope, starts, signal) : undefined;
+    const direct = async () =>
+      (
+        await this.known(
+          `event timeline ${starts.join()}`,
+          scope,
+          eventTimelineSql(scope, starts, source),
+          signal,
+        )
+      ).map((row) => numbers(row, 2));
+    return fillNumbers(inSeconds(starts), carried ?? (await direct()));
   }
 
   async places(
@@ -178,8 +222,12 @@ export class ClickhouseMetrics implements MetricsStore {
     limit: number,
     signal: AbortSignal,
   ): Promise<PlaceRow[]> {
-    const sql = placesSql(scope, attribute, missing, limit, this.source([scope.from]));
-    return (await this.rows(sql, signal)).map(placeRow);
+    const source = this.source([scope.from]);
+    const carried =
+      source === 'rollup' ? await this.carried.places(scope, attribute, missing, limit, signal) : undefined;
+    if (carried) return carried;
+    const sql = placesSql(scope, attribute, missing, limit, source);
+    return (await this.known(`places ${attribute} ${missing} ${limit}`, scope, sql, signal)).map(placeRow);
   }
 
   async properties(

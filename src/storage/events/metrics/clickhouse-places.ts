@@ -2,6 +2,7 @@
 import type { Scope } from '../../../metrics/metrics-store.js';
 import {
   BOUNCED,
+  type Cut,
   type RowSource,
   ScopedRows,
   type Sql,
@@ -16,13 +17,14 @@ export function placesSql(
   missing: string,
   limit: number,
   source: RowSource,
+  cut?: Cut,
 ): Sql {
-  const rows = new ScopedRows(scope, source);
+  const rows = new ScopedRows(scope, source, cut);
   const text = `SELECT if(${attribute} = '', ${rows.bind('String', missing)}, ${attribute}) AS label,
       if(${attribute} = '', '', country_code) AS code,
       sum(views) AS label_views, uniqExactArray(visitors) AS label_visitors, countIf(${STARTED}), countIf(${STARTED} AND ${BOUNCED})
     FROM (${rows.perSession([attribute, 'country_code'], [], VIEWS_AND_VISITORS)})
-    GROUP BY label, code HAVING label_views > 0
-    ORDER BY label_visitors DESC, label_views DESC, label, code LIMIT ${rows.bind('UInt32', limit)}`;
+    GROUP BY label, code
+    ${rows.tail(`HAVING label_views > 0 ORDER BY label_visitors DESC, label_views DESC, label, code LIMIT ${rows.bind('UInt32', limit)}`)}`;
   return { text, params: rows.params };
 }

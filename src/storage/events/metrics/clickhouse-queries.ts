@@ -143,31 +143,6 @@ export function pagesSql(scope: Scope, order: PageOrder, limit: number, source: 
   return { text, params: rows.params };
 }
 
-/** Raw custom events of the period, of the sessions that the filters let through. */
-function customEvents(rows: ScopedRows): string {
-  const lets = rows.filtered
-    ? `AND cityHash64(session_id) IN (SELECT session FROM (${rows.perSession([])}))`
-    : '';
-  return `FROM events WHERE site_id = {site:String} AND kind = 2 AND timestamp >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')
-      AND timestamp < fromUnixTimestamp64Milli({to:Int64}, 'UTC') ${lets}`;
-}
-
-/** type, properties of the latest, count, visitors */
-export function eventTypesSql(scope: Scope, limit: number, source: RowSource): Sql {
-  const rows = new ScopedRows(scope, source);
-  const text = `SELECT toString(event_type) AS type, argMax(properties, (timestamp, properties)), count() AS events, uniqExact(cityHash64(visitor_id))
-    ${customEvents(rows)} GROUP BY type ORDER BY events DESC, type LIMIT ${rows.bind('UInt32', limit)}`;
-  return { text, params: rows.params };
-}
-
-/** start of the bucket (seconds), custom events */
-export function eventTimelineSql(scope: Scope, starts: readonly number[], source: RowSource): Sql {
-  const rows = new ScopedRows(scope, source);
-  const text = `SELECT roundDown(toInt64(toUnixTimestamp(timestamp)), ${rows.bind('Array(Int64)', seconds(starts))}) AS bucket, count()
-    ${customEvents(rows)} GROUP BY bucket ORDER BY bucket`;
-  return { text, params: rows.params };
-}
-
 /** start of the cohort's bucket (seconds), start of the active bucket (seconds), visitors */
 export function cohortsSql(siteId: string, starts: readonly number[], source: RowSource, cut?: Cut): Sql {
   const [visitor, time] = source === 'rollup' ? ['visitor', 'slot'] : ['cityHash64(visitor_id)', 'timestamp'];
@@ -184,7 +159,8 @@ export function cohortsSql(siteId: string, starts: readonly number[], source: Ro
   return { text, params: rows.params };
 }
 
-const seconds = (starts: readonly number[]): number[] =>
+/** Bounds of buckets for `roundDown`: the last element is the end of the last one. */
+export const seconds = (starts: readonly number[]): number[] =>
   starts.slice(0, -1).map((at) => Math.floor(at / 1000));
 
 /** visitors */

@@ -38,7 +38,7 @@ export interface CopiedRows {
 export const onSlots = (instants: readonly number[]): boolean => instants.every((at) => at % SLOT_MS === 0);
 
 /** Columns of a row that cost something to read; the others are always there. */
-export type RowColumn = 'place' | 'agent' | 'source' | 'views';
+export type RowColumn = 'place' | 'agent' | 'source' | 'views' | 'events';
 
 const PACKED: Readonly<Record<SessionAttribute, readonly ['place' | 'agent' | 'source', number]>> = {
   country_code: ['place', 1],
@@ -89,6 +89,14 @@ const RAW: Readonly<Record<string, string>> = {
     "if(kind = 1, concat(reverse(reinterpretAsFixedString(toUInt64(toUnixTimestamp64Milli(timestamp)))), referrer_host, '\\0', channel, '\\0', utm_source, '\\0', utm_medium, '\\0', utm_campaign, '\\0', utm_term, '\\0', utm_content), '\\xFF')",
   view_ts: 'if(kind = 1, [timestamp], [])',
   view_page: 'if(kind = 1, [page], [])',
+  custom_ts: 'if(kind = 2, [timestamp], [])',
+  custom_type: 'if(kind = 2, [toString(event_type)], [])',
+};
+
+/** Arrays that are read together. */
+const ARRAYS: Readonly<Partial<Record<RowColumn, readonly string[]>>> = {
+  views: ['view_ts', 'view_page'],
+  events: ['custom_ts', 'custom_type'],
 };
 
 /** Builds the parts of one query over one scope. */
@@ -207,7 +215,7 @@ export class ScopedRows {
   }
 
   private select(columns: readonly RowColumn[], views: string, where: string): string {
-    const optional = columns.flatMap((column) => (column === 'views' ? ['view_ts', 'view_page'] : [column]));
+    const optional = columns.flatMap((column) => ARRAYS[column] ?? [column]);
     const items = [...FACTS, ...optional].map((name) =>
       this.source === 'rollup' ? name : `${RAW[name]} AS ${name}`,
     );

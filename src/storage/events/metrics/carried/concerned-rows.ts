@@ -251,7 +251,7 @@ export class ConcernedRows {
 }
 
 const COPIED =
-  'site_id, slot, session, visitor, place, agent, first_ts, last_ts, page_views, customs, last_view, last_exit, source, view_ts, view_page, arrived';
+  'site_id, slot, session, visitor, place, agent, first_ts, last_ts, page_views, customs, last_view, last_exit, source, view_ts, view_page, custom_ts, custom_type, arrived';
 
 const emptySet = (settled: number): CopiedSet => ({
   id: randomUUID(),

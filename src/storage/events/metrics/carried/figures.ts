@@ -4,10 +4,13 @@ import type {
   BreakdownRow,
   PageOrder,
   PageRow,
+  PlaceRow,
   Scope,
   WantedBreakdown,
 } from '../../../../metrics/metrics-store.js';
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
+import { eventDaysSql, eventTimelineSql, eventTypesSql } from '../clickhouse-custom-events.js';
+import { placesSql } from '../clickhouse-places.js';
 import {
   breakdownsSql,
   cohortsSql,
@@ -17,7 +20,7 @@ import {
   totalsSql,
 } from '../clickhouse-queries.js';
 import type { Cut, Sql } from '../clickhouse-rows.js';
-import { type Numbers, numbers, textAndNumbers } from '../result-rows.js';
+import { type Numbers, numbers, placeRow, textAndNumbers } from '../result-rows.js';
 import { CarriedAnswers, type CarriedOptions } from './carried-answers.js';
 import type { ChangedCounts } from './counts.js';
 
@@ -110,6 +113,74 @@ export class CarriedFigures {
     );
   }
 
+  async places(
+    scope: Scope,
+    attribute: 'region' | 'city',
+    missing: string,
+    limit: number,
+    signal: AbortSignal,
+  ): Promise<PlaceRow[] | undefined> {
+    const sql = (_: unknown, cutScope: Scope, cut: Cut) =>
+      placesSql(cutScope, attribute, missing, limit, 'rollup', cut);
+    const counts = await this.one(`places ${attribute} ${missing}`, scope, sql, readNamed, signal);
+    return (
+      counts &&
+      top(
+        [...counts.entries()].map(([label, rest]) => placeRow([...label.split(SEPARATOR), ...rest])),
+        (row) => (row.views > 0 ? row.visitors : -1),
+        (a, b) =>
+          b.visitors - a.visitors ||
+          b.views - a.views ||
+          compareBytes(a.value, b.value) ||
+          compareBytes(a.countryCode, b.countryCode),
+        limit,
+      )
+    );
+  }
+
+  /** Type, count, visitors. */
+  async eventTypes(
+    scope: Scope,
+    limit: number,
+    signal: AbortSignal,
+  ): Promise<(readonly [string, number, number])[] | undefined> {
+    const sql = (_: unknown, cutScope: Scope, cut: Cut) => eventTypesSql(cutScope, limit, 'rollup', cut);
+    const counts = await this.one('event types', scope, sql, readLabelled, signal);
+    return (
+      counts &&
+      top(
+        [...counts.entries()].map(([type, rest]) => [type, ...numbers(rest, 2)] as const),
+        ([, events]) => (events > 0 ? events : -1),
+        (a, b) => b[1] - a[1] || compareBytes(a[0], b[0]),
+        limit,
+      )
+    );
+  }
+
+  /** UTC days (days since 1970) and types that have custom events. */
+  async eventDays(scope: Scope, signal: AbortSignal): Promise<(readonly [number, string])[] | undefined> {
+    const sql = (_: unknown, cutScope: Scope, cut: Cut) => eventDaysSql(cutScope, 'rollup', cut);
+    const counts = await this.one('event days', scope, sql, readNamed, signal);
+    return (
+      counts &&
+      [...counts.entries()].map(([label]) => {
+        const [day, type = ''] = label.split(SEPARATOR);
+        return [Number(day), type] as const;
+      })
+    );
+  }
+
+  /** Start of the bucket in seconds, custom events. */
+  async eventTimeline(
+    scope: Scope,
+    starts: readonly number[],
+    signal: AbortSignal,
+  ): Promise<Numbers<2>[] | undefined> {
+    const sql = (_: unknown, cutScope: Scope, cut: Cut) => eventTimelineSql(cutScope, starts, 'rollup', cut);
+    const counts = await this.one(`event timeline ${starts.join()}`, scope, sql, readLabelled, signal);
+    return counts && [...counts.entries()].map(([bucket, rest]) => numbers([Number(bucket), ...rest], 2));
+  }
+
   /** Start of the cohort's bucket, start of the active bucket (seconds), visitors. */
   async cohorts(
     siteId: string,
@@ -145,6 +216,10 @@ const NOTHING = [0, 0, 0, 0, 0, 0];
 const readSingle = (row: readonly unknown[]) => ['', numbers(row, row.length)] as const;
 const readLabelled = ([label, ...rest]: readonly unknown[]) =>
   [String(label), numbers(rest, rest.length)] as const;
+/** Stands in no stored text. */
+const SEPARATOR = '\0';
+const readNamed = ([first, second, ...rest]: readonly unknown[]) =>
+  [`${first}${SEPARATOR}${second}`, numbers(rest, rest.length)] as const;
 const readPair = ([first, second, ...rest]: readonly unknown[]) =>
   [`${first} ${second}`, numbers(rest, rest.length)] as const;
 

@@ -1,0 +1,67 @@
+/** Custom events as ClickHouse SQL: counted by the lists that ride along in the rollup. */
+import type { Scope } from '../../../metrics/metrics-store.js';
+import { seconds } from './clickhouse-queries.js';
+import { type Cut, type RowSource, ScopedRows, type Sql } from './clickhouse-rows.js';
+
+const DAY_MS = 86_400_000;
+
+/** `at`, `type` and `visitor` of the custom events of the period, of the sessions that the filters let through. */
+function customEvents(rows: ScopedRows): string {
+  const list = 'groupArrayArray(arrayMap((t, name) -> (t, name, visitor), custom_ts, custom_type)) AS list';
+  const events = rows.filtered
+    ? `SELECT event.1 AS at, event.2 AS type, event.3 AS visitor FROM (${rows.perSession([], ['events'], [list])}) ARRAY JOIN list AS event`
+    : `SELECT at, type, visitor FROM (${rows.rowsInPeriod(['events'])}) ARRAY JOIN custom_ts AS at, custom_type AS type`;
+  return `(SELECT * FROM (${events}) WHERE at >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')
+      AND at < fromUnixTimestamp64Milli({to:Int64}, 'UTC'))`;
+}
+
+/** type, count, visitors */
+export function eventTypesSql(scope: Scope, limit: number, source: RowSource, cut?: Cut): Sql {
+  const rows = new ScopedRows(scope, source, cut);
+  const text = `SELECT type, count() AS events, uniqExact(visitor) FROM ${customEvents(rows)} GROUP BY type
+    ${rows.tail(`ORDER BY events DESC, type LIMIT ${rows.bind('UInt32', limit)}`)}`;
+  return { text, params: rows.params };
+}
+
+/** UTC day (days since 1970), type, count */
+export function eventDaysSql(scope: Scope, source: RowSource, cut?: Cut): Sql {
+  const rows = new ScopedRows(scope, source, cut);
+  const text = `SELECT toUInt32(toDate(at)) AS day, type, count() FROM ${customEvents(rows)} GROUP BY day, type`;
+  return { text, params: rows.params };
+}
+
+/** start of the bucket (seconds), custom events */
+export function eventTimelineSql(scope: Scope, starts: readonly number[], source: RowSource, cut?: Cut): Sql {
+  const rows = new ScopedRows(scope, source, cut);
+  const bound = rows.bind('Array(Int64)', seconds(starts));
+  const text = `SELECT roundDown(toInt64(toUnixTimestamp(at)), ${bound}) AS bucket, count()
+    FROM ${customEvents(rows)} GROUP BY bucket ORDER BY bucket`;
+  return { text, params: rows.params };
+}
+
+/**
+ * type, properties of its latest event, read from raw events
+ * @param latest types and the UTC day of the latest event of each
+ */
+export function latestPropertiesSql(
+  scope: Scope,
+  latest: ReadonlyMap<string, number>,
+  source: RowSource,
+): Sql {
+  const days = [...new Set(latest.values())];
+  const from = Math.max(scope.from, Math.min(...days) * DAY_MS);
+  const to = Math.min(scope.to, (Math.max(...days) + 1) * DAY_MS);
+  // Whether the filters let a session through does not depend on the period.
+  const rows = new ScopedRows({ ...scope, from, to }, source);
+  const lets = rows.filtered
+    ? `AND cityHash64(session_id) IN (SELECT session FROM (${rows.perSession([])}))`
+    : '';
+  const text = `SELECT toString(event_type) AS type, argMax(properties, (timestamp, properties)) FROM events
+    WHERE site_id = {site:String} AND kind = 2 AND timestamp >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')
+      AND timestamp < fromUnixTimestamp64Milli({to:Int64}, 'UTC') AND toDate(timestamp) IN (${rows.bind('Array(Date)', days.map(dateOf))})
+      AND event_type IN (${rows.bind('Array(String)', [...latest.keys()])}) ${lets}
+    GROUP BY type`;
+  return { text, params: rows.params };
+}
+
+const dateOf = (day: number): string => new Date(day * DAY_MS).toISOString().slice(0, 10);

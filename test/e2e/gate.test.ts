@@ -6,10 +6,17 @@ import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test }
 import { createTokens } from '../../src/auth/tokens.js';
 import { freshPostgres } from '../support/fresh.js';
 import { Guard } from '../support/guard.js';
-import { type Access, type Operation, operationsOf, type Scope } from '../support/operations.js';
+import {
+  type Access,
+  type Operation,
+  type OperationRequest,
+  operationsOf,
+  type Scope,
+} from '../support/operations.js';
 import { Program } from '../support/program.js';
 
 const SECRET = 'the secret of the gate test, which is long enough';
+const SERVICE_KEY = 'the key of another program';
 const PASSWORD = 'correct horse';
 const UNKNOWN_SITE = '00000000-0000-4000-8000-000000000000';
 
@@ -41,6 +48,7 @@ type KeyHolder = (typeof KEY_HOLDERS)[number];
 const ADMITTED: Readonly<Record<Exclude<Access, 'public'>, readonly Account[]>> = {
   account: ACCOUNTS,
   admin: ['instance admin'],
+  internal: [],
   'site:read': ['viewer', 'member admin', 'owner', 'instance admin'],
   'site:write': ['member admin', 'owner', 'instance admin'],
   'site:manage': ['owner', 'instance admin'],
@@ -87,6 +95,7 @@ describe('P6: every route of the program has its gate', () => {
   let database: Awaited<ReturnType<typeof freshPostgres>>;
   let sql: pg.Client;
   let operations: readonly Operation[];
+  let internal: readonly Operation[];
   /** Of all calls that change nothing. */
   let cast: Record<Account, Member>;
   let site: string;
@@ -103,10 +112,13 @@ describe('P6: every route of the program has its gate', () => {
         DATABASE_URL: database.url,
         EVENT_STORE: 'postgres',
         JWT_SECRET: SECRET,
+        GLOBAL_API_KEY: SERVICE_KEY,
         ALLOW_REGISTRATION: 'true',
       },
     });
-    operations = await operationsOf(program.url);
+    const all = await operationsOf(program.url);
+    operations = all.filter(({ access }) => access !== 'internal');
+    internal = all.filter(({ access }) => access === 'internal');
     const [instanceAdmin, owner] = [await signUp(), await signUp()];
     site = await createSite(owner);
     cast = {
@@ -131,15 +143,17 @@ describe('P6: every route of the program has its gate', () => {
 
   const call = async (
     method: string,
-    request: { path: string; body?: string },
+    request: OperationRequest,
     token: string,
+    headers: Readonly<Record<string, string>> = {},
   ): Promise<Answer> => {
     const answer = await fetch(program.url + request.path, {
       method,
       headers: {
         origin: 'https://gate.example',
         ...(token === '' ? {} : { authorization: `Bearer ${token}` }),
-        ...(request.body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(request.body === undefined ? {} : { 'content-type': request.contentType ?? 'application/json' }),
+        ...headers,
       },
       ...(request.body === undefined ? {} : { body: request.body }),
       signal: AbortSignal.timeout(30_000),
@@ -363,6 +377,25 @@ describe('P6: every route of the program has its gate', () => {
       'GET /api/v1/user/websites read',
       'POST /api/v1/user/websites manage',
     ]);
+  });
+
+  test('that lets nobody at internal routes but who has the service key', async () => {
+    const wrong: string[] = [];
+    const tokens = [...Object.values(outsiders), ...ACCOUNTS.map((kind) => cast[kind].access), SERVICE_KEY];
+    expect(internal.length).toBeGreaterThan(0);
+    for (const operation of internal) {
+      const request = operation.request(site);
+      for (const token of tokens) {
+        for (const key of ['', 'x', SERVICE_KEY.slice(0, -1), `${SERVICE_KEY}x`]) {
+          const answer = await call(operation.method, request, token, key === '' ? {} : { 'x-api-key': key });
+          if (answer.status !== 401 || answer.code !== 'unauthorized')
+            wrong.push(line(operation, 'without the key', answer));
+        }
+      }
+      const answer = await call(operation.method, request, '', { 'x-api-key': SERVICE_KEY });
+      if (!isAdmitted(answer)) wrong.push(line(operation, 'with the key', answer));
+    }
+    expect(wrong).toEqual([]);
   });
 
   test('that says 404 to every account when there is no such site', { timeout: 120_000 }, async () => {

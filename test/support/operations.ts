@@ -2,7 +2,7 @@
 import Type, { type Static, type TSchema } from 'typebox';
 import { Value } from 'typebox/value';
 
-const ACCESS = ['public', 'account', 'admin', 'site:read', 'site:write', 'site:manage'] as const;
+const ACCESS = ['public', 'account', 'admin', 'internal', 'site:read', 'site:write', 'site:manage'] as const;
 /** Who may call: `src/edge/route.ts`. */
 export type Access = (typeof ACCESS)[number];
 
@@ -20,7 +20,7 @@ const Described = Type.Object({
   'x-key-scope': Type.Optional(Type.Union([...SCOPES.map((scope) => Type.Literal(scope)), Type.Null()])),
   parameters: Type.Optional(Type.Array(Parameter)),
   requestBody: Type.Optional(
-    Type.Object({ content: Type.Object({ 'application/json': Type.Object({ schema: Type.Unknown() }) }) }),
+    Type.Object({ content: Type.Record(Type.String(), Type.Object({ schema: Type.Unknown() })) }),
   ),
 });
 const Document = Type.Object({
@@ -36,7 +36,14 @@ export interface Operation {
   /** What an API key needs; null: keys are refused, or (where everybody may call) not looked at. */
   readonly keyScope: Scope | null;
   /** A request that the schemas take. What is named like a site is the site; nothing else that is optional is sent. */
-  request(siteId: string): { readonly path: string; readonly body?: string };
+  request(siteId: string): OperationRequest;
+}
+
+export interface OperationRequest {
+  readonly path: string;
+  readonly body?: string;
+  /** Of the body. */
+  readonly contentType?: string;
 }
 
 /** @throws Error when the document does not say of every operation who may call it */
@@ -56,7 +63,7 @@ export async function operationsOf(url: string): Promise<readonly Operation[]> {
   );
 }
 
-function request(path: string, described: Static<typeof Described>, siteId: string) {
+function request(path: string, described: Static<typeof Described>, siteId: string): OperationRequest {
   const query = new URLSearchParams();
   let filled = path;
   for (const { name, in: where, required, schema } of described.parameters ?? []) {
@@ -67,10 +74,30 @@ function request(path: string, described: Static<typeof Described>, siteId: stri
     else query.set(name, value);
   }
   const target = query.size === 0 ? filled : `${filled}?${query}`;
-  const schema = described.requestBody?.content['application/json'].schema;
-  return schema === undefined
-    ? { path: target }
-    : { path: target, body: JSON.stringify(sample(schema, '', siteId)) };
+  const [contentType, content] = Object.entries(described.requestBody?.content ?? {})[0] ?? [];
+  if (contentType === undefined || content === undefined) return { path: target };
+  const body = sample(content.schema, '', siteId);
+  return contentType === 'multipart/form-data'
+    ? { path: target, ...formOf(content.schema, body) }
+    : { path: target, contentType, body: JSON.stringify(body) };
+}
+
+const FormSchema = Type.Object({
+  properties: Type.Record(Type.String(), Type.Object({ format: Type.Optional(Type.String()) })),
+});
+const FormFields = Type.Record(Type.String(), Type.Unknown());
+
+/** Texts first, then files, which have a name. */
+function formOf(schema: unknown, fields: unknown) {
+  const { properties } = checked(FormSchema, schema);
+  const isFile = (name: string) => properties[name]?.format === 'binary';
+  const parts = Object.entries(checked(FormFields, fields))
+    .toSorted(([a], [b]) => Number(isFile(a)) - Number(isFile(b)))
+    .map(([name, value]) => {
+      const file = isFile(name) ? '; filename="sample"' : '';
+      return `--sample\r\nContent-Disposition: form-data; name="${name}"${file}\r\n\r\n${value}\r\n`;
+    });
+  return { contentType: 'multipart/form-data; boundary=sample', body: `${parts.join('')}--sample--\r\n` };
 }
 
 const Sampled = Type.Object({

@@ -1,5 +1,6 @@
 import type { Config } from '../config.js';
 import type { HeatStore } from '../heatmaps/heat-store.js';
+import type { InstanceStatsStore } from '../metrics/instance-stats.js';
 import type { MetricsStore } from '../metrics/metrics-store.js';
 import type { PersonalStore } from '../privacy/personal-store.js';
 import type { RetentionStore } from '../privacy/retention-store.js';
@@ -8,6 +9,7 @@ import { openAdvisoryLocks } from '../storage/advisory-lock.js';
 import type { ClickhouseOptions } from '../storage/clickhouse.js';
 import type { WithLock } from '../storage/clickhouse-migrations.js';
 import { createClickhouseEventStore } from '../storage/events/clickhouse-event-store.js';
+import { createClickhouseInstanceStats } from '../storage/events/clickhouse-instance-stats.js';
 import { createClickhouseMetrics } from '../storage/events/clickhouse-metrics.js';
 import { createClickhouseRetention } from '../storage/events/clickhouse-retention.js';
 import type { EventStore } from '../storage/events/event-store.js';
@@ -16,6 +18,7 @@ import { createPostgresHeat } from '../storage/events/heat/postgres-heat.js';
 import { createClickhousePersonal } from '../storage/events/personal/clickhouse-personal.js';
 import { createPostgresPersonal } from '../storage/events/personal/postgres-personal.js';
 import { createPostgresEventStore } from '../storage/events/postgres-event-store.js';
+import { createPostgresInstanceStats } from '../storage/events/postgres-instance-stats.js';
 import { createPostgresMetrics } from '../storage/events/postgres-metrics.js';
 import { createPostgresRetention } from '../storage/events/postgres-retention.js';
 import { createClickhouseReplays } from '../storage/events/replays/clickhouse-replays.js';
@@ -34,6 +37,7 @@ export interface EventStores {
   readonly heat: HeatStore;
   readonly replays: ReplayStore;
   readonly sessionFacts: SessionFactsStore;
+  readonly instanceStats: InstanceStatsStore;
   readonly personal: PersonalStore;
   readonly retention: RetentionStore;
 }
@@ -61,6 +65,7 @@ export async function openEventStores(
   lifecycle.add('replays', stores.replays, (it) => it.close());
   lifecycle.add('personal data', stores.personal, (it) => it.close());
   lifecycle.add('session facts', stores.sessionFacts, (it) => it.close());
+  lifecycle.add('figures of the instance', stores.instanceStats, (it) => it.close());
   lifecycle.add('retention', stores.retention, (it) => it.close());
   signal.throwIfAborted();
   // What is left waiting then ends when the lifecycle closes the stores.
@@ -88,6 +93,7 @@ function inPostgres(config: Config, engines: Engines, telemetry: Telemetry): Eve
     // Opened when somebody records: it costs nothing until then.
     replays: createPostgresReplays({ ...options, minConnections: 0 }),
     sessionFacts: createPostgresSessionFacts(options),
+    instanceStats: createPostgresInstanceStats(options),
     personal: createPostgresPersonal(options),
     retention: createPostgresRetention(options),
   };
@@ -109,6 +115,7 @@ function inClickhouse(
     heat: createClickhouseHeat(clickhouse, { maxExecutionMs: config.QUERY_TIMEOUT * 1_000 }),
     replays: createClickhouseReplays(clickhouse, { maxExecutionMs: config.QUERY_TIMEOUT * 1_000 }),
     sessionFacts: createClickhouseSessionFacts(clickhouse),
+    instanceStats: createClickhouseInstanceStats(clickhouse),
     personal: createClickhousePersonal(clickhouse),
     retention: createClickhouseRetention(clickhouse),
   };

@@ -72,6 +72,7 @@ describe.each(['clickhouse', 'postgres'] as const)('data that has expired on %s'
     // Six of the batches, three points, three of funnels, two recordings.
     await node.booked(site, 14);
     await age(site);
+    await note(site);
     await refuse(site);
     await execute(site);
   }
@@ -109,6 +110,17 @@ describe.each(['clickhouse', 'postgres'] as const)('data that has expired on %s'
       );
   }
 
+  /** As if an import had added the events. */
+  async function note(site: Site): Promise<void> {
+    const of =
+      kind === 'postgres'
+        ? "'11111111-1111-4111-8111-111111111111', 1, event_id, visitor_id"
+        : "'i', 1, event_id, toStartOfFifteenMinutes(timestamp), cityHash64(session_id), cityHash64(visitor_id)";
+    await node.execute(
+      `INSERT INTO import_rows SELECT site_id, ${of} FROM events WHERE site_id = '${site.siteId}'`,
+    );
+  }
+
   /** Puts an old and a new row into the quarantine. */
   async function refuse(site: Site): Promise<void> {
     for (const ms of [OLD, NOW]) {
@@ -133,7 +145,8 @@ describe.each(['clickhouse', 'postgres'] as const)('data that has expired on %s'
       );
   }
 
-  const TABLES = ['events', 'bot_events', 'heat_points', 'funnel_events', 'quarantine', 'replay_chunks'];
+  const ROWS = ['events', 'bot_events', 'heat_points', 'funnel_events', 'import_rows', 'quarantine'];
+  const TABLES = [...ROWS, 'replay_chunks'];
   const ROLLUPS = kind === 'clickhouse' ? ['session_slots'] : [];
   const counts = async (site: Site) => {
     const found: Record<string, number> = {};
@@ -149,12 +162,12 @@ describe.each(['clickhouse', 'postgres'] as const)('data that has expired on %s'
   };
   const before = {
     ...{ events: 3, bot_events: 3, heat_points: 3, funnel_events: 3, quarantine: 2, executions: 2 },
-    ...{ replay_chunks: 2, replay_objects: 2 },
+    ...{ replay_chunks: 2, replay_objects: 2, import_rows: 3 },
     ...(kind === 'clickhouse' ? { session_slots: 3 } : {}),
   };
   const after = {
     ...{ events: 2, bot_events: 2, heat_points: 2, funnel_events: 2, quarantine: 1, executions: 1 },
-    ...{ replay_chunks: 1, replay_objects: 1 },
+    ...{ replay_chunks: 1, replay_objects: 1, import_rows: 2 },
     ...(kind === 'clickhouse' ? { session_slots: 2 } : {}),
   };
 
@@ -170,7 +183,7 @@ describe.each(['clickhouse', 'postgres'] as const)('data that has expired on %s'
     expect(run).toMatchObject({ complete: true, websites: 2 });
     expect(deleted).toEqual({
       ...{ events: 1, bot_events: 1, heat_points: 1, funnel_events: 1, quarantine: 1 },
-      ...{ recordings: 1, automation_executions: 1 },
+      ...{ recordings: 1, automation_executions: 1, import_rows: 1 },
       ...(kind === 'clickhouse' ? { session_slots: 1 } : {}),
     });
     expect(await counts(brief)).toEqual(after);

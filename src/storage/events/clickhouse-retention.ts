@@ -8,10 +8,10 @@ import { storeError } from './clickhouse-insert.js';
 const CONNECTIONS = 2;
 
 /**
- * The rollup's slots begin at quarters of an hour, so the start of a day parts them as it parts the events. Copies of its rows
+ * The slots of the rollup and of what imports note begin at quarters of an hour, so the start of a day parts them as it parts the events. Copies of its rows
  * (`changed_rows`) are used no more once the rollup has a mutation, and leave within minutes.
  */
-const TABLES = Object.entries({ ...EXPIRING, session_slots: 'slot' });
+const TABLES = Object.entries({ ...EXPIRING, session_slots: 'slot', import_rows: 'slot' });
 
 export function createClickhouseRetention(options: ClickhouseOptions): RetentionStore {
   const clickhouse = openClickhouse({

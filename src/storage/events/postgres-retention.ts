@@ -2,6 +2,7 @@
 import { EXPIRING, type Removed, type RetentionStore } from '../../privacy/retention-store.js';
 import type { Telemetry } from '../../telemetry.js';
 import { openPostgres, type Queryable } from '../postgres.js';
+import { number } from '../row.js';
 import { storeError } from './postgres-insert.js';
 
 export interface PostgresRetentionOptions {
@@ -10,6 +11,8 @@ export interface PostgresRetentionOptions {
 }
 
 const CONNECTIONS = 1;
+/** What imports have noted of old events goes in one statement. */
+const STATEMENT_TIMEOUT_MS = 600_000;
 /** Rows a statement: short transactions, so that nothing waits for them and vacuum keeps up. */
 const ROWS_A_STATEMENT = 5_000;
 
@@ -18,24 +21,50 @@ export function createPostgresRetention({ url, telemetry }: PostgresRetentionOpt
     ...{ name: 'retention', url, telemetry },
     maxConnections: CONNECTIONS,
     minConnections: 0,
+    statementTimeoutMs: STATEMENT_TIMEOUT_MS,
   });
   return {
     async deleteExpired(expiries, deadline) {
       const rows = new Map<string, number>();
-      for (const { siteId, before } of expiries)
+      const add = (table: string, count: number) => {
+        if (count > 0) rows.set(table, (rows.get(table) ?? 0) + count);
+      };
+      for (const { siteId, before } of expiries) {
+        add('import_rows', await deleteNotes(db, siteId, before));
         for (const [table, column] of Object.entries(EXPIRING)) {
           const removed = await deleteOld(db, { table, column, siteId, before, deadline }).catch(
             (error: unknown) => {
               throw storeError(error);
             },
           );
-          if (removed.count > 0) rows.set(table, (rows.get(table) ?? 0) + removed.count);
+          add(table, removed.count);
           if (!removed.isComplete) return { rows, isComplete: false } satisfies Removed;
         }
+      }
       return { rows, isComplete: true };
     },
     close: () => db.close(),
   };
+}
+
+/** Imports note which events they added, without a time: these go before their events. */
+async function deleteNotes(db: Queryable, siteId: string, before: number): Promise<number> {
+  let count = 0;
+  for (const table of ['events', 'bot_events']) {
+    const gone = await db
+      .query(
+        `WITH gone AS (
+           DELETE FROM import_rows n USING ${table} e
+           WHERE n.site_id = $1 AND e.site_id = $1 AND e.event_id = n.event_id AND e."timestamp" < $2 RETURNING 1)
+         SELECT count(*)::float8 AS rows FROM gone`,
+        [siteId, new Date(before)],
+      )
+      .catch((error: unknown) => {
+        throw storeError(error);
+      });
+    for (const row of gone) count += number(row, 'rows');
+  }
+  return count;
 }
 
 interface Old {

@@ -101,21 +101,12 @@ export const MISSING_ROUTES: readonly string[] = [
   'DELETE /api/v1/privacy/delete/{user_id}',
   'DELETE /api/v1/privacy/delete/website/{website_id}',
   'PUT /api/v1/privacy/anonymize/{user_id}',
-  'GET /api/v1/admin/analytics/stats',
-  'GET /api/v1/user/billing/usage',
-  'GET /api/v1/user/notifications',
-  'PUT /api/v1/user/notifications/{id}/read',
-  'PUT /api/v1/user/notifications/read-all',
   'GET /api/v1/user/privacy/settings',
   'PUT /api/v1/user/privacy/settings',
   'GET /api/v1/user/privacy/requests',
   'POST /api/v1/user/privacy/requests',
   'GET /api/v1/user/privacy/export',
   'GET /api/v1/user/privacy/download',
-  'GET /api/v1/public/analytics/{public_id}',
-  'GET /api/v1/analytics/public/dashboard/{public_id}',
-  'POST /api/v1/user/support/contact',
-  'POST /api/contact',
 ];
 
 /** What the dashboard's mounted pages call besides, without an answer of the original's. */

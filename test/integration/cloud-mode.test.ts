@@ -1,0 +1,168 @@
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import pg from 'pg';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
+import { createTokens } from '../../src/auth/tokens.js';
+import { freshPostgres } from '../support/fresh.js';
+import { Guard, repositoryRoot } from '../support/guard.js';
+import { Program } from '../support/program.js';
+
+const KEY = 'the key of the gateway, which is long enough';
+const SECRET = 'the secret of the cloud test, which is long enough';
+const ADA = { id: '11111111-1111-4111-8111-111111111111', email: 'ada@cloud.example' };
+const BOB = { id: '22222222-2222-4222-8222-222222222222', email: 'bob@cloud.example' };
+
+let guard: Guard;
+let program: Program;
+let database: Awaited<ReturnType<typeof freshPostgres>>;
+let sql: pg.Client;
+beforeAll(async () => {
+  [guard, database] = await Promise.all([Guard.start(), freshPostgres()]);
+  sql = new pg.Client({ connectionString: database.url });
+  await sql.connect();
+  program = await Program.start(guard, {
+    dataDir: join(guard.directory, 'data'),
+    env: {
+      ...{ DATABASE_URL: database.url, EVENT_STORE: 'postgres', JWT_SECRET: SECRET },
+      ...{ CLOUD_FEATURES_ENABLED: '1', GLOBAL_API_KEY: KEY },
+    },
+  });
+});
+beforeEach(() => onTestFailed(() => program.showLog()));
+afterAll(async () => {
+  await program?.stop();
+  await sql?.end();
+  await database?.drop();
+  await guard?.stop();
+});
+
+async function call(
+  method: string,
+  path: string,
+  { headers = {}, body }: { headers?: Record<string, string>; body?: unknown } = {},
+) {
+  const answer = await fetch(program.url + path, {
+    method,
+    headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  const text = await answer.text();
+  // biome-ignore lint/suspicious/noExplicitAny: a JSON answer, looked into by the assertions
+  const json: any = text === '' ? null : JSON.parse(text);
+  return { status: answer.status, body: json };
+}
+
+const as = ({ id, email }: { id: string; email: string }, more: Record<string, string> = {}) => ({
+  'x-api-key': KEY,
+  'x-user-id': id,
+  'x-user-email': email,
+  ...more,
+});
+const SITES = '/api/v1/user/websites';
+const createSite = async (headers: Record<string, string>, host: string) =>
+  call('POST', SITES, { headers, body: { name: host, url: `https://${host}` } });
+
+describe('cloud mode', () => {
+  test('takes the caller from the headers of the gateway, who has an account by that', async () => {
+    const made = await createSite(as(ADA, { 'x-user-plan': 'pro' }), 'ada.example');
+    expect(made).toMatchObject({ status: 201, body: { data: { user_id: ADA.id } } });
+    const site = `${SITES}/${made.body.data.id}`;
+    expect((await call('GET', site, { headers: as(ADA) })).status).toBe(200);
+    expect((await call('GET', site, { headers: as(BOB) })).status).toBe(403);
+    expect((await call('GET', '/api/v1/user/auth/me', { headers: as(BOB) })).body.data.user).toMatchObject({
+      ...BOB,
+      ...{ name: 'bob', role: 'user' },
+    });
+    // The role is the gateway's to give, and the caller's for this request only.
+    expect((await call('GET', site, { headers: as(BOB, { 'x-user-role': 'admin' }) })).status).toBe(200);
+    expect((await call('GET', site, { headers: as(BOB, { 'x-user-role': 'owner' }) })).status).toBe(403);
+  });
+
+  test('says 401 to whoever does not bring the key, whatever else they bring', async () => {
+    const token = await createTokens({ secret: SECRET }).issueAccess({ ...ADA, role: 'admin' }, ADA.id);
+    for (const headers of [
+      {},
+      { authorization: `Bearer ${token}` },
+      { ...as(ADA), 'x-api-key': '' },
+      { ...as(ADA), 'x-api-key': KEY.slice(0, -1) },
+      { ...as(ADA), 'x-api-key': `${KEY}x` },
+      { ...as(ADA), 'x-api-key': '', authorization: `Bearer ${KEY}` },
+      { ...as(ADA), 'x-api-key': `sk_${KEY}` },
+    ])
+      expect(await call('GET', SITES, { headers }), JSON.stringify(headers)).toMatchObject({
+        status: 401,
+        body: { error: 'Unauthorized inter-service request', code: 'unauthorized' },
+      });
+  });
+
+  test('takes no token for an account, and no text for its id', async () => {
+    const token = await createTokens({ secret: SECRET }).issueAccess({ ...ADA, role: 'admin' }, ADA.id);
+    const authorization = `Bearer ${token}`;
+    for (const id of ['', 'ada', `${ADA.id}' OR true --`, `${ADA.id}0`])
+      expect(
+        (await call('GET', SITES, { headers: { ...as(ADA), 'x-user-id': id, authorization } })).status,
+      ).toBe(401);
+    // A token beside the headers is not looked at.
+    const mixed = { ...as(BOB), authorization };
+    expect((await call('GET', SITES, { headers: mixed })).body.data).toEqual([]);
+    expect(
+      (await call('GET', SITES, { headers: as({ ...ADA, id: ADA.id.toUpperCase() }) })).body.data,
+    ).toHaveLength(1);
+  });
+
+  test('never gives one account the address of another', async () => {
+    await call('GET', SITES, { headers: as(ADA) });
+    const thief = { id: '33333333-3333-4333-8333-333333333333', email: ADA.email.toUpperCase() };
+    expect(await call('GET', SITES, { headers: as(thief) })).toMatchObject({
+      status: 409,
+      body: { code: 'conflict' },
+    });
+    expect((await call('GET', SITES, { headers: { ...as(thief), 'x-user-email': '' } })).status).toBe(401);
+    expect(
+      (await call('GET', SITES, { headers: { ...as(thief), 'x-user-email': 'no address' } })).status,
+    ).toBe(400);
+    const { rows } = await sql.query('SELECT id::text, email FROM users WHERE lower(email) = $1 OR id = $2', [
+      ADA.email,
+      thief.id,
+    ]);
+    expect(rows).toEqual([ADA]);
+    // Known accounts need no address, and a new one of their own is taken over.
+    expect((await call('GET', SITES, { headers: { ...as(ADA), 'x-user-email': '' } })).status).toBe(200);
+    const moved = { id: '44444444-4444-4444-8444-444444444444', email: 'before@cloud.example' };
+    await call('GET', SITES, { headers: as(moved) });
+    await call('GET', SITES, { headers: as({ ...moved, email: 'after@cloud.example' }) });
+    const { rows: after } = await sql.query('SELECT email FROM users WHERE id = $1', [moved.id]);
+    expect(after).toEqual([{ email: 'after@cloud.example' }]);
+  });
+
+  test('adds an account once, however many requests come first at once', async () => {
+    const many = { id: '55555555-5555-4555-8555-555555555555', email: 'many@cloud.example' };
+    const answers = await Promise.all(
+      Array.from({ length: 10 }, (_, index) => createSite(as(many), `many-${index}.example`)),
+    );
+    expect(answers.map(({ status }) => status)).toEqual(Array(10).fill(201));
+  });
+
+  test('leaves public routes open and keeps registration closed', async () => {
+    for (const path of ['/health', '/api/v1/openapi.json', '/api/v1/user/auth/setup-status'])
+      expect((await call('GET', path)).status, path).toBe(200);
+    const account = { name: 'Eve', email: 'eve@cloud.example', password: 'correct horse' };
+    expect(await call('POST', '/api/v1/user/auth/register', { body: account })).toMatchObject({
+      status: 403,
+      body: { code: 'registration_closed' },
+    });
+    // An account of the gateway has no password, and none fits.
+    const body = { email: ADA.email, password: '' };
+    expect((await call('POST', '/api/v1/auth/login', { body: { ...body, password: 'x' } })).status).toBe(400);
+  });
+
+  test('does not start without a key', () => {
+    const env = { PATH: process.env.PATH, HOME: process.env.HOME, CLOUD_ENABLED: 'true' };
+    const { status, stdout, stderr } = spawnSync(process.execPath, ['dist/main.js'], {
+      ...{ cwd: repositoryRoot, encoding: 'utf8', timeout: 30_000 },
+      env: { ...env, DATA_DIR: join(guard.directory, 'keyless'), PORT: '0' },
+    });
+    expect(status).not.toBe(0);
+    expect(stdout + stderr).toContain('GLOBAL_API_KEY');
+  });
+});

@@ -1,6 +1,6 @@
 /** Export and erasure of a single visitor, of the whole program on both event stores. */
 import Type from 'typebox';
-import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFailed } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFailed, vi } from 'vitest';
 import type { Site } from '../support/api.js';
 import { until } from '../support/wait.js';
 import { type PrivacyProgram, parse, startPrivacyProgram } from './privacy-program.js';
@@ -58,7 +58,13 @@ describe.each(['clickhouse', 'postgres'] as const)('one visitor of many on %s', 
     const step = { ...of, funnel_id: 'f', event_type: 'start', timestamp: at(0) };
     await node.send('funnels/batch', { website_id: siteId, events: [step] });
     const recording = [...snapshotEvents(NOW, 'a page'), textChange(NOW + 5, `secret of ${visitor}`)];
-    const chunk = { website_id: siteId, session_id: of.session_id, sequence: 0, page: '/', events: recording };
+    const chunk = {
+      website_id: siteId,
+      session_id: of.session_id,
+      sequence: 0,
+      page: '/',
+      events: recording,
+    };
     expect((await node.send('replays/record', chunk)).body).toEqual({ status: 'success' });
   }
 
@@ -116,11 +122,7 @@ describe.each(['clickhouse', 'postgres'] as const)('one visitor of many on %s', 
     expect(left).toMatchObject({ events: [], bot_events: [], funnel_events: [], recordings: [] });
     // An answer serves for two seconds.
     const reference = await figures(without);
-    await until(async () => JSON.stringify(await figures(site)) === JSON.stringify(reference), {
-      what: 'the figures without the visitor',
-      timeoutMs: 8_000,
-    }).catch(() => {});
-    expect(await figures(site)).toEqual(reference);
+    await vi.waitFor(async () => expect(await figures(site)).toEqual(reference), { timeout: 10_000 });
     expect((await exported(BOB)).recordings).toHaveLength(1);
     const { body: list } = await node.call('GET', `replays/sessions?website_id=${site.id}`);
     expect(JSON.stringify(list)).not.toContain(ADA);

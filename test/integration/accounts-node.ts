@@ -56,6 +56,8 @@ export interface NodeOptions {
   readonly now?: () => number;
   /** Requests a minute; default: no limits. */
   readonly limits?: Partial<RateLimits>;
+  /** Key of internal routes. */
+  readonly serviceKey?: string;
   readonly onDeleted?: (siteId: string) => Promise<void>;
   /** Routes beside those of accounts, websites and trackers. */
   readonly routes?: (parts: NodeParts) => readonly AnyRoute[] | Promise<readonly AnyRoute[]>;
@@ -165,6 +167,7 @@ export async function startNode(options: NodeOptions) {
     ],
     cors: { allowedOrigins: ['https://dashboard.example'], production: true },
     trustedProxies: { trust: [] },
+    ...(options.serviceKey === undefined ? {} : { serviceKey: options.serviceKey }),
     authenticate: authenticator.authenticate,
     resolveSite: directory.resolve,
     authorize: gate.authorize,

@@ -35,8 +35,11 @@ export interface Operation {
   readonly access: Access;
   /** What an API key needs; null: keys are refused, or (where everybody may call) not looked at. */
   readonly keyScope: Scope | null;
-  /** A request that the schemas take. What is named like a site is the site; nothing else that is optional is sent. */
-  request(siteId: string): OperationRequest;
+  /**
+   * A request that the schemas take. What is named like a site is the site, what is named like an account on a route about accounts is
+   * `userId`; nothing else that is optional is sent.
+   */
+  request(siteId: string, userId?: string): OperationRequest;
 }
 
 export interface OperationRequest {
@@ -58,18 +61,25 @@ export async function operationsOf(url: string): Promise<readonly Operation[]> {
       path,
       access: described['x-access'],
       keyScope: described['x-key-scope'] ?? null,
-      request: (siteId: string) => request(path, described, siteId),
+      request: (siteId: string, userId = '') => request(path, described, siteId, userId),
     })),
   );
 }
 
-function request(path: string, described: Static<typeof Described>, siteId: string): OperationRequest {
+function request(
+  path: string,
+  described: Static<typeof Described>,
+  siteId: string,
+  userId: string,
+): OperationRequest {
+  const isOfAccount = described['x-access'] === 'account' && userId !== '';
   const query = new URLSearchParams();
   let filled = path;
   for (const { name, in: where, required, schema } of described.parameters ?? []) {
     const isSite = where === 'path' || /site/i.test(name);
     if (!required && !isSite) continue;
-    const value = String(isSite && takes(schema, siteId) ? siteId : sample(schema, name, siteId));
+    const named = isOfAccount && where === 'path' && name === 'user_id' ? userId : siteId;
+    const value = String(isSite && takes(schema, named) ? named : sample(schema, name, siteId));
     if (where === 'path') filled = filled.replace(`{${name}}`, encodeURIComponent(value));
     else query.set(name, value);
   }

@@ -6,8 +6,11 @@ import { createTokens } from '../../src/auth/tokens.js';
 import { freshPostgres } from '../support/fresh.js';
 import { Guard, repositoryRoot } from '../support/guard.js';
 import { Program } from '../support/program.js';
+import { until } from '../support/wait.js';
 
 const KEY = 'the key of the gateway, which is long enough';
+const BROWSER =
+  'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36';
 const SECRET = 'the secret of the cloud test, which is long enough';
 const ADA = { id: '11111111-1111-4111-8111-111111111111', email: 'ada@cloud.example' };
 const BOB = { id: '22222222-2222-4222-8222-222222222222', email: 'bob@cloud.example' };
@@ -24,7 +27,7 @@ beforeAll(async () => {
     dataDir: join(guard.directory, 'data'),
     env: {
       ...{ DATABASE_URL: database.url, EVENT_STORE: 'postgres', JWT_SECRET: SECRET },
-      ...{ CLOUD_FEATURES_ENABLED: '1', GLOBAL_API_KEY: KEY },
+      ...{ FLUSH_INTERVAL_MS: '50', CLOUD_FEATURES_ENABLED: '1', GLOBAL_API_KEY: KEY },
     },
   });
 });
@@ -141,6 +144,38 @@ describe('cloud mode', () => {
       Array.from({ length: 10 }, (_, index) => createSite(as(many), `many-${index}.example`)),
     );
     expect(answers.map(({ status }) => status)).toEqual(Array(10).fill(201));
+  });
+
+  test('counts for the gateway what an account has', async () => {
+    const headers = as({ id: '66666666-6666-4666-8666-666666666666', email: 'counted@cloud.example' });
+    const { data } = (await createSite(headers, 'counted.example')).body;
+    const steps = ['/', '/price'].map((pagePath, order) => ({
+      ...{ name: pagePath, order: order + 1, stepType: 'page_view', pagePath },
+    }));
+    const funnel = { name: 'Sale', steps };
+    expect(
+      (await call('POST', `/api/v1/websites/${data.id}/funnels`, { headers, body: funnel })).status,
+    ).toBe(201);
+    for (const page of ['/', '/price', '/thanks']) {
+      const body = {
+        website_id: data.site_id,
+        visitor_id: 'v',
+        session_id: 's',
+        event_type: 'pageview',
+        page,
+      };
+      const event = { headers: { origin: 'https://counted.example', 'user-agent': BROWSER }, body };
+      expect((await call('POST', '/api/v1/analytics/event', event)).status).toBeLessThan(300);
+    }
+    const path = `/api/v1/internal/user-resource-counts?user_id=${headers['x-user-id']}`;
+    const counts = () => call('GET', path, { headers: { 'x-api-key': KEY } });
+    // Not asked before: what the store says of a website serves for some seconds.
+    const books = () => call('GET', `/api/v1/websites/${data.id}/ingestion`, { headers });
+    await until(async () => (await books()).body.stored === 3, { what: 'the three events' });
+    const heatAndReplays = { heatmaps: 0, replays: 0 };
+    expect((await counts()).body).toEqual({
+      data: { websites: 1, funnels: 1, automations: 0, ...heatAndReplays, monthly_events: 3 },
+    });
   });
 
   test('leaves public routes open and keeps registration closed', async () => {

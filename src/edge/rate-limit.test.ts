@@ -126,6 +126,23 @@ describe('over HTTP', () => {
     await test.app.close();
   });
 
+  it('counts API keys each by itself, also where they are refused', async () => {
+    const test = await startApp({
+      rates: { api: 2 },
+      authenticate: async (id) => ({
+        ...{ kind: 'account', userId: 'owner', email: 'owner@example.com', role: 'user' },
+        ...(id === 'token' ? {} : { key: { id, scopes: ['read'], websiteIds: null } }),
+      }),
+    });
+    const get = async (headers: Record<string, string>) =>
+      (await fetch(`${test.url}/account`, { headers })).status;
+    const one = { 'x-api-key': 'sk_1' };
+    expect([await get(one), await get(one), await get(one)]).toEqual([403, 403, 429]);
+    expect(await get({ authorization: 'sk_2' })).toBe(403);
+    expect(await get({ authorization: 'token' })).toBe(200);
+    await test.app.close();
+  });
+
   it('counts the API by account, and bad tokens by address', async () => {
     const test = await startApp({ rates: { api: 2 } });
     const get = async (token: string) =>

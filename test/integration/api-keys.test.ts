@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest';
+import { createMemoryCache } from '../../src/storage/cache/memory-cache.js';
 import { createRedisCache } from '../../src/storage/cache/redis-cache.js';
 import { silentTelemetry } from '../../src/telemetry.js';
 import { freshName, freshPostgres } from '../support/fresh.js';
@@ -243,6 +244,23 @@ describe('a call with an API key', () => {
 });
 
 describe('a deleted API key', () => {
+  it('ends at once on its node, also when no other can be told', async () => {
+    const cache = createMemoryCache({ telemetry: silentTelemetry() });
+    const alone = await startNode({
+      databaseUrl: database.url,
+      cache: Object.assign(cache, { publish: () => Promise.reject(new Error('away')) }),
+    });
+    try {
+      const { id, key: secret } = await key(['read']);
+      const status = async () => (await alone.call('GET', SITES, { token: secret })).status;
+      expect(await status()).toBe(200);
+      expect((await alone.call('DELETE', `${KEYS}/${id}`, { token: owner.token })).status).toBe(200);
+      expect(await status()).toBe(401);
+    } finally {
+      await alone.stop();
+    }
+  });
+
   it('ends at once on its node and within seconds on another', async () => {
     const telemetry = silentTelemetry();
     const open = () => createRedisCache({ url: inject('servers').redis, prefix, telemetry });

@@ -5,9 +5,9 @@
  * Arguments: LIBRARY_PATH, then the arguments of clickhouse-local.
  */
 import { createRequire } from 'node:module';
-import { setPriority } from 'node:os';
+import { giveWay } from './give-way.js';
 
-const NICENESS = 5;
+const NICENESS = 10;
 const QUERY =
   "SYSTEM START LISTEN HTTP; SELECT count() FROM file('-', 'LineAsString', 'line String') FORMAT Null";
 
@@ -39,8 +39,8 @@ if (libraryPath === undefined) {
   console.error('usage: clickhouse-child LIBRARY_PATH [ARGUMENT ...]');
   process.exit(2);
 }
-// Threads inherit it: where both want the processor, answering a browser goes before inserting and merging what is already durable.
-setPriority(NICENESS);
+// Where both want the processor, answering a browser goes before inserting and merging what is already durable.
+giveWay(NICENESS);
 open({ library: 'chdb', path: libraryPath });
 const args = ['clickhouse', ...engineArgs, '--query', QUERY];
 const result = load({

@@ -12,6 +12,10 @@ describe('configuration', () => {
     expect(config.JWT_EXPIRE).toBe(86_400);
   });
 
+  it('admits no foreign page to the API unless told, in production not even one of localhost', () => {
+    expect(readConfig({ ENVIRONMENT: 'production' }).CORS_ALLOWED_ORIGINS).toEqual([]);
+  });
+
   it('takes an empty text for unset, as the original does', () => {
     expect(readConfig({ PORT: '', NATS_URL: ' ' })).toMatchObject({ PORT: 3002, NATS_URL: undefined });
   });

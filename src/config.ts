@@ -113,9 +113,9 @@ export const VARIABLES = {
     about: 'Whether accounts can be made after the first one (the admin)',
   }),
   CORS_ALLOWED_ORIGINS: list({
-    default: ['http://localhost:3000', 'http://127.0.0.1:3000'],
+    default: [],
     about:
-      'Origins that may call the dashboard API from a browser; `*`: any. Trackers may come from any origin',
+      'Origins that may call the dashboard API from a browser; `*`: any; outside production also any port of localhost. Trackers may come from any origin',
   }),
   TRUSTED_PROXIES: list({
     default: [],

@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Counter } from 'prom-client';
+import type { AuditLog } from '../audit/audit-log.js';
 import { AppError } from '../errors.js';
 import type { Mailer, MailOutcome } from '../mail/mailer.js';
 import type { MetadataStore, User } from '../storage/metadata/metadata.js';
@@ -16,6 +17,7 @@ export interface PasswordResetOptions {
   readonly passwords: Pick<Passwords, 'hash'>;
   readonly authenticator: Pick<Authenticator, 'sessionEnded'>;
   readonly mailer: Mailer;
+  readonly audit: Pick<AuditLog, 'record'>;
   /** Where the dashboard is, e.g. `https://stats.example`. Never taken from a request: its host may be forged. */
   readonly frontendUrl: string;
   readonly telemetry: Telemetry;
@@ -31,9 +33,10 @@ export interface PasswordResetService {
   ask(email: string): void;
   /**
    * Sets a new password with the token of a link; all sessions of the account end.
+   * @param address of the client, for the audit log
    * @throws AppError `invalid_reset_token`, `invalid_parameter`, `overloaded`
    */
-  reset(token: string, newPassword: string): Promise<void>;
+  reset(token: string, newPassword: string, address: string): Promise<void>;
   /** Waits until what was asked for is done; mails are not sent again meanwhile. */
   close(): Promise<void>;
 }
@@ -46,7 +49,7 @@ const RETRY_MS = [2_000, 15_000];
 const TOKEN = /^[A-Za-z0-9_-]{43}$/;
 
 export function createPasswordResetService(options: PasswordResetOptions): PasswordResetService {
-  const { metadata, passwords, authenticator, mailer, telemetry, retryMs = RETRY_MS } = options;
+  const { metadata, passwords, authenticator, mailer, audit, telemetry, retryMs = RETRY_MS } = options;
   const { users, passwordResets } = metadata;
   const { log, registry } = telemetry;
   const frontend = options.frontendUrl.replace(/\/+$/, '');
@@ -111,7 +114,7 @@ export function createPasswordResetService(options: PasswordResetOptions): Passw
       });
     },
 
-    async reset(token, newPassword) {
+    async reset(token, newPassword, address) {
       checkPassword(newPassword);
       const tokenHash = TOKEN.test(token) ? hashOf(token) : null;
       // Before the costly hash; decided for good by the store.
@@ -120,6 +123,10 @@ export function createPasswordResetService(options: PasswordResetOptions): Passw
       if (used === null) throw invalidResetToken();
       for (const session of used.endedSessions) await authenticator.sessionEnded(session);
       asked.inc({ outcome: 'done' });
+      audit.record({
+        ...{ action: 'reset password', outcome: 'done', userId: used.userId, address },
+        ...{ keyId: null, websiteId: null, targetId: null },
+      });
       log.info({ userId: used.userId, endedSessions: used.endedSessions.length }, 'password reset');
     },
 

@@ -1,4 +1,5 @@
 /** New passwords by mail. */
+import type { AuditLog } from '../audit/audit-log.js';
 import type { Authenticator } from '../auth/authenticator.js';
 import { createPasswordResetService } from '../auth/password-reset-service.js';
 import type { Passwords } from '../auth/passwords.js';
@@ -16,6 +17,7 @@ export interface PasswordResetDeps {
   readonly accounts: {
     readonly passwords: Passwords;
     readonly sessionEnded: Authenticator['sessionEnded'];
+    readonly audit: Pick<AuditLog, 'record'>;
   };
   readonly mailer: Mailer;
   readonly telemetry: Telemetry;
@@ -28,6 +30,7 @@ export function composePasswordResets(deps: PasswordResetDeps): readonly AnyRout
   const service = createPasswordResetService({
     ...{ metadata, mailer, telemetry },
     passwords: accounts.passwords,
+    audit: accounts.audit,
     authenticator: accounts,
     frontendUrl: config.FRONTEND_URL,
   });

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
 import { createTokens } from '../../src/auth/tokens.js';
+import { isCloud, readConfig } from '../../src/config.js';
 import { freshPostgres } from '../support/fresh.js';
 import { Guard, repositoryRoot } from '../support/guard.js';
 import { Program } from '../support/program.js';
@@ -189,6 +190,16 @@ describe('cloud mode', () => {
     // An account of the gateway has no password, and none fits.
     const body = { email: ADA.email, password: '' };
     expect((await call('POST', '/api/v1/auth/login', { body: { ...body, password: 'x' } })).status).toBe(400);
+  });
+
+  test('is what its own variable says; the older one counts where that is unset', () => {
+    const cloud = (env: Record<string, string>) => isCloud(readConfig({ GLOBAL_API_KEY: KEY, ...env }));
+    expect(cloud({})).toBe(false);
+    expect(cloud({ CLOUD_ENABLED: '1' })).toBe(true);
+    expect(cloud({ CLOUD_FEATURES_ENABLED: 'true' })).toBe(true);
+    expect(cloud({ CLOUD_ENABLED: 'false', CLOUD_FEATURES_ENABLED: 'true' })).toBe(false);
+    expect(cloud({ CLOUD_ENABLED: '', CLOUD_FEATURES_ENABLED: 'true' })).toBe(true);
+    expect(() => readConfig({ CLOUD_ENABLED: 'maybe' })).toThrow('CLOUD_ENABLED must be true or false');
   });
 
   test('does not start without a key', () => {

@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { AuditFact } from '../../src/audit/audit-log.js';
 import { createPasswordResetService } from '../../src/auth/password-reset-service.js';
 import { passwordResetRoutes } from '../../src/edge/routes/password-reset.js';
 import { createMailer, type Mailer } from '../../src/mail/mailer.js';
@@ -22,6 +23,7 @@ let logged: Logged;
 let node: Node;
 let mute: Node;
 let silent: Mailer;
+const audited: AuditFact[] = [];
 let refuse = (_address: string): number | undefined => undefined;
 /** Ends what runs behind the answers of a node. */
 const settle = new Map<Node, () => Promise<void>>();
@@ -56,6 +58,7 @@ async function withResets(mailer: Mailer): Promise<Node> {
     routes: ({ metadata, passwords, authenticator }) => {
       const service = createPasswordResetService({
         ...{ metadata, passwords, authenticator, mailer, telemetry: logged.telemetry() },
+        audit: { record: (fact) => void audited.push(fact) },
         frontendUrl: `${FRONTEND}/`,
         retryMs: [10, 10],
       });
@@ -104,12 +107,16 @@ const BAD = { status: 400, body: { code: 'invalid_reset_token', message: 'invali
 describe('a forgotten password', () => {
   it('is set anew by a mailed link, and all sessions of the account end', async () => {
     const email = 'Forgot@example.com';
-    const { token: access } = await signUp(node, email);
+    const { token: access, id } = await signUp(node, email);
     const bystander = await signUp(node, 'bystander@example.com');
     expect((await me(access)).status).toBe(200);
     const { refresh_token } = (await login(email, PASSWORD)).body.data.tokens;
+    const before = audited.length;
     const answer = await reset(await tokenFor('Forgot@example.com'));
     expect([answer.status, answer.body]).toEqual([200, { message: 'Password has been reset successfully' }]);
+    expect(audited.slice(before)).toMatchObject([
+      { action: 'reset password', outcome: 'done', userId: id, address: '127.0.0.1' },
+    ]);
     expect((await me(access)).status).toBe(401);
     expect((await post('refresh', { refresh_token })).status).toBe(401);
     expect((await me(bystander.token)).status).toBe(200);

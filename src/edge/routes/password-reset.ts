@@ -41,8 +41,8 @@ export function passwordResetRoutes(resets: PasswordResetService): AnyRoute[] {
         newPassword: Type.String({ minLength: 8, maxLength: 256 }),
       }),
       responses: { 200: Done },
-      async handle({ body }) {
-        await resets.reset(body.token, body.newPassword);
+      async handle({ body, request }) {
+        await resets.reset(body.token, body.newPassword, request.address);
         return { status: 200, body: { message: 'Password has been reset successfully' } };
       },
     }),

@@ -47,7 +47,7 @@ export async function composeSharing(deps: SharingDeps): Promise<readonly AnyRou
     onShared({ id, siteId, ownerId, name }) {
       void notifier.notify(ownerId, {
         type: 'site_shared',
-        subject: siteId,
+        siteId,
         title: `${name} is shared`,
         message: 'Whoever has the link can see the figures of this website.',
         link: `/websites/${id}`,

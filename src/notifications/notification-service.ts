@@ -14,8 +14,10 @@ export type NewsType =
 
 export interface News {
   readonly type: NewsType;
-  /** What it is about beside its type, e.g. a site's id: unread news of the same type and subject is renewed instead of repeated. */
-  readonly subject: string;
+  /** Public id of the website that it is about: the news goes with it. */
+  readonly siteId?: string;
+  /** What it is about besides, e.g. an automation's id: unread news of the same type, site and subject is renewed instead of repeated. */
+  readonly subject?: string;
   /** Up to 200 characters; the rest is cut off. */
   readonly title: string;
   /** Up to 1,000 characters; the rest is cut off. */
@@ -58,13 +60,14 @@ export function createNotificationService(options: NotificationServiceOptions): 
     registers: [telemetry.registry],
   });
   return {
-    async notify(userId, { type, subject, title, message, link = '', quietMs = 0 }) {
+    async notify(userId, { type, siteId = '', subject = '', title, message, link = '', quietMs = 0 }) {
       try {
         await notifications.add(
           {
             userId,
             type,
-            topic: cut(`${type} ${subject}`, LIMITS.topic),
+            // The store finds what is about a site by the second word.
+            topic: cut(`${type} ${siteId} ${subject}`, LIMITS.topic),
             title: cut(title, LIMITS.title),
             message: cut(message, LIMITS.message),
             link: cut(link, LIMITS.link),

@@ -19,7 +19,7 @@ export function tellingMembers(members: MemberService, notifier: Notifier): Memb
       const member = await members.add(site, email, role);
       await notifier.notify(member.userId, {
         type: 'member_added',
-        subject: site.siteId,
+        siteId: site.siteId,
         title: `You are in the team of ${site.name}`,
         message:
           role === 'viewer' ? 'You can see its figures.' : 'You can see its figures and change its settings.',
@@ -44,7 +44,7 @@ export function tellingOfQuarantine(
     if (site === null) return;
     await notifier.notify(site.ownerId, {
       type: 'events_quarantined',
-      subject: siteId,
+      siteId,
       title: `Events of ${site.name} are in quarantine`,
       message: 'The event store refused them. They are kept as they came and can be stored again.',
       link: `/websites/${site.id}`,
@@ -81,14 +81,16 @@ export function watchingFailures(
   notifier: Notifier,
 ): (execution: EndedExecution) => void {
   const failures = new LRUCache<string, number>({ max: MAX_REMEMBERED });
-  const tell = async ({ automationId, automationName, siteId, error }: EndedExecution) => {
+  // The reason of a failure may name a visitor, so it stays with the executions.
+  const tell = async ({ automationId, automationName, siteId }: EndedExecution, count: number) => {
     const site = await ownerOf(sites, siteId);
     if (site === null) return;
     await notifier.notify(site.ownerId, {
       type: 'automation_failing',
+      siteId,
       subject: automationId,
       title: `The automation ${automationName} fails`,
-      message: `On ${site.name}, for the last time with: ${error ?? ''}`,
+      message: `On ${site.name}, its last ${count} executions failed.`,
       link: `/websites/${site.id}/automations/${automationId}`,
       quietMs: DAY_MS,
     });
@@ -100,7 +102,7 @@ export function watchingFailures(
     }
     const count = (failures.get(execution.automationId) ?? 0) + 1;
     failures.set(execution.automationId, count);
-    if (count === FAILURES || count % FAILURES_AGAIN === 0) void tell(execution);
+    if (count === FAILURES || count % FAILURES_AGAIN === 0) void tell(execution, count);
   };
 }
 

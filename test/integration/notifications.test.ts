@@ -182,9 +182,25 @@ describe('notifications', () => {
       {
         type: 'automation_failing',
         title: 'The automation Mail me fails',
-        message: expect.stringContaining('the email has no recipient'),
+        message: 'On Shop, its last 3 executions failed.',
         link: `/websites/${site.id}/automations/${id}`,
       },
     ]);
+  });
+
+  it('about a website go with it, also those of others', async () => {
+    const [owner, ann] = [await newAccount(), await newAccount()];
+    const [gone, kept] = [await newSite(owner.token), await newSite(owner.token)];
+    const { email } = (await node.call('GET', '/api/v1/user/auth/me', { token: ann.token })).body.data.user;
+    for (const { id } of [gone, kept])
+      await node.call('POST', `/api/v1/user/websites/${id}/members`, {
+        token: owner.token,
+        body: { email, role: 'viewer' },
+      });
+    await service.notify(owner.id, news('file', { siteId: gone.site_id }));
+    await service.notify(owner.id, news('file'));
+    await node.call('DELETE', `/api/v1/user/websites/${gone.id}`, { token: owner.token });
+    expect(await list(ann.token)).toMatchObject([{ link: `/websites/${kept.id}` }]);
+    expect(await list(owner.token)).toHaveLength(1);
   });
 });

@@ -23,7 +23,8 @@ const UPDATE = `UPDATE websites AS w SET
 
 const DELETE = `WITH site AS (DELETE FROM websites WHERE id = $1 RETURNING site_id),
   gone AS (DELETE FROM funnels f USING site WHERE f.website_id = site.site_id),
-  gone_automations AS (DELETE FROM automations a USING site WHERE a.website_id = site.site_id)
+  gone_automations AS (DELETE FROM automations a USING site WHERE a.website_id = site.site_id),
+  gone_news AS (DELETE FROM notifications n USING site WHERE split_part(n.topic, ' ', 2) = site.site_id)
   INSERT INTO site_purges (site_id) SELECT site_id FROM site
   ON CONFLICT (site_id) DO UPDATE SET deleted_at = now(), purged_at = NULL
   RETURNING site_id`;

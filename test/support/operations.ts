@@ -20,7 +20,12 @@ const Described = Type.Object({
   'x-key-scope': Type.Optional(Type.Union([...SCOPES.map((scope) => Type.Literal(scope)), Type.Null()])),
   parameters: Type.Optional(Type.Array(Parameter)),
   requestBody: Type.Optional(
-    Type.Object({ content: Type.Record(Type.String(), Type.Object({ schema: Type.Unknown() })) }),
+    Type.Object({
+      content: Type.Record(
+        Type.String(),
+        Type.Object({ schema: Type.Unknown(), example: Type.Optional(Type.Unknown()) }),
+      ),
+    }),
   ),
 });
 const Document = Type.Object({
@@ -40,6 +45,8 @@ export interface Operation {
    * `userId`; nothing else that is optional is sent.
    */
   request(siteId: string, userId?: string): OperationRequest;
+  /** The body that the document shows; undefined: none, or no JSON. */
+  readonly example: unknown;
 }
 
 export interface OperationRequest {
@@ -61,6 +68,7 @@ export async function operationsOf(url: string): Promise<readonly Operation[]> {
       path,
       access: described['x-access'],
       keyScope: described['x-key-scope'] ?? null,
+      example: described.requestBody?.content['application/json']?.example,
       request: (siteId: string, userId = '') => request(path, described, siteId, userId),
     })),
   );

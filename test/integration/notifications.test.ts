@@ -202,5 +202,10 @@ describe('notifications', () => {
     await node.call('DELETE', `/api/v1/user/websites/${gone.id}`, { token: owner.token });
     expect(await list(ann.token)).toMatchObject([{ link: `/websites/${kept.id}` }]);
     expect(await list(owner.token)).toHaveLength(1);
+    const { passwordHash = null } = (await node.metadata.users.findById(owner.id)) ?? {};
+    expect(await node.metadata.accountDeletion.delete(owner.id, passwordHash)).toMatchObject({
+      sites: [{ siteId: kept.site_id }],
+    });
+    expect(await list(ann.token)).toEqual([]);
   });
 });

@@ -219,6 +219,13 @@ export const VARIABLES = {
     unit: 'MiB',
     about: 'Compressed recordings that a site may store in a UTC day; 0: no limit',
   }),
+  IMPORT_MAX_MB: integer({
+    default: 2_048,
+    min: 1,
+    max: 1_000_000,
+    unit: 'MiB',
+    about: 'Largest file of events that may be imported: of its text, and of what is uploaded',
+  }),
   REPLAY_SAMPLING: choice({
     default: 'server',
     of: ['server', 'tracker'],
@@ -454,6 +461,7 @@ function readAll(read: <T>(name: string, variable: Variable<T>) => T): Config {
     RECORDINGS_FLUSH_MS: read('RECORDINGS_FLUSH_MS', VARIABLES.RECORDINGS_FLUSH_MS),
     MAX_REPLAY_BODY_BYTES: read('MAX_REPLAY_BODY_BYTES', VARIABLES.MAX_REPLAY_BODY_BYTES),
     REPLAY_SITE_MB_PER_DAY: read('REPLAY_SITE_MB_PER_DAY', VARIABLES.REPLAY_SITE_MB_PER_DAY),
+    IMPORT_MAX_MB: read('IMPORT_MAX_MB', VARIABLES.IMPORT_MAX_MB),
     REPLAY_SAMPLING: read('REPLAY_SAMPLING', VARIABLES.REPLAY_SAMPLING),
     MAX_EVENT_BODY_BYTES: read('MAX_EVENT_BODY_BYTES', VARIABLES.MAX_EVENT_BODY_BYTES),
     BATCH_SIZE: read('BATCH_SIZE', VARIABLES.BATCH_SIZE),

@@ -26,7 +26,13 @@ import { createPostgresReplays } from '../storage/events/replays/postgres-replay
 import { createClickhouseSessionFacts } from '../storage/events/sessions/clickhouse-session-facts.js';
 import { createPostgresSessionFacts } from '../storage/events/sessions/postgres-session-facts.js';
 import type { SessionFactsStore } from '../storage/events/sessions/session-facts-row.js';
+import { createClickhouseImported } from '../storage/events/transfer/clickhouse-imported.js';
+import { createClickhouseRaw } from '../storage/events/transfer/clickhouse-raw.js';
+import { createPostgresImported } from '../storage/events/transfer/postgres-imported.js';
+import { createPostgresRaw } from '../storage/events/transfer/postgres-raw.js';
 import type { Telemetry } from '../telemetry.js';
+import type { ImportedRows } from '../transfer/imported-rows.js';
+import type { RawEventStore } from '../transfer/raw-event.js';
 import type { Engines } from './engines.js';
 import type { Lifecycle } from './lifecycle.js';
 
@@ -40,6 +46,8 @@ export interface EventStores {
   readonly instanceStats: InstanceStatsStore;
   readonly personal: PersonalStore;
   readonly retention: RetentionStore;
+  readonly raw: RawEventStore;
+  readonly imported: ImportedRows;
 }
 
 const MIGRATION_LOCK = 'seentics_clickhouse_migrations';
@@ -67,6 +75,8 @@ export async function openEventStores(
   lifecycle.add('session facts', stores.sessionFacts, (it) => it.close());
   lifecycle.add('figures of the instance', stores.instanceStats, (it) => it.close());
   lifecycle.add('retention', stores.retention, (it) => it.close());
+  lifecycle.add('raw events', stores.raw, (it) => it.close());
+  lifecycle.add('imported events', stores.imported, (it) => it.close());
   signal.throwIfAborted();
   // What is left waiting then ends when the lifecycle closes the stores.
   await Promise.race([stores.events.migrate(), rejectOnAbort(signal)]);
@@ -96,6 +106,9 @@ function inPostgres(config: Config, engines: Engines, telemetry: Telemetry): Eve
     instanceStats: createPostgresInstanceStats(options),
     personal: createPostgresPersonal(options),
     retention: createPostgresRetention(options),
+    // Opened when somebody exports or imports.
+    raw: createPostgresRaw({ ...options, minConnections: 0, maxExecutionMs: config.QUERY_TIMEOUT * 1_000 }),
+    imported: createPostgresImported(options),
   };
 }
 
@@ -118,6 +131,8 @@ function inClickhouse(
     instanceStats: createClickhouseInstanceStats(clickhouse),
     personal: createClickhousePersonal(clickhouse),
     retention: createClickhouseRetention(clickhouse),
+    raw: createClickhouseRaw(clickhouse, { maxExecutionMs: config.QUERY_TIMEOUT * 1_000 }),
+    imported: createClickhouseImported(clickhouse),
   };
 }
 

@@ -40,6 +40,7 @@ import { openReplays } from './replays.js';
 import { composeRetention } from './retention.js';
 import { composeSharing } from './sharing.js';
 import { openCache, openMetadata, openObjects, openStream } from './storage.js';
+import { composeTransfer } from './transfer.js';
 import { version } from './version.js';
 
 /** All of shutdown must fit into five seconds: what is running gets most of it, the engines the rest. */
@@ -194,6 +195,12 @@ async function compose(
     routes.push(...adminRoutes(createInstanceStats({ store: stores.instanceStats, telemetry })));
     routes.push(...composePasswordResets({ config, metadata, accounts, mailer, telemetry, lifecycle }));
     routes.push(...automations.routes);
+    routes.push(
+      ...composeTransfer(context, {
+        ...{ stores, metadata, stream: stream.store, publisher: intake.publisher, sites: accounts.sites },
+        ...{ objects: objects.store, notifier: notifications },
+      }),
+    );
     routes.push(...composeFunnels(config, metadata, metrics, accounts.notices, intake.intake));
     routes.push(...composeHeatmaps(stores.heat, intake.intake, accounts.notices, telemetry, lifecycle));
     routes.push(

@@ -54,7 +54,11 @@ function admitRow({ window, block, earlier }: Admission, tally: Tally, { flags, 
   const salt = tableSalt(tally.salt, table);
   // `knows` leaves the fingerprint read, for the sets of the blocks.
   const { fingerprint } = window;
-  if (window.knows(bytes, salt) || earlier?.pending.has(fingerprint) || !block.pending.add(fingerprint)) {
+  if (
+    (window.knows(bytes, salt) && !isRemovable(tally)) ||
+    earlier?.pending.has(fingerprint) ||
+    !block.pending.add(fingerprint)
+  ) {
     tally.duplicate++;
     return;
   }
@@ -62,6 +66,14 @@ function admitRow({ window, block, earlier }: Admission, tally: Tally, { flags, 
   const isConclusive =
     !isTimeless && window.judges(tally.tenure.partition, timestampOf(bytes)) && !window.suspects(bytes);
   (isConclusive ? block.rows : block.lookups).push({ bytes, table, salt, tally, isTimeless });
+}
+
+/**
+ * Events of an import may have been removed since they were stored, when it was undone: for them the window proves nothing, and the store
+ * is asked. (They come marked as timeless.)
+ */
+export function isRemovable({ source }: Tally): boolean {
+  return source === 'import';
 }
 
 function refuseRow({ block }: Admission, tally: Tally, row: FrameRow, reason: string): void {

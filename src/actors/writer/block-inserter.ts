@@ -3,7 +3,7 @@ import { type EventStore, RowsRefusedError } from '../../storage/events/event-st
 import type { Logger } from '../../telemetry.js';
 import type { DedupeWindow } from '../dedupe-window.js';
 import type { Actor } from '../runtime/actor.js';
-import { NO_SITE_ID, quarantineId } from './admission.js';
+import { isRemovable, NO_SITE_ID, quarantineId } from './admission.js';
 import { type Block, Piece, piecesOf, type RefusedRow } from './block.js';
 import type { BlockRow } from './block-row.js';
 import { candidatesOf } from './candidates.js';
@@ -87,7 +87,7 @@ export class BlockInserter implements Actor<Block> {
     for (;;) {
       block.dropEnded(window.fingerprint);
       block.lookups = block.lookups.filter((row) => {
-        const isDuplicate = window.knows(row.bytes, row.salt);
+        const isDuplicate = window.knows(row.bytes, row.salt) && !isRemovable(row.tally);
         if (isDuplicate) row.tally.duplicate++;
         return !isDuplicate;
       });

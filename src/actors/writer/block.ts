@@ -129,14 +129,22 @@ export class Block {
   }
 }
 
-/** Over ids and sites: two sites may use the same id, and a block of one must not pass for a block of the other. */
+/** Of a row, in what a token is made from. */
+const TOKEN_BYTES = 28;
+
+/**
+ * Over ids, times of receipt and sites: two sites may use the same id, and a block of one must not pass for a block of the other; an event
+ * that was removed and comes in anew is another row.
+ */
 function tokenOf(table: RowTable, rows: readonly BlockRow[]): string {
-  const ids = Buffer.allocUnsafe(rows.length * 20);
+  const ids = Buffer.allocUnsafe(rows.length * TOKEN_BYTES);
   let at = 0;
   for (const { bytes, tally } of rows) {
     for (let i = 0; i < 16; i++) ids[at + i] = bytes[i] ?? 0;
-    ids.writeInt32LE(tally.salt, at + 16);
-    at += 20;
+    // received_at (events/tables.ts)
+    for (let i = 0; i < 8; i++) ids[at + 16 + i] = bytes[24 + i] ?? 0;
+    ids.writeInt32LE(tally.salt, at + 24);
+    at += TOKEN_BYTES;
   }
   return `${table}-${createHash('sha256').update(ids).digest('hex').slice(0, 32)}`;
 }

@@ -7,7 +7,7 @@ import type { StreamMetrics } from './stream-metrics.js';
  * How full the stream may be (0 to 1) for what is worth less than events, so that the room that is left is theirs. Session recordings
  * have a stream of their own.
  */
-const WATERMARKS: Partial<Record<Source, number>> = { heatmap: 0.8, funnel: 0.9 };
+const WATERMARKS: Partial<Record<Source, number>> = { import: 0.5, heatmap: 0.8, funnel: 0.9 };
 
 /** A full stream is drained in minutes, not in seconds. */
 const RETRY_SECONDS = 30;

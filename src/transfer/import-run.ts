@@ -1,0 +1,229 @@
+/**
+ * Brings a file's events into the stream, chunk by chunk. A chunk is looked up in the store, what is new of it is noted, then sent, and
+ * the next one begins when the store has it. So at any moment a crash leaves at most one chunk whose events were noted and not counted, and
+ * whoever goes on sends exactly those again; the writer recognises what was stored.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import { AppError } from '../errors.js';
+import type { SiteFrame } from '../events/frame.js';
+import { type EventStore, StoreUnavailableError } from '../storage/events/event-store.js';
+import type { ImportProgress, ImportStore, TakenImport } from '../storage/metadata/imports.js';
+import type { ObjectStore } from '../storage/objects/objects.js';
+import { awaitStored } from './await-stored.js';
+import { type CheckedRow, checkRow, RowRefused, type RowTarget } from './event-check.js';
+import { csvRows, type FileRow, headerOf, ndjsonRows } from './file-rows.js';
+import type { ImportedRows } from './imported-rows.js';
+import type { TransferMetrics } from './transfer-metrics.js';
+import { readUpload } from './upload.js';
+
+export interface ImportRunOptions {
+  readonly imports: Pick<ImportStore, 'progress'>;
+  readonly objects: Pick<ObjectStore, 'get'>;
+  readonly events: Pick<EventStore, 'existingIds' | 'books'>;
+  readonly rows: Pick<ImportedRows, 'noted' | 'note'>;
+  readonly publish: (frame: SiteFrame) => Promise<void>;
+  /** Whether addresses of visitors are kept for a site. */
+  readonly keepsAddresses: (siteId: string) => Promise<boolean>;
+  readonly metrics: Pick<TransferMetrics, 'importedRows'>;
+  /** Rows of a chunk. Default 10,000. */
+  readonly chunkRows?: number;
+}
+
+/** Bytes of a chunk's rows. */
+const CHUNK_BYTES = 8 * 1024 * 1024;
+const DAY_MS = 86_400_000;
+const MAX_ERRORS = 20;
+/** While the stream does not take more. */
+const BUSY_MS = [200, 500, 1_000, 2_000, 5_000];
+
+interface Chunk {
+  /** ms since epoch */
+  readonly receivedAt: number;
+  readonly rows: Map<string, CheckedRow>;
+  bytes: number;
+  /** Rows of the file, those that are refused or come twice among them. */
+  read: number;
+  duplicates: number;
+  readonly errors: { row: number; error: string }[];
+  rejected: number;
+  /** Bytes from the beginning of the file. */
+  end: number;
+}
+
+/**
+ * Works on an import until its file is done.
+ * @returns false when it is to be undone meanwhile
+ * @throws the signal's reason; AppError and StoreUnavailableError when something is away: go on later
+ */
+export async function runImport(
+  options: ImportRunOptions,
+  item: TakenImport,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { chunkRows = 10_000 } = options;
+  const target: Omit<RowTarget, 'receivedAt'> = {
+    siteId: item.siteId,
+    // Fixed, so that a row that was refused once is refused again.
+    latest: item.createdAt.getTime() + DAY_MS,
+    keepAddresses: await options.keepsAddresses(item.siteId),
+  };
+  let progress: ImportProgress = item;
+  let chunk = emptyChunk(item.doneBytes);
+  for await (const row of rowsOf(options, item)) {
+    signal.throwIfAborted();
+    take(chunk, row, progress, { ...target, receivedAt: chunk.receivedAt });
+    if (chunk.read < chunkRows && chunk.bytes < CHUNK_BYTES) continue;
+    const next = await settle(options, item, chunk, progress, signal);
+    if (next === null) return false;
+    progress = next;
+    chunk = emptyChunk(next.doneBytes);
+  }
+  chunk.end = item.bytes;
+  return (await settle(options, item, chunk, progress, signal)) !== null;
+}
+
+const emptyChunk = (end: number): Chunk => ({
+  ...{
+    receivedAt: Date.now(),
+    rows: new Map(),
+    bytes: 0,
+    read: 0,
+    duplicates: 0,
+    errors: [],
+    rejected: 0,
+    end,
+  },
+});
+
+async function* rowsOf(
+  { objects }: Pick<ImportRunOptions, 'objects'>,
+  item: TakenImport,
+): AsyncGenerator<FileRow, void, void> {
+  const from = item.doneBytes;
+  const text = (start: number) => readUpload(objects, item.id, start, item.bytes);
+  if (item.format === 'ndjson') {
+    yield* at(ndjsonRows(text(from)), from);
+    return;
+  }
+  const head = await text(0).next();
+  const columns = headerOf(head.done === true ? new Uint8Array(0) : head.value);
+  let isHeader = from === 0;
+  for await (const row of at(csvRows(text(from), columns), from)) {
+    if (!isHeader) yield row;
+    isHeader = false;
+  }
+}
+
+/** With ends counted from the beginning of the file. */
+async function* at(rows: AsyncIterable<FileRow>, from: number): AsyncGenerator<FileRow, void, void> {
+  for await (const row of rows) yield { ...row, end: row.end + from };
+}
+
+function take(chunk: Chunk, row: FileRow, { rowsRead }: ImportProgress, target: RowTarget): void {
+  chunk.read++;
+  chunk.end = row.end;
+  try {
+    if (row.values === null) throw new RowRefused(row.error);
+    const checked = checkRow(row.values, target);
+    if (chunk.rows.has(checked.id)) {
+      chunk.duplicates++;
+      return;
+    }
+    chunk.rows.set(checked.id, checked);
+    chunk.bytes += checked.record.length;
+  } catch (error) {
+    if (!(error instanceof RowRefused)) throw error;
+    chunk.rejected++;
+    if (chunk.errors.length < MAX_ERRORS)
+      chunk.errors.push({ row: rowsRead + chunk.read, error: error.message });
+  }
+}
+
+async function settle(
+  options: ImportRunOptions,
+  item: TakenImport,
+  chunk: Chunk,
+  before: ImportProgress,
+  signal: AbortSignal,
+): Promise<ImportProgress | null> {
+  const { imports, rows, metrics } = options;
+  const noted = await rows.noted(item.siteId, item.id, before.chunk);
+  const added = [...chunk.rows.values()].filter(({ id }) => noted.has(id));
+  if (noted.size === 0) {
+    added.push(...(await missingOf(options, item.siteId, [...chunk.rows.values()])));
+    await rows.note(item.siteId, item.id, before.chunk, added);
+  }
+  const lost = await send(options, item.siteId, added, chunk.rejected, signal);
+  const duplicates = chunk.duplicates + chunk.rows.size - added.length;
+  const errors = [...chunk.errors, ...(lost > 0 ? [{ row: before.rowsRead + 1, error: LOST }] : [])];
+  const progress: ImportProgress = {
+    doneBytes: chunk.end,
+    chunk: before.chunk + 1,
+    rowsRead: before.rowsRead + chunk.read,
+    rowsAdded: before.rowsAdded + added.length - lost,
+    rowsDuplicate: before.rowsDuplicate + duplicates,
+    rowsRejected: before.rowsRejected + chunk.rejected + lost,
+    errors: [...before.errors, ...errors].slice(0, MAX_ERRORS),
+  };
+  const state = await imports.progress(item.id, item.lease, progress);
+  metrics.importedRows.inc({ outcome: 'added' }, added.length - lost);
+  metrics.importedRows.inc({ outcome: 'duplicate' }, duplicates);
+  metrics.importedRows.inc({ outcome: 'rejected' }, chunk.rejected + lost);
+  return state === 'running' ? progress : null;
+}
+
+const LOST = 'some rows from here on were refused by the event store: see the quarantine';
+
+async function missingOf(
+  { events }: Pick<ImportRunOptions, 'events'>,
+  siteId: string,
+  rows: readonly CheckedRow[],
+): Promise<CheckedRow[]> {
+  if (rows.length === 0) return [];
+  const ids = rows.map(({ id }) => Buffer.from(id, 'hex'));
+  const existing = await events.existingIds([{ siteId, table: 'events', ids }]);
+  return rows.filter(({ id }) => !existing.has(id));
+}
+
+/** @returns how many the store has refused */
+async function send(
+  options: ImportRunOptions,
+  siteId: string,
+  rows: readonly CheckedRow[],
+  rejected: number,
+  signal: AbortSignal,
+): Promise<number> {
+  if (rows.length === 0) return 0;
+  const frame: SiteFrame = {
+    ...{ siteId, source: 'import', rejected },
+    received: rows.length + rejected,
+    rowCount: rows.length,
+    rows: rows.map(({ record }) => record),
+  };
+  return awaitStored(options.events, siteId, rows, () => publish(options, frame, signal), signal);
+}
+
+/** Waits while the stream is away or too full: it is for events of visitors first. */
+async function publish(
+  { publish: send }: ImportRunOptions,
+  frame: SiteFrame,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await send(frame);
+    } catch (error) {
+      if (!isPassing(error)) throw error;
+      await pause(BUSY_MS[Math.min(attempt, BUSY_MS.length - 1)], undefined, { signal });
+    }
+  }
+}
+
+/** Whether waiting helps. */
+export function isPassing(error: unknown): boolean {
+  if (error instanceof StoreUnavailableError) return true;
+  return (
+    error instanceof AppError &&
+    (error.code === 'storage_unavailable' || error.code === 'overloaded' || error.code === 'timeout')
+  );
+}

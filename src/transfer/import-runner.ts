@@ -1,0 +1,127 @@
+import type { ImportStore, TakenImport } from '../storage/metadata/imports.js';
+import type { Telemetry } from '../telemetry.js';
+import { isPassing } from './import-run.js';
+import type { TransferMetrics } from './transfer-metrics.js';
+
+export interface ImportRunnerOptions {
+  readonly imports: Pick<ImportStore, 'take' | 'renew' | 'end' | 'leave'>;
+  /** @returns false when the import is to be undone meanwhile */
+  readonly run: (item: TakenImport, signal: AbortSignal) => Promise<boolean>;
+  readonly undo: (item: TakenImport, signal: AbortSignal) => Promise<void>;
+  /** Called when an import is done or has failed for good. Must not throw. */
+  readonly onEnded: (item: TakenImport, state: 'done' | 'failed') => Promise<void>;
+  readonly metrics: Pick<TransferMetrics, 'importsRunning' | 'importFailures'>;
+  readonly telemetry: Telemetry;
+  /** How long a taken import is ours without a sign of life, ms. Default 10,000. */
+  readonly leaseMs?: number;
+  /** Longest pause between two looks for work, ms. Default 2,000. */
+  readonly pollMs?: number;
+}
+
+export interface ImportRunner {
+  /** Looks for work now. */
+  wake(): void;
+  /** Ends the work between two steps and leaves the rest to others. */
+  stop(): Promise<void>;
+}
+
+const RETRY_MS = 5_000;
+
+/** Works on one import after the other on this node. Nodes share the work by leases; what a dead node held comes up when its lease is over. */
+export function createImportRunner(options: ImportRunnerOptions): ImportRunner {
+  const { leaseMs = 10_000, pollMs = 2_000, imports, metrics } = options;
+  const { log } = options.telemetry;
+  const stopping = new AbortController();
+  let wake: () => void = () => {};
+  let isAwake = false;
+
+  const rest = (): Promise<void> =>
+    new Promise((resolve) => {
+      const timer = setTimeout(resolve, isAwake ? 0 : pollMs);
+      timer.unref();
+      wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      isAwake = false;
+    });
+
+  const loop = async (): Promise<void> => {
+    while (!stopping.signal.aborted) {
+      const item = await imports.take(leaseMs).catch((err: unknown) => {
+        log.warn({ err }, 'imports cannot be looked for at the moment');
+        return null;
+      });
+      if (item === null) await rest();
+      else await work(item);
+    }
+  };
+
+  const work = async (item: TakenImport): Promise<void> => {
+    metrics.importsRunning.inc();
+    const lost = new AbortController();
+    const signal = AbortSignal.any([stopping.signal, lost.signal]);
+    const renewal = setInterval(() => {
+      imports.renew(item.id, item.lease, leaseMs).then(
+        (isOurs) => {
+          if (!isOurs) lost.abort(new Error('the lease of the import was lost'));
+        },
+        (err: unknown) => log.warn({ err, import: item.id }, 'the lease of an import could not be renewed'),
+      );
+    }, leaseMs / 4);
+    try {
+      await settle(item, signal);
+    } catch (err) {
+      await interrupted(item, err);
+    } finally {
+      clearInterval(renewal);
+      metrics.importsRunning.dec();
+    }
+  };
+
+  const settle = async (item: TakenImport, signal: AbortSignal): Promise<void> => {
+    if (item.state === 'undoing') {
+      await options.undo(item, signal);
+      await imports.end(item.id, item.lease, 'undone', null);
+      log.info({ import: item.id, siteId: item.siteId }, 'an import was undone');
+    } else if (await options.run(item, signal)) {
+      await imports.end(item.id, item.lease, 'done', null);
+      log.info({ import: item.id, siteId: item.siteId }, 'an import is done');
+      await options.onEnded(item, 'done');
+    } else await imports.leave(item.id, item.lease, 0);
+  };
+
+  const interrupted = async (item: TakenImport, err: unknown): Promise<void> => {
+    const { signal } = stopping;
+    const mayGoOn = signal.aborted || isPassing(err) || item.state === 'undoing';
+    if (!signal.aborted) {
+      metrics.importFailures.inc();
+      log.warn(
+        { err, import: item.id },
+        mayGoOn ? 'an import was interrupted: it goes on later' : 'an import failed',
+      );
+    }
+    try {
+      if (mayGoOn) await imports.leave(item.id, item.lease, signal.aborted ? 0 : RETRY_MS);
+      else {
+        await imports.end(item.id, item.lease, 'failed', 'The import met an internal error');
+        await options.onEnded(item, 'failed');
+      }
+    } catch (failure) {
+      log.warn({ err: failure, import: item.id }, 'an import is taken again when its lease is over');
+    }
+  };
+
+  const running = loop();
+  return {
+    wake() {
+      isAwake = true;
+      wake();
+    },
+    async stop() {
+      stopping.abort(new Error('the server is stopping'));
+      wake();
+      await running;
+    },
+  };
+}

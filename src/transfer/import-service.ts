@@ -1,0 +1,106 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { AppError } from '../errors.js';
+import type { ImportRecord, ImportStore } from '../storage/metadata/imports.js';
+import type { ObjectStore } from '../storage/objects/objects.js';
+import { recognise } from './recognise.js';
+import { deleteUpload, type StoredUpload, storeUpload } from './upload.js';
+
+export interface ImportServiceOptions {
+  readonly imports: ImportStore;
+  readonly objects: ObjectStore;
+  /** Of a file's text. */
+  readonly limitBytes: number;
+  /** Tells that there is work. */
+  readonly wake: () => void;
+  /** How long a caller waits for a small import or an undoing, ms. Default 5,000. */
+  readonly waitMs?: number;
+}
+
+/** Files of events, and reports, that are brought into a site. */
+export interface ImportService {
+  /** Stores a file while it arrives. @throws AppError as `storeUpload` */
+  receive(bytes: AsyncIterable<Uint8Array>): Promise<StoredUpload>;
+  discard(upload: StoredUpload): Promise<void>;
+  /**
+   * Begins an import and waits a few seconds for its end.
+   * @returns the import as it is then
+   * @throws AppError `invalid_request` when the file is nothing known; it is discarded
+   */
+  begin(
+    site: { readonly id: string; readonly siteId: string },
+    userId: string,
+    upload: StoredUpload & { readonly fileName: string },
+    signal: AbortSignal,
+  ): Promise<ImportRecord>;
+  /** Newest first, a hundred at most. */
+  list(websiteId: string): Promise<ImportRecord[]>;
+  /** @throws AppError `not_found` */
+  get(websiteId: string, id: string): Promise<ImportRecord>;
+  /** Begins to remove what an import has added, and waits a few seconds for it. @throws AppError `not_found` */
+  undo(websiteId: string, id: string, signal: AbortSignal): Promise<ImportRecord>;
+}
+
+const MAX_LISTED = 100;
+const POLL_MS = 50;
+const MAX_NAME = 255;
+
+export function createImportService(options: ImportServiceOptions): ImportService {
+  const { imports, objects, limitBytes, wake, waitMs = 5_000 } = options;
+
+  const found = (record: ImportRecord | null): ImportRecord => {
+    if (record === null) throw new AppError('not_found', 'Import not found');
+    return record;
+  };
+
+  const settled = async (record: ImportRecord, signal: AbortSignal): Promise<ImportRecord> => {
+    const until = Date.now() + waitMs;
+    let now = record;
+    while (isPending(now) && Date.now() < until && !signal.aborted) {
+      await pause(POLL_MS);
+      now = found(await imports.find(record.websiteId, record.id));
+    }
+    return now;
+  };
+
+  return {
+    receive: (bytes) => storeUpload(objects, bytes, limitBytes),
+    discard: ({ id }) => deleteUpload(objects, id),
+
+    async begin(site, userId, upload, signal) {
+      const { id, bytes, head } = upload;
+      try {
+        const file = recognise(head, bytes);
+        const isReport = file.format === 'report';
+        const record = await imports.create({
+          ...{ id, bytes, userId, websiteId: site.id, siteId: site.siteId, format: file.format },
+          fileName: upload.fileName.slice(0, MAX_NAME),
+          report: isReport ? file.report : null,
+          rows: isReport ? file.figures : 0,
+        });
+        if (isReport) await deleteUpload(objects, id);
+        else wake();
+        return await settled(record, signal);
+      } catch (error) {
+        if (error instanceof AppError && error.code === 'invalid_request') await deleteUpload(objects, id);
+        throw error;
+      }
+    },
+
+    list: (websiteId) => imports.list(websiteId, MAX_LISTED),
+
+    async get(websiteId, id) {
+      return found(await imports.find(websiteId, id));
+    },
+
+    async undo(websiteId, id, signal) {
+      const record = found(await imports.requestUndo(websiteId, id));
+      wake();
+      return settled(record, signal);
+    },
+  };
+}
+
+/** Whether something is still to be done about it. */
+export function isPending({ state }: Pick<ImportRecord, 'state'>): boolean {
+  return state === 'queued' || state === 'running' || state === 'undoing';
+}

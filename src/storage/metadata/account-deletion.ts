@@ -34,7 +34,9 @@ export function createAccountDeletionStore(db: Database): AccountDeletionStore {
         const siteIds = sites.map(({ siteId }) => siteId);
         await tx.query('DELETE FROM funnels WHERE website_id = ANY ($1::text[])', [siteIds]);
         await tx.query('DELETE FROM automations WHERE website_id = ANY ($1::text[])', [siteIds]);
-        await tx.query("DELETE FROM notifications WHERE split_part(topic, ' ', 2) = ANY ($1::text[])", [siteIds]);
+        await tx.query("DELETE FROM notifications WHERE split_part(topic, ' ', 2) = ANY ($1::text[])", [
+          siteIds,
+        ]);
         await tx.query(
           `INSERT INTO site_purges (site_id) SELECT unnest($1::text[])
            ON CONFLICT (site_id) DO UPDATE SET deleted_at = now(), purged_at = NULL`,

@@ -88,12 +88,14 @@ function newsOf(item: ImportRecord, state: 'done' | 'failed') {
   return state === 'failed'
     ? {
         type: 'import_failed' as const,
+        siteId: item.siteId,
         subject: item.id,
         title: 'An import failed',
         message: `The import of ${name} failed: ${item.error ?? 'internal error'}`,
       }
     : {
         type: 'import_finished' as const,
+        siteId: item.siteId,
         subject: item.id,
         title: 'An import is done',
         message: `${name}: ${item.rowsAdded} rows added, ${item.rowsDuplicate} there already, ${item.rowsRejected} rejected`,

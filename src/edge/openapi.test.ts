@@ -2,9 +2,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { silentTelemetry } from '../telemetry.js';
 import { docsPage } from './docs-page.js';
 import { openApiDocument } from './openapi.js';
-import type { AnyRoute } from './route.js';
+import { type AnyRoute, keyScope, route } from './route.js';
 import { type PartStatus, systemRoutes } from './routes/system.js';
-import { startApp, type TestApp, testRoutes } from './testing.js';
+import { NONE, startApp, type TestApp, testRoutes } from './testing.js';
 
 type Json = Record<string, unknown>;
 const record = (value: unknown): Json => {
@@ -16,6 +16,11 @@ let parts: () => Promise<readonly PartStatus[]> = async () => [];
 const telemetry = silentTelemetry();
 const routes: readonly AnyRoute[] = [
   ...testRoutes(),
+  route({
+    ...{ method: 'GET', path: '/internal', summary: 'For another program', tag: 'test', bucket: 'internal' },
+    ...{ cors: 'api', access: 'internal', params: NONE, query: NONE, responses: {} },
+    handle: async () => ({ status: 200, body: {} }),
+  }),
   ...systemRoutes({
     version: '9.8.7',
     parts: () => parts(),
@@ -34,6 +39,12 @@ const json = async (path: string): Promise<[number, Json]> => {
   const response = await fetch(test.url + path);
   return [response.status, record(await response.json())];
 };
+
+function securityOf(route: AnyRoute): Json[] {
+  if (route.access === 'public') return [];
+  if (route.access === 'internal') return [{ service: [] }];
+  return keyScope(route) === null ? [{ bearer: [] }] : [{ bearer: [] }, { apiKey: [] }];
+}
 
 describe('the OpenAPI document', () => {
   it('has the parts that OpenAPI 3.1 demands', async () => {
@@ -55,7 +66,7 @@ describe('the OpenAPI document', () => {
       const operation = record(record(paths[path])[route.method.toLowerCase()]);
       ids.push(operation.operationId);
       expect(Object.keys(record(operation.responses))).toContain('default');
-      expect(operation.security).toEqual(route.access === 'public' ? [] : [{ bearer: [] }]);
+      expect(operation.security).toEqual(securityOf(route));
       expect(operation['x-access']).toBe(
         typeof route.access === 'string' ? route.access : `site:${route.access.site}`,
       );

@@ -38,9 +38,9 @@ export interface EnrichSite {
   readonly allowedHosts: readonly string[];
   readonly isActive: boolean;
   readonly respectDoNotTrack: boolean;
-  /** Of the address only the network is looked at. */
+  /** Of the address only the network is looked up. */
   readonly cutAddress: boolean;
-  /** What is looked at is stored, too. */
+  /** What is looked up is stored, too. */
   readonly storeAddress: boolean;
   readonly heatmapEnabled: boolean;
   /** Patterns of pages (websites/page-patterns.ts); null: all pages, or none. */

@@ -15,7 +15,7 @@ export interface WebsiteSettings {
   /** false: the site takes no events, as if it were inactive. */
   readonly trackingEnabled: boolean;
   readonly dataRetentionDays: number;
-  /** Visitors' addresses are cut to their network before anything is done with them, whatever `ipHandling` says. */
+  /** Visitors' addresses are cut to their network before they are looked up, and stored so at most, whatever `ipHandling` says. */
   readonly useIpAnonymization: boolean;
   readonly ipHandling: IpHandling;
   readonly respectDoNotTrack: boolean;

@@ -11,7 +11,7 @@ export interface Site {
   readonly isActive: boolean;
   /** What comes with `DNT: 1` or `Sec-GPC: 1` is not stored. */
   readonly respectDoNotTrack: boolean;
-  /** Of visitors' addresses only the network is looked at (and stored): /24, /48. */
+  /** Of visitors' addresses only the network is looked up (and stored): /24, /48. */
   readonly cutAddress: boolean;
   /** Visitors' addresses are stored with their events; else they are dropped after the look-up of the place. */
   readonly storeAddress: boolean;

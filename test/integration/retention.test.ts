@@ -138,11 +138,17 @@ describe.each(['clickhouse', 'postgres'] as const)('data that has expired on %s'
       `INSERT INTO automations (website_id, user_id, name, trigger_type) VALUES ($1, 'u', 'A', 'page_view') RETURNING id`,
       [site.siteId],
     );
-    for (const ms of [OLD, EDGE])
+    for (const ms of [OLD, EDGE]) {
+      await node.sql.query(
+        `INSERT INTO automation_claims (automation_id, scope, subject, website_id, visitor_id, claimed_at, window_ms, expires_at)
+         VALUES ($1, 'visitor', $3, $2, $3, $4, 0, now() + interval '1 year')`,
+        [rows[0].id, site.siteId, `v${ms}`, new Date(ms)],
+      );
       await node.sql.query(
         `INSERT INTO automation_executions (automation_id, website_id, visitor_id, status, executed_at) VALUES ($1, $2, 'v', 'success', $3)`,
         [rows[0].id, site.siteId, new Date(ms)],
       );
+    }
   }
 
   const ROWS = ['events', 'bot_events', 'heat_points', 'funnel_events', 'import_rows', 'quarantine'];
@@ -155,18 +161,35 @@ describe.each(['clickhouse', 'postgres'] as const)('data that has expired on %s'
       found[table] = Number(row?.n);
     }
     const { rows } = await node.sql.query(
-      'SELECT count(*)::int AS n FROM automation_executions WHERE website_id = $1',
+      `SELECT (SELECT count(*) FROM automation_executions WHERE website_id = $1)::int AS executions,
+              (SELECT count(*) FROM automation_claims WHERE website_id = $1)::int AS claims`,
       [site.siteId],
     );
-    return { ...found, executions: rows[0].n };
+    return { ...found, ...rows[0] };
   };
   const before = {
-    ...{ events: 3, bot_events: 3, heat_points: 3, funnel_events: 3, quarantine: 2, executions: 2 },
+    ...{
+      events: 3,
+      bot_events: 3,
+      heat_points: 3,
+      funnel_events: 3,
+      quarantine: 2,
+      executions: 2,
+      claims: 2,
+    },
     ...{ replay_chunks: 2, replay_objects: 2, import_rows: 3 },
     ...(kind === 'clickhouse' ? { session_slots: 3 } : {}),
   };
   const after = {
-    ...{ events: 2, bot_events: 2, heat_points: 2, funnel_events: 2, quarantine: 1, executions: 1 },
+    ...{
+      events: 2,
+      bot_events: 2,
+      heat_points: 2,
+      funnel_events: 2,
+      quarantine: 1,
+      executions: 1,
+      claims: 1,
+    },
     ...{ replay_chunks: 1, replay_objects: 1, import_rows: 2 },
     ...(kind === 'clickhouse' ? { session_slots: 2 } : {}),
   };

@@ -71,7 +71,7 @@ export const SETTLE = `UPDATE automation_executions SET status = $3::text, next_
     due_at = CASE WHEN $3::text = 'pending' THEN now() + $6::float8 * interval '1 millisecond' END
   WHERE id = $1 AND lease = $2 AND status = 'pending' RETURNING id`;
 
-/** Removes executions of a site that began before a time, after adding them to their automations' figures. */
+/** Removes executions of a site that began before a time, after adding them to their automations' figures, and claims from before it. */
 export const EXPIRE_OF_SITE = `WITH old AS (
     SELECT id FROM automation_executions WHERE website_id = $1 AND executed_at < $2 AND status <> 'pending'
     LIMIT $3 FOR UPDATE SKIP LOCKED
@@ -83,6 +83,8 @@ export const EXPIRE_OF_SITE = `WITH old AS (
   ), kept AS (
     UPDATE automations a SET past_success = past_success + success, past_failed = past_failed + failed
     FROM sums WHERE a.id = sums.automation_id
+  ), forgotten AS (
+    DELETE FROM automation_claims WHERE website_id = $1 AND claimed_at < $2
   )
   SELECT COALESCE((SELECT sum(rows) FROM sums), 0)::float8 AS rows`;
 

@@ -107,7 +107,7 @@ export interface ExecutionStore {
   confirm(id: string, lease: string): Promise<boolean>;
   /** Removes executions older than this, after adding them to their automations' figures, and claims that are over. @returns how many */
   expire(maxAgeMs: number, limit: number): Promise<number>;
-  /** Removes executions of a site that began before a time, as `expire` does. @returns how many */
+  /** Removes executions of a site that began before a time, as `expire` does, and claims from before it. @returns how many executions */
   expireOf(siteId: string, before: Date, limit: number): Promise<number>;
   /** What a visitor has triggered on a site, for an export; the oldest first, at most 10,000. */
   ofVisitor(siteId: string, visitorId: string): Promise<Readonly<Record<string, unknown>>[]>;

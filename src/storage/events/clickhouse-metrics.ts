@@ -291,6 +291,7 @@ export class ClickhouseMetrics implements MetricsStore {
   }
 
   close(): Promise<void> {
+    this.carried.answers.close();
     return this.reader.close();
   }
 

@@ -7,8 +7,11 @@ const DAY_MS = 86_400_000;
 
 /** `at`, `type` and `visitor` of the custom events of the period, of the sessions that the filters let through. */
 function customEvents(rows: ScopedRows): string {
-  const list = 'groupArrayArray(arrayMap((t, name) -> (t, name, visitor), custom_ts, custom_type)) AS list';
-  const events = rows.filtered
+  const list = {
+    slots: 'groupArrayArray(arrayMap((t, name) -> (t, name, visitor), custom_ts, custom_type)) AS list',
+    finished: 'arrayMap((t, name, w) -> (t, name, w), custom_ts, custom_type, custom_visitor) AS list',
+  };
+  const events = rows.bySession
     ? `SELECT event.1 AS at, event.2 AS type, event.3 AS visitor FROM (${rows.perSession([], ['events'], [list])}) ARRAY JOIN list AS event`
     : `SELECT at, type, visitor FROM (${rows.rowsInPeriod(['events'])}) ARRAY JOIN custom_ts AS at, custom_type AS type`;
   return `(SELECT * FROM (${events}) WHERE at >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')

@@ -20,7 +20,7 @@ export function totalsSql(scope: Scope, source: RowSource, cut?: Cut): Sql {
       sumIf(${DURATION_MS}, started) AS duration, sumIf(pv, started) AS session_views`;
   const started = (sessions: string) => `(SELECT *, ${STARTED} AS started FROM (${sessions}))`;
   // Without filters nothing ties page views to their sessions, and counting the two apart is quicker.
-  const text = rows.filtered
+  const text = rows.bySession
     ? `SELECT sum(views), uniqExactArray(visitors), ${ofSessions} FROM ${started(rows.perSession([], [], VIEWS_AND_VISITORS))}`
     : `SELECT views, visitors, sessions, bounces, duration, session_views
        FROM (SELECT sum(v) AS views, uniqExactIf(visitor, v > 0) AS visitors FROM (${rows.rowsInPeriod([])})) AS of_views
@@ -52,7 +52,7 @@ export function timelineSql(scope: Scope, starts: readonly number[], source: Row
   const rows = new ScopedRows(scope, source, cut);
   const bound = rows.bind('Array(Int64)', seconds(starts));
   const bucketOf = (at: string) => `roundDown(toInt64(toUnixTimestamp(${at})), ${bound})`;
-  const text = rows.filtered ? filteredTimeline(rows, bucketOf) : plainTimeline(rows, bucketOf);
+  const text = rows.bySession ? filteredTimeline(rows, bucketOf) : plainTimeline(rows, bucketOf);
   return { text, params: rows.params };
 }
 
@@ -67,7 +67,15 @@ function plainTimeline(rows: ScopedRows, bucketOf: (at: string) => string): stri
 }
 
 function filteredTimeline(rows: ScopedRows, bucketOf: (at: string) => string): string {
-  const cells = `groupArrayIf((${bucketOf('slot')}, visitor, v), v > 0) AS cells`;
+  const inPeriod =
+    "t >= fromUnixTimestamp64Milli({from:Int64}, 'UTC') AND t < fromUnixTimestamp64Milli({to:Int64}, 'UTC')";
+  const cells = {
+    slots: `groupArrayIf((${bucketOf('slot')}, visitor, v), v > 0) AS cells`,
+    finished: `multiIf(v = 0, [], is_plain AND ${bucketOf('start')} = ${bucketOf('last')}, [(${bucketOf('start')}, visitor, toUInt64(v))],
+      arrayMap((t, w) -> (${bucketOf('t')}, w, toUInt64(1)),
+        arrayFilter((t, p) -> ${inPeriod} AND ${rows.pageCondition('p')}, view_ts, view_page),
+        arrayFilter((w, t, p) -> ${inPeriod} AND ${rows.pageCondition('p')}, view_visitor, view_ts, view_page))) AS cells`,
+  };
   return `SELECT cell.1 AS bucket, sum(cell.3), uniqExactIf(cell.2, cell.3 > 0), sum(cell.4), sum(cell.5)
     FROM (SELECT arrayJoin(arrayConcat(
         arrayMap(c -> (c.1, c.2, toUInt64(c.3), toUInt8(0), toUInt8(0)), cells),
@@ -120,8 +128,12 @@ const PAGE_ORDERS: Readonly<Record<PageOrder, string>> = {
 /** page, views, visitors, sessions, bounces, entries, exits, entryBounces, timeMs, timed */
 export function pagesSql(scope: Scope, order: PageOrder, limit: number, source: RowSource, cut?: Cut): Sql {
   const rows = new ScopedRows(scope, source, cut);
-  const list =
-    'arraySort(groupArrayArray(arrayMap((t, p) -> (toUnixTimestamp64Milli(t), p, visitor), view_ts, view_page))) AS list';
+  const list = {
+    slots:
+      'arraySort(groupArrayArray(arrayMap((t, p) -> (toUnixTimestamp64Milli(t), p, visitor), view_ts, view_page))) AS list',
+    finished:
+      'arrayMap((t, p, w) -> (toUnixTimestamp64Milli(t), p, w), view_ts, view_page, view_visitor) AS list',
+  };
   const text = `SELECT page, countIf(inside) AS c_views, uniqExactIf(visitor, inside) AS c_visitors,
       countIf(nth = 1 AND started), countIf(nth = 1 AND started AND bounced),
       countIf(i = 1 AND started) AS c_entries, countIf(i = n AND started) AS c_exits,

@@ -23,6 +23,8 @@ export const SLOT_MS = 900_000;
 export interface Cut {
   /** Rows that had arrived before; ms since epoch, a quarter of an hour. */
   readonly arrivedBefore?: number;
+  /** Sessions that began on finished days are read from there, in questions that look at sessions one by one. */
+  readonly finished?: FinishedRows;
   /** Rows of some sessions: their hashes in arrays as ClickHouse writes them, or their copies in `changed_rows`. */
   readonly sessions?: { readonly list: readonly string[] } | CopiedRows;
 }
@@ -32,6 +34,20 @@ export interface CopiedRows {
   readonly set: string;
   readonly batch: number;
   readonly recent: string;
+}
+
+/** Sessions as they were at a settled moment, a row each (`finished_sessions`). */
+export interface FinishedRows {
+  /** The days that are there, each in one version; all sessions that began before `liveFrom` are among them. */
+  readonly versions: readonly number[];
+  /** Start of a UTC day, ms since epoch. */
+  readonly liveFrom: number;
+}
+
+/** A column of `perSession`: what makes it from rows of a session's slots, and from a row of a finished session. */
+export interface SessionColumn {
+  readonly slots: string;
+  readonly finished: string;
 }
 
 /** Whether all these instants are borders of quarters of an hour. */
@@ -124,6 +140,11 @@ export class ScopedRows {
     return this.scope.filters.length > 0;
   }
 
+  /** Whether sessions are better looked at one by one than page views on their own. */
+  get bySession(): boolean {
+    return this.filtered || this.cut?.finished !== undefined;
+  }
+
   /** Binds a value. @returns its placeholder */
   bind(type: string, value: unknown): string {
     const name = `p${this.names++}`;
@@ -155,13 +176,13 @@ export class ScopedRows {
   }
 
   /** Rows of the period; `v` counts a row's page views in the period that the page filter lets through. */
-  rowsInPeriod(columns: readonly RowColumn[]): string {
+  rowsInPeriod(columns: readonly RowColumn[], condition = ''): string {
     const { from, to } = this.scope;
     if (this.source === 'raw' || to % SLOT_MS === 0)
-      return this.select(columns, this.matching('all'), this.between(from, to));
+      return this.select(columns, this.matching('all'), this.between(from, to) + condition);
     const border = to - (to % SLOT_MS);
-    return `${this.select(columns, this.matching('all'), this.between(from, Math.max(from, border)))}
-      UNION ALL ${this.select(columns, this.matching('until'), `slot = ${this.second(border)}`)}`;
+    return `${this.select(columns, this.matching('all'), this.between(from, Math.max(from, border)) + condition)}
+      UNION ALL ${this.select(columns, this.matching('until'), `slot = ${this.second(border)}${condition}`)}`;
   }
 
   /** Rows of all sessions that have a row in the period, also those before and after it. */
@@ -169,13 +190,25 @@ export class ScopedRows {
     const { from, to } = this.scope;
     const inside = this.between(from, this.source === 'raw' ? to : Math.ceil(to / SLOT_MS) * SLOT_MS);
     const session = this.source === 'rollup' ? 'session' : String(RAW.session);
+    const { finished } = this.cut ?? {};
+    const live = finished === undefined ? '' : this.live(finished);
     // Sessions without a row in the period count nothing: where few are read anyway, they need not be told apart.
     const ofPeriod =
       this.cut?.sessions === undefined
-        ? ` AND session IN (SELECT ${session} FROM ${this.table} WHERE site_id = {site:String} AND ${inside}${this.inCut})`
+        ? ` AND session IN (SELECT ${session} FROM ${this.table} WHERE site_id = {site:String} AND ${inside}${this.inCut}${live})`
         : '';
-    return `${this.rowsInPeriod(columns)}
-      UNION ALL ${this.select(columns, '0', `NOT (${inside})${ofPeriod}`)}`;
+    return `${this.rowsInPeriod(columns, live)}
+      UNION ALL ${this.select(columns, '0', `NOT (${inside})${ofPeriod}${live}`)}`;
+  }
+
+  /** Leaves out rows of finished sessions. */
+  private live(finished: FinishedRows): string {
+    return ` AND slot >= ${this.second(finished.liveFrom)} AND session NOT IN (
+      SELECT session FROM finished_sessions WHERE ${this.inVersions(finished)} AND last >= ${this.instant(finished.liveFrom)})`;
+  }
+
+  private inVersions({ versions }: FinishedRows): string {
+    return `site_id = {site:String} AND version IN (${this.bind('Array(UInt64)', versions)})`;
   }
 
   /**
@@ -184,18 +217,60 @@ export class ScopedRows {
   perSession(
     attributes: readonly SessionAttribute[],
     columns: readonly RowColumn[] = [],
-    extra: readonly string[] = [],
+    extra: readonly SessionColumn[] = [],
   ): string {
     const filtered = this.sessions.flatMap(({ any }) => any.map(({ attribute }) => attribute));
     const wanted = [...new Set([...attributes, ...filtered])];
+    const { finished } = this.cut ?? {};
+    if (finished === undefined) return this.fromSlots(wanted, columns, extra);
+    const parts = [this.fromFinished(finished, wanted, extra)];
+    if (this.scope.to > finished.liveFrom) parts.push(this.fromSlots(wanted, columns, extra));
+    return parts.join(' UNION ALL ');
+  }
+
+  private fromSlots(
+    wanted: readonly SessionAttribute[],
+    columns: readonly RowColumn[],
+    extra: readonly SessionColumn[],
+  ): string {
     const needed = new Set<RowColumn>([...columns, ...wanted.map((name) => PACKED[name][0])]);
     const having = this.having();
+    const items = [...wanted.map(attributeOfSession), ...extra.map(({ slots }) => slots)];
     return `SELECT session, min(first_ts) AS start, max(last_ts) AS last,
         sum(page_views) AS pv, sum(customs) AS cu, max(last_view) AS lv, max(last_exit) AS le
-        ${[...wanted.map(attributeOfSession), ...extra].map((item) => `, ${item}`).join('')}
+        ${items.map((item) => `, ${item}`).join('')}
         ${this.pages.length > 0 ? ', sum(matching) AS all_matching' : ''}
       FROM (${this.rowsOfSessions([...needed])}) GROUP BY session
       ${having.length > 0 ? `HAVING ${having.join(' AND ')}` : ''}`;
+  }
+
+  /** Most sessions lie in the period as a whole and have one visitor: of these no list needs to be read. */
+  private fromFinished(
+    finished: FinishedRows,
+    wanted: readonly SessionAttribute[],
+    extra: readonly SessionColumn[],
+  ): string {
+    const [from, to] = [this.instant(this.scope.from), this.instant(this.scope.to)];
+    const matches = this.pages.length > 0 ? this.pageCondition('p') : '1';
+    const inside = `t >= ${from} AND t < ${to} AND ${matches}`;
+    const isWhole = `(start >= ${from} AND last < ${to} AND is_plain)`;
+    const views =
+      this.pages.length > 0 ? `arrayCount((t, p) -> ${inside}, view_ts, view_page)` : 'toUInt64(pv)';
+    const rows = (v: string, seen: string, whole: string) => `SELECT *, ${v} AS v, ${seen} AS seen
+      FROM finished_sessions WHERE ${this.inVersions(finished)} AND start < ${to} AND last >= ${from} AND ${whole}`;
+    const ofWhole = rows(views, 'if(v > 0, [visitor], emptyArrayUInt64())', isWhole);
+    const ofOthers = rows(
+      `arrayCount((t, p) -> ${inside}, view_ts, view_page)`,
+      `arrayFilter((w, t, p) -> ${inside}, view_visitor, view_ts, view_page)`,
+      `NOT ${isWhole}`,
+    );
+    const having = this.having();
+    const items = [...wanted, ...extra.map((column) => column.finished)];
+    return `SELECT session, start, last, toUInt64(pv) AS pv, toUInt64(cu) AS cu, lv, le
+        ${items.map((item) => `, ${item}`).join('')}
+        ${this.pages.length > 0 ? `, toUInt64(arrayCount(p -> ${matches}, view_page)) AS all_matching` : ''}
+      FROM (${ofWhole} UNION ALL ${ofOthers})
+      ${having.length > 0 ? `WHERE ${having.join(' AND ')}` : ''}`;
   }
 
   /** Condition on `page`: what the page filters let through. */
@@ -278,7 +353,10 @@ export class ScopedRows {
 }
 
 /** For `perSession`: views in the period that the page filter lets through, and their visitors, with repetitions. */
-export const VIEWS_AND_VISITORS = ['sum(v) AS views', 'groupArrayIf(visitor, v > 0) AS visitors'];
+export const VIEWS_AND_VISITORS: readonly SessionColumn[] = [
+  { slots: 'sum(v) AS views', finished: 'toUInt64(v) AS views' },
+  { slots: 'groupArrayIf(visitor, v > 0) AS visitors', finished: 'seen AS visitors' },
+];
 
 /** Instants of a session, as ms since epoch, for conditions above `perSession`. */
 export const STARTED =
@@ -290,7 +368,7 @@ export const EXIT_MS =
 export const DURATION_MS = `least(1800000, greatest(toUnixTimestamp64Milli(last), ${EXIT_MS}) - toUnixTimestamp64Milli(start))`;
 
 /** The first value that is known, of several at the same instant the smallest (docs/metrics-notes.md). */
-function attributeOfSession(name: SessionAttribute): string {
+export function attributeOfSession(name: SessionAttribute): string {
   const [column, index] = PACKED[name];
   if (column === 'source') return `splitByChar('\\0', substring(min(source), 9))[${index}] AS ${name}`;
   const value = `splitByChar('\\0', ${column})[${index}]`;

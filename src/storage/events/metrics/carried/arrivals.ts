@@ -24,6 +24,8 @@ export interface RollupState {
   readonly settled: number;
   /** Changes when rows were removed or rewritten, after which nothing that was counted before holds. */
   readonly history: string;
+  /** Rows are being removed. */
+  readonly isChanging: boolean;
 }
 
 /** Rows that a carried answer may not know yet: arrived since, or in slots that its period has gained or lost. */
@@ -57,6 +59,8 @@ export interface ArrivalsOptions {
   readonly settled?: (serverMs: number) => number;
   /** Default 2,800 ms. */
   readonly freshMs?: number;
+  /** Milliseconds by which answers get old; for tests. */
+  readonly clock?: () => number;
 }
 
 /** Asks what has arrived in the rollup since a moment; answers serve for a short while. */
@@ -69,16 +73,21 @@ export class RollupArrivals {
     private readonly reader: ClickhouseReader,
     private readonly options: ArrivalsOptions = {},
   ) {
-    this.answers = new LRUCache({ max: 1_000, ttl: options.freshMs ?? FRESH_MS });
+    this.answers = new LRUCache({
+      max: 1_000,
+      ttl: options.freshMs ?? FRESH_MS,
+      ...(options.clock ? { perf: { now: options.clock } } : {}),
+    });
     this.copies = new ConcernedRows(reader);
   }
 
   async state(signal: AbortSignal): Promise<RollupState> {
     const { rows } = await this.fresh({ text: stateSql(this.reader.cluster), params: {} }, signal);
-    const [serverMs, history] = rows[0] ?? [];
+    const [serverMs, history, changing] = rows[0] ?? [];
     if (typeof serverMs !== 'number' || typeof history !== 'string')
       throw new TypeError('no state of the rollup');
-    return { settled: (this.options.settled ?? settledAt)(serverMs), history };
+    const settled = (this.options.settled ?? settledAt)(serverMs);
+    return { settled, history, isChanging: changing !== 0 };
   }
 
   /** Rows of the rollup in a stretch of slots, about; ms since epoch. */
@@ -181,6 +190,6 @@ function stateSql(cluster: string | undefined): string {
     cluster === undefined
       ? ['system.mutations', 'session_slots']
       : [`clusterAllReplicas('${cluster}', system.mutations)`, 'session_slots_local'];
-  return `SELECT toUnixTimestamp(now()) * 1000, toString(sum(cityHash64(hostName(), mutation_id, is_done)))
+  return `SELECT toUnixTimestamp(now()) * 1000, toString(sum(cityHash64(hostName(), mutation_id, is_done))), toUInt32(countIf(NOT is_done))
     FROM ${mutations} WHERE database = currentDatabase() AND table = '${table}'`;
 }

@@ -12,6 +12,7 @@ import type { Cut, Sql } from '../clickhouse-rows.js';
 import { type ArrivalsOptions, RollupArrivals, type RollupState } from './arrivals.js';
 import { type CarriedMetrics, carriedMetrics } from './carried-metrics.js';
 import { ChangedCounts, type Counts } from './counts.js';
+import { type FinishedOptions, FinishedSessions } from './finished-sessions.js';
 import { answerKey, slotAfter, stretchOf } from './stretch.js';
 
 /** One or several questions about one scope that one query answers. */
@@ -31,6 +32,7 @@ export interface CarriedOptions extends ArrivalsOptions {
   readonly minRows?: number;
   /** Labels that are kept, all answers together; default 300,000 (about 60 MB). */
   readonly maxLabels?: number;
+  readonly finished?: Omit<FinishedOptions, 'telemetry'>;
 }
 
 /** Periods with more rows of the rollup are read one after the other. */
@@ -60,6 +62,7 @@ export class CarriedAnswers {
   private readonly busy = new Map<string, Promise<unknown>>();
   readonly arrivals: RollupArrivals;
   private readonly metrics: CarriedMetrics;
+  private readonly finished: FinishedSessions;
   private lastTurn: Promise<unknown> = Promise.resolve();
   /** Answers with too many labels to be kept. */
   private readonly wide = new LRUCache<string, true>({ max: 1_000, ttl: 3_600_000 });
@@ -72,6 +75,11 @@ export class CarriedAnswers {
     this.kept = new LRUCache({
       maxSize: options.maxLabels ?? 300_000,
       sizeCalculation: ({ counts }) => 10 + counts.size,
+    });
+    const { telemetry } = options;
+    this.finished = new FinishedSessions(reader, {
+      ...options.finished,
+      ...(telemetry ? { telemetry } : {}),
     });
     this.metrics = carriedMetrics(options.telemetry, () => this.kept.calculatedSize);
   }
@@ -101,6 +109,10 @@ export class CarriedAnswers {
     }
   }
 
+  close(): void {
+    this.finished.close();
+  }
+
   private async isSmall(scope: Scope, signal: AbortSignal): Promise<boolean> {
     return (await this.arrivals.size(scope, signal)) < (this.options.minRows ?? 20_000);
   }
@@ -128,22 +140,26 @@ export class CarriedAnswers {
   private async parts(
     question: CarriedQuestion,
     keys: readonly string[],
-    { settled, history }: RollupState,
+    state: RollupState,
     signal: AbortSignal,
   ): Promise<Part[]> {
+    const { history } = state;
     const found = keys
       .map((key) => this.kept.get(key))
       .map((kept) => (kept?.history === history ? kept : undefined));
     const missing = keys.flatMap((_, i) => (found[i] ? [] : [i]));
     if (missing.length > 0) {
       const to = slotAfter(question.scope.to);
-      const cut = { arrivedBefore: settled };
+      const size = await this.arrivals.size(question.scope, signal);
+      const finished = await this.finished.of(question.scope.siteId, size, state, signal);
+      const arrivedBefore = finished?.asOf ?? state.settled;
+      const cut = { arrivedBefore, ...(finished ? { finished } : {}) };
       const tables = await this.whole(question.scope, signal, () =>
         this.counts(question, missing, { ...question.scope, to }, cut, signal),
       );
       this.metrics.add('counted', missing.length);
       missing.forEach((index, i) => {
-        const kept = { counts: tables[i] ?? new Map(), arrivedBefore: settled, to, history };
+        const kept = { counts: tables[i] ?? new Map(), arrivedBefore, to, history };
         found[index] = kept;
         if (kept.counts.size <= MAX_LABELS) this.kept.set(keys[index] ?? '', kept);
         else this.wide.set(keys[index] ?? '', true);

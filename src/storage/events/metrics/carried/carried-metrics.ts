@@ -31,3 +31,36 @@ export function carriedMetrics(
   });
   return { add: (outcome, count) => answers.inc({ outcome }, count) };
 }
+
+export interface FinishedMetrics {
+  made(days: number): void;
+  failed(): void;
+}
+
+/** @param running sites whose finished days are being made */
+export function finishedMetrics(
+  telemetry: Pick<Telemetry, 'registry'> | undefined,
+  running: () => number,
+): FinishedMetrics {
+  if (telemetry === undefined) return { made: () => {}, failed: () => {} };
+  const registers = [telemetry.registry];
+  new Gauge({
+    name: 'seentics_metrics_finishing_sites',
+    help: 'Sites of which sessions of finished days are being put side by side, or wait for it',
+    registers,
+    collect() {
+      this.set(running());
+    },
+  });
+  const days = new Counter({
+    name: 'seentics_metrics_finished_days_total',
+    help: 'Days of sites whose sessions were put side by side',
+    registers,
+  });
+  const failures = new Counter({
+    name: 'seentics_metrics_finishing_failures_total',
+    help: 'Times that putting sessions of finished days side by side failed; the next question tries again',
+    registers,
+  });
+  return { made: (count) => days.inc(count), failed: () => failures.inc() };
+}

@@ -1,0 +1,164 @@
+/**
+ * Keeps a row a session of finished days for big sites whose figures are asked for. They are what the rollup was at a settled moment, so
+ * that answers from them are carried on like any others. What arrives later for a finished day makes this day anew; where rows were
+ * removed from the rollup, everything is.
+ */
+import { LRUCache } from 'lru-cache';
+import type { Telemetry } from '../../../../telemetry.js';
+import type { ClickhouseReader } from '../../clickhouse-reader.js';
+import { changedDaysSql, daysSql, finishDaysSql } from '../clickhouse-finished.js';
+import type { FinishedRows } from '../clickhouse-rows.js';
+import type { RollupState } from './arrivals.js';
+import { type FinishedMetrics, finishedMetrics } from './carried-metrics.js';
+import { FinishedVersions, versionBase } from './finished-versions.js';
+import { second } from './sql-values.js';
+
+const DAY_SECONDS = 86_400;
+
+export interface FinishedOptions {
+  readonly telemetry?: Pick<Telemetry, 'registry'>;
+  /** Periods with fewer rows of the rollup are read from there; default 200,000. */
+  readonly minRows?: number;
+  /** How long a settled moment serves; default half an hour. */
+  readonly staleMs?: number;
+  /** Rows of the rollup that one statement turns into sessions, but for a day that has more; default 150,000. */
+  readonly batchRows?: number;
+  /** Waits until all days are there, instead of making them beside the first questions. */
+  readonly isAwaited?: boolean;
+}
+
+/** All finished days of a site as they were at a settled moment. */
+export interface Finished extends FinishedRows {
+  /** ms since epoch. */
+  readonly asOf: number;
+  /** Of the rollup when they were made. */
+  readonly history: string;
+  /** Version by day (since 1970). */
+  readonly byDay: ReadonlyMap<number, number>;
+}
+
+export class FinishedSessions {
+  private readonly sites = new LRUCache<string, Finished>({ max: 100 });
+  private readonly busy = new Map<string, Promise<Finished | undefined>>();
+  private readonly versions: FinishedVersions;
+  private readonly closing = new AbortController();
+  private readonly metrics: FinishedMetrics;
+  private builds: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    private readonly reader: ClickhouseReader,
+    private readonly options: FinishedOptions = {},
+  ) {
+    this.versions = new FinishedVersions(reader);
+    this.metrics = finishedMetrics(options.telemetry, () => this.busy.size);
+  }
+
+  /**
+   * @param size rows of the rollup in the asked period
+   * @returns undefined when the rollup is to be read: for small periods, on clusters, and while all days are being made
+   * @throws what the reader throws, the signal's reason
+   */
+  async of(
+    siteId: string,
+    size: number,
+    state: RollupState,
+    signal: AbortSignal,
+  ): Promise<Finished | undefined> {
+    if (this.reader.cluster !== undefined || size < (this.options.minRows ?? 200_000)) return undefined;
+    const known = this.sites.get(siteId);
+    if (known && this.isFresh(known, state)) return known;
+    const stored = this.busy.has(siteId) ? known : await this.versions.load(siteId, signal);
+    if (stored && this.isFresh(stored, state)) {
+      this.sites.set(siteId, stored);
+      return stored;
+    }
+    const isValid = stored?.history === state.history;
+    // Rows are being removed: wait until they are.
+    if (!isValid && state.isChanging) return undefined;
+    const work = this.busy.get(siteId) ?? this.start(siteId, isValid ? stored : undefined, state);
+    // A few days are quicker than the question from the rollup; all of them are not.
+    return isValid || this.options.isAwaited ? work : undefined;
+  }
+
+  close(): void {
+    this.closing.abort();
+  }
+
+  private isFresh({ history, asOf }: Finished, state: RollupState): boolean {
+    return history === state.history && state.settled - asOf < (this.options.staleMs ?? 1_800_000);
+  }
+
+  private start(
+    siteId: string,
+    old: Finished | undefined,
+    state: RollupState,
+  ): Promise<Finished | undefined> {
+    const make = () => this.make(siteId, old, state);
+    // Those that take long follow each other.
+    const made = old ? make() : this.builds.then(make);
+    if (!old) this.builds = made.catch(() => undefined);
+    const work = made.then(
+      (finished) => {
+        this.sites.set(siteId, finished);
+        return finished;
+      },
+      () => {
+        // The next question tries again; this one reads the rollup.
+        this.metrics.failed();
+        return undefined;
+      },
+    );
+    const done = work.finally(() => this.busy.delete(siteId));
+    this.busy.set(siteId, done);
+    return done;
+  }
+
+  private async make(siteId: string, old: Finished | undefined, state: RollupState): Promise<Finished> {
+    const { signal } = this.closing;
+    const asOf = second(state.settled);
+    const liveFrom = Math.floor(asOf / DAY_SECONDS) * DAY_SECONDS;
+    const all = await this.reader.rows(daysSql(siteId, asOf, liveFrom), signal);
+    const sizes = new Map(all.map(([day, rows]) => [Number(day), Number(rows)]));
+    const changed = old ? await this.changed(siteId, old, asOf, signal) : sizes.keys();
+    const days = [...new Set([...changed, ...[...sizes.keys()].filter((day) => !old?.byDay.has(day))])]
+      .filter((day) => day > 0 && day < liveFrom / DAY_SECONDS)
+      .sort((a, b) => a - b);
+    const base = versionBase(Date.now());
+    for (const some of this.batches(days, sizes)) {
+      signal.throwIfAborted();
+      await this.reader.copy(finishDaysSql({ siteId, asOf, days: some, base }), signal);
+      this.metrics.made(some.length);
+    }
+    const byDay = new Map([...(old?.byDay ?? []), ...days.map((day) => [day, base + day] as const)]);
+    const finished = {
+      asOf: state.settled,
+      liveFrom: liveFrom * 1000,
+      history: state.history,
+      byDay,
+      versions: [...byDay.values()],
+    };
+    await this.versions.save(siteId, finished, signal);
+    return finished;
+  }
+
+  private async changed(siteId: string, old: Finished, asOf: number, signal: AbortSignal): Promise<number[]> {
+    const rows = await this.reader.rows(changedDaysSql(siteId, second(old.asOf), asOf), signal);
+    return rows.flatMap((pair) => pair.map(Number));
+  }
+
+  private *batches(days: readonly number[], sizes: ReadonlyMap<number, number>): Generator<number[]> {
+    let some: number[] = [];
+    let rows = 0;
+    for (const day of days) {
+      const size = sizes.get(day) ?? 0;
+      if (some.length > 0 && rows + size > (this.options.batchRows ?? 150_000)) {
+        yield some;
+        some = [];
+        rows = 0;
+      }
+      some.push(day);
+      rows += size;
+    }
+    if (some.length > 0) yield some;
+  }
+}

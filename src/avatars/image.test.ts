@@ -180,6 +180,8 @@ describe('a picture', () => {
       webpOf(['VP8X', head[1]], ['ANIM', Buffer.alloc(6)], ...rest),
       wide,
       pngOf([...size(9000, 1), 8, 0, 0, 0, 0], Buffer.alloc(9001)),
+      // 16 bits a channel.
+      pngOf([...size(3000, 3000), 16, 6, 0, 0, 0], Buffer.alloc(3000 * 24_001)),
       pngOf([...size(8000, 8000), 1, 0, 0, 0, 0], Buffer.alloc(8000 * 1001)),
     ]) {
       expect(await refusal(bytes), bytes.toString('latin1', 0, 40)).toBe('invalid_image');

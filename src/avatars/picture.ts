@@ -15,8 +15,11 @@ const MAX_PIXELS = 32_000_000;
 /** @throws AppError `invalid_image` */
 export function checkSize(width: number, height: number): void {
   if (width === 0 || height === 0) throw damaged('without size');
-  if (width > MAX_SIDE || height > MAX_SIDE || width * height > MAX_PIXELS)
-    throw new AppError('invalid_image', `The picture is too large: ${width} x ${height} pixels`);
+  if (width > MAX_SIDE || height > MAX_SIDE || width * height > MAX_PIXELS) throw tooLarge(width, height);
+}
+
+export function tooLarge(width: number, height: number): AppError {
+  return new AppError('invalid_image', `The picture is too large: ${width} x ${height} pixels`);
 }
 
 /** @param what is wrong, for people */

@@ -1,9 +1,12 @@
 /** PNG (ISO/IEC 15948): header, palette, transparency and pixels are kept. */
 import { crc32, createInflate } from 'node:zlib';
-import { checkSize, damaged, type Picture, part } from './picture.js';
+import { checkSize, damaged, type Picture, part, tooLarge } from './picture.js';
 
 const SIGNATURE = Buffer.from('\x89PNG\r\n\x1a\n', 'latin1');
 const HEADER_BYTES = 13;
+/** A few KiB can claim this much, and inflating it takes a fifth of a second of a thread. */
+const MAX_PIXEL_BYTES = 64 * 1024 * 1024;
+const INFLATED_AT_ONCE = 64 * 1024;
 
 /** Channels of each colour type and the bit depths that it may have. */
 const COLOURS: Readonly<Record<number, { readonly channels: number; readonly depths: readonly number[] }>> = {
@@ -41,7 +44,9 @@ export async function checkedPng(data: Buffer): Promise<Picture> {
   const header = readHeader(chunks.header);
   checkColours(header, chunks);
   const pixels = Buffer.concat(chunks.pixels);
-  const used = await inflatedExactly(pixels, pixelBytes(header));
+  const expected = pixelBytes(header);
+  if (expected > MAX_PIXEL_BYTES) throw tooLarge(header.width, header.height);
+  const used = await inflatedExactly(pixels, expected);
   const kept = [SIGNATURE, chunk('IHDR', chunks.header)];
   if (chunks.palette !== undefined) kept.push(chunk('PLTE', chunks.palette));
   if (chunks.transparency !== undefined) kept.push(chunk('tRNS', chunks.transparency));
@@ -125,7 +130,7 @@ function pixelBytes({ width, height, bitsPerPixel, interlaced }: Header): number
  * @throws AppError `invalid_image` when they are not exactly as many as the header says
  */
 async function inflatedExactly(pixels: Buffer, expected: number): Promise<number> {
-  const inflate = createInflate();
+  const inflate = createInflate({ chunkSize: INFLATED_AT_ONCE });
   const drain = async () => {
     let length = 0;
     for await (const piece of inflate) {

@@ -27,7 +27,8 @@ export function avatarRoutes(avatars: AvatarService): AnyRoute[] {
       summary:
         'Set the picture of the own account: JPEG, PNG or WebP of at most 2 MiB. Places, names and previews in it are dropped',
       tag: 'Auth',
-      bucket: 'api',
+      // That of the sign-in: few requests an account, since checking a picture takes time.
+      bucket: 'auth',
       cors: 'api',
       access: 'account',
       params: Nothing,

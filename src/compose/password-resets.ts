@@ -12,7 +12,7 @@ import type { Telemetry } from '../telemetry.js';
 import type { Lifecycle } from './lifecycle.js';
 
 export interface PasswordResetDeps {
-  readonly config: Pick<Config, 'FRONTEND_URL'>;
+  readonly config: Pick<Config, 'FRONTEND_URL' | 'ENVIRONMENT'>;
   readonly metadata: MetadataStore;
   readonly accounts: {
     readonly passwords: Passwords;
@@ -27,6 +27,8 @@ export interface PasswordResetDeps {
 /** Builds the room; what was asked for when the node stops is still done. */
 export function composePasswordResets(deps: PasswordResetDeps): readonly AnyRoute[] {
   const { config, metadata, accounts, mailer, telemetry, lifecycle } = deps;
+  if (mailer.isConfigured && config.ENVIRONMENT === 'production' && isLocal(config.FRONTEND_URL))
+    telemetry.log.warn('links in mails lead to this machine only: FRONTEND_URL does not name the dashboard');
   const service = createPasswordResetService({
     ...{ metadata, mailer, telemetry },
     passwords: accounts.passwords,
@@ -37,3 +39,5 @@ export function composePasswordResets(deps: PasswordResetDeps): readonly AnyRout
   lifecycle.add('password resets', service, (it) => it.close());
   return passwordResetRoutes(service);
 }
+
+const isLocal = (url: string): boolean => /^(localhost|127\.|\[::1\])/.test(new URL(url).host);

@@ -389,7 +389,7 @@ function contradictions(config: Config): string[] {
   }
   if (isCloud(config) && config.GLOBAL_API_KEY === '')
     problems.push('CLOUD_ENABLED needs GLOBAL_API_KEY: without it anybody could be anybody');
-  if (!/^https?:\/\/[^/\s]\S*$/i.test(config.FRONTEND_URL))
+  if (!/^https?:\/\/\S+$/i.test(config.FRONTEND_URL) || !URL.canParse(config.FRONTEND_URL))
     problems.push('FRONTEND_URL must look like https://stats.example.com');
   if (!/^[A-Za-z_][A-Za-z0-9_]{0,62}$/.test(config.CLICKHOUSE_DB))
     problems.push('CLICKHOUSE_DB must be a plain identifier');

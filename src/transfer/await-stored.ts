@@ -3,7 +3,8 @@ import type { EventStore } from '../storage/events/event-store.js';
 import type { AddedRow } from './imported-rows.js';
 
 const POLL_MS = 150;
-const HOUR_MS = 3_600_000;
+/** Books are kept by the hour of receipt, which may be the one before. */
+const BOOKS_RANGE_MS = 2 * 3_600_000;
 /** The books follow the rows at once; they may be lost when a writer loses its partition in between. */
 const BOOKS_MS = 3_000;
 
@@ -21,7 +22,7 @@ export async function awaitStored(
 ): Promise<number> {
   const began = Date.now();
   const booked = async (): Promise<number> => {
-    const totals = await events.books(siteId, began - HOUR_MS, Date.now() + HOUR_MS);
+    const totals = await events.books(siteId, began - BOOKS_RANGE_MS, Date.now() + BOOKS_RANGE_MS);
     return totals.find(({ source }) => source === 'import')?.received ?? 0;
   };
   const before = await booked();

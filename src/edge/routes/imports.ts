@@ -80,7 +80,7 @@ export function importRoutes({ imports, limitBytes }: ImportRoutesOptions): AnyR
             Type.String({ description: 'seentics, also when absent', examples: ['seentics'] }),
           ),
           file: Type.String({
-            contentMediaType: 'application/octet-stream',
+            format: 'binary',
             description: 'An export of events (CSV or NDJSON) or of figures, gzip or not',
           }),
         },

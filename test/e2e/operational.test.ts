@@ -134,6 +134,18 @@ describe('the program in production', () => {
     }
   });
 
+  test('limits whatever can be guessed far below the rest of the API', async () => {
+    const document = Value.Parse(Buckets, await (await get('/api/v1/openapi.json')).json());
+    for (const path of [
+      '/api/v1/auth/login',
+      '/api/v1/auth/register',
+      '/api/v1/auth/forgot-password',
+      '/api/v1/auth/reset-password',
+      '/api/v1/public/analytics/{public_id}/access',
+    ])
+      expect([path, document.paths[path]?.post?.['x-rate-limit-bucket']]).toEqual([path, 'auth']);
+  });
+
   test('counts page loads apart from API calls, which no forged address evades', async () => {
     const status = async (path: string, address: string) => {
       const answer = await get(path, {
@@ -157,6 +169,12 @@ describe('the program in production', () => {
 });
 
 const SignedIn = Type.Object({ data: Type.Object({ tokens: Type.Object({ access_token: Type.String() }) }) });
+const Buckets = Type.Object({
+  paths: Type.Record(
+    Type.String(),
+    Type.Object({ post: Type.Optional(Type.Object({ 'x-rate-limit-bucket': Type.String() })) }),
+  ),
+});
 const Ready = Type.Object({ parts: Type.Array(Type.Object({ name: Type.String() })) });
 
 /** What the trackers of one page ask for when it loads. */

@@ -1,6 +1,7 @@
 /** The program: reads the environment, starts a node, ends it on SIGTERM and SIGINT. Exit codes: 0 asked to end, 1 failed, 2 misconfigured. */
 import { existsSync } from 'node:fs';
 import { banner } from './compose/banner.js';
+import { collectLessOften } from './compose/garbage.js';
 import { startNode } from './compose/node.js';
 import { ConfigError, readConfig } from './config.js';
 import { createTelemetry } from './telemetry.js';
@@ -9,6 +10,7 @@ import { createTelemetry } from './telemetry.js';
 const FORCED_EXIT_MS = 4_800;
 
 const startedAt = performance.now();
+collectLessOften();
 if (existsSync('.env')) process.loadEnvFile('.env');
 
 try {

@@ -1,39 +1,81 @@
 /**
- * What a site at full blast costs another one: latencies of a quiet site's requests alone, and beside a noisy site, in the same run.
+ * What a site at full blast costs another one: latencies of a quiet site's requests alone and beside a noisy site, in turns, on one
+ * program with everything embedded. The quiet site's client is preferred by the scheduler where that is allowed, for clients are other
+ * machines. The noisy site's load generator is run both ways: giving way to the program, so that its own appetite for the processor is not
+ * counted against the program, and not giving way.
  */
 import { Guard } from '../test/support/guard.js';
-import { type GeneratorResult, generate } from './support/generator.js';
+import { generate } from './support/generator.js';
+import { Probe } from './support/probe.js';
+import { medians, type Stretch, spread, stretchOf } from './support/stretches.js';
 import { embeddedTarget, type Target } from './support/targets.js';
 
-const QUIET = { connections: 4, requestsPerSecond: 40, events: 1 } as const;
-const NOISY = { connections: 64, events: 10, background: true } as const;
+const QUIET_REQUESTS_PER_SECOND = 100;
+const NOISY = { connections: 64, events: 10 } as const;
+/** The generator has to load its code before it makes noise. */
+const NOISE_START_SECONDS = 1;
 
-/** Runs both stretches, each of the given length, and prints a table. */
-export async function runIsolationBench(seconds: number): Promise<void> {
+const KINDS = ['alone', 'beside a noisy one that gives way', 'beside a noisy one that does not'] as const;
+type Kind = (typeof KINDS)[number];
+
+interface Measured extends Stretch {
+  /** Requests that were not accepted: of the quiet site, of the noisy one. */
+  readonly failed: number;
+  readonly refused: number;
+  /** Events of the noisy site accepted a second. */
+  readonly noise: number;
+}
+
+/** Runs each kind of stretch `rounds` times, in turns, and prints a line for each and a table. */
+export async function runIsolationBench(seconds: number, rounds: number): Promise<void> {
   const guard = await Guard.start();
+  const probe = Probe.start();
   try {
     const target = await embeddedTarget(guard);
-    const [quietSite, noisySite] = target.sites;
-    if (quietSite === undefined || noisySite === undefined) throw new Error('no sites');
-    const quiet = (length: number) =>
-      generate({ ...QUIET, url: target.url, sites: [quietSite], seconds: length, seed: 1 });
     await warmUp(target);
-    const alone = await quiet(seconds);
-    await target.drained();
-    const [beside, noise] = await Promise.all([
-      quiet(seconds),
-      generate({ ...NOISY, url: target.url, sites: [noisySite], seconds, seed: 2 }),
-    ]);
-    print([
-      ['quiet site alone', alone],
-      ['quiet site beside the noisy one', beside],
-      ['noisy site', noise],
-    ]);
-    console.log(`p99 beside / alone: ${(beside.p99Ms / alone.p99Ms).toFixed(2)}`);
+    const measured = new Map<Kind, Measured[]>(KINDS.map((kind) => [kind, []]));
+    for (let round = 0; round < rounds; round++) {
+      for (const [at, kind] of KINDS.entries()) {
+        const stretch = await run(kind, target, probe, seconds, 1 + round * KINDS.length + at);
+        measured.get(kind)?.push(stretch);
+        console.log(`${kind}: p50 ${stretch.p50Ms.toFixed(1)} ms, p99 ${stretch.p99Ms.toFixed(1)} ms`);
+        await target.drained();
+      }
+    }
+    print(measured);
     await target.stop();
   } finally {
+    await probe.stop();
     await guard.stop();
   }
+}
+
+async function run(
+  kind: Kind,
+  target: Target,
+  probe: Probe,
+  seconds: number,
+  seed: number,
+): Promise<Measured> {
+  const [site, noisySite] = target.sites;
+  if (site === undefined || noisySite === undefined) throw new Error('no sites');
+  const { url } = target;
+  const quiet = () => probe.run({ url, site, requestsPerSecond: QUIET_REQUESTS_PER_SECOND, seconds, seed });
+  if (kind === 'alone') {
+    const { latenciesMs, failed } = await quiet();
+    return { ...stretchOf(latenciesMs), failed, refused: 0, noise: 0 };
+  }
+  const background = kind === 'beside a noisy one that gives way';
+  const noiseSeconds = seconds + NOISE_START_SECONDS;
+  const making = generate({ ...NOISY, url, sites: [noisySite], seconds: noiseSeconds, seed, background });
+  await new Promise((resolve) => setTimeout(resolve, NOISE_START_SECONDS * 1_000));
+  const [{ latenciesMs, failed }, noise] = await Promise.all([quiet(), making]);
+  return {
+    ...stretchOf(latenciesMs),
+    failed,
+    refused: noise.refused + noise.failed,
+    noise: (noise.accepted * NOISY.events) / noise.seconds,
+  };
 }
 
 async function warmUp(target: Target): Promise<void> {
@@ -41,12 +83,21 @@ async function warmUp(target: Target): Promise<void> {
   await target.drained();
 }
 
-function print(rows: readonly (readonly [string, GeneratorResult])[]): void {
-  console.log('| load | accepted | refused | p50 ms | p99 ms | max ms |');
-  console.log('| --- | --- | --- | --- | --- | --- |');
-  for (const [name, row] of rows) {
+function print(measured: ReadonlyMap<Kind, readonly Measured[]>): void {
+  const sum = (of: readonly Measured[], key: 'failed' | 'refused' | 'noise') =>
+    of.reduce((total, each) => total + each[key], 0);
+  const quiet = medians(measured.get('alone') ?? []);
+  console.log(
+    '| quiet site | p50 ms | p99 ms, median | p99 ms | p99 / alone | not accepted | noise, events/s |',
+  );
+  console.log('| --- | --- | --- | --- | --- | --- | --- |');
+  for (const [kind, stretches] of measured) {
+    const { p50Ms, p99Ms } = medians(stretches);
+    const noise = (sum(stretches, 'noise') / stretches.length).toFixed(0);
+    const bad = `${sum(stretches, 'failed')} (noisy: ${sum(stretches, 'refused')})`;
+    const ratio = (p99Ms / quiet.p99Ms).toFixed(2);
     console.log(
-      `| ${name} | ${row.accepted} | ${row.refused + row.failed} | ${row.p50Ms} | ${row.p99Ms} | ${row.maxMs} |`,
+      `| ${kind} | ${p50Ms.toFixed(1)} | ${p99Ms.toFixed(1)} | ${spread(stretches)} | ${ratio} | ${bad} | ${noise} |`,
     );
   }
 }

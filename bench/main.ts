@@ -1,4 +1,4 @@
-/** `npm run bench -- NAME [--seconds N] [--connections 64,512] [--events 1,10] [--targets bare,embedded,servers] [--rate REQUESTS_PER_SECOND] [--fill EVENTS] [--days 1,7,30,90] [--polls N] [--data DIR] [--sessions N] [--layouts]` */
+/** `npm run bench -- NAME [--seconds N] [--rounds N] [--connections 64,512] [--events 1,10] [--targets bare,embedded,servers] [--rate REQUESTS_PER_SECOND] [--fill EVENTS] [--days 1,7,30,90] [--polls N] [--data DIR] [--sessions N] [--layouts]` */
 import { parseArgs } from 'node:util';
 import { runActorsBench } from './actors.js';
 import { runAutomationsBench } from './automations.js';
@@ -13,6 +13,7 @@ const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
     seconds: { type: 'string' },
+    rounds: { type: 'string', default: '6' },
     connections: { type: 'string', default: '64,512' },
     events: { type: 'string', default: '1,10' },
     rate: { type: 'string' },
@@ -48,7 +49,7 @@ const benches: Readonly<Record<string, () => Promise<unknown>>> = {
     values.layouts
       ? runReplayLayoutsBench()
       : runReplaysBench({ sessions: Number(values.sessions), seconds: seconds(60) }),
-  isolation: () => runIsolationBench(seconds(10)),
+  isolation: () => runIsolationBench(seconds(5), Number(values.rounds)),
   actors: () => runActorsBench(),
   automations: () => runAutomationsBench(),
   writer: () => runWriterBench(),

@@ -2,11 +2,13 @@
  * Entry of the load generator: autocannon in a process of its own, so that its CPU is not counted as the server's. Reads one JSON line
  * of options from standard input, prints one JSON line of results.
  */
-import { constants, setPriority } from 'node:os';
 import { createInterface } from 'node:readline';
 import autocannon from 'autocannon';
+import { giveWay } from '../../src/storage/embedded/give-way.js';
 import type { GeneratorOptions, GeneratorResult } from './generator.js';
 import { Payloads } from './payload.js';
+
+const BACKGROUND_NICENESS = 10;
 
 const lines = createInterface({ input: process.stdin });
 for await (const line of lines) {
@@ -17,7 +19,7 @@ for await (const line of lines) {
 process.exit(0);
 
 async function run(options: GeneratorOptions): Promise<GeneratorResult> {
-  if (options.background === true) setPriority(constants.priority.PRIORITY_LOW);
+  if (options.background === true) giveWay(BACKGROUND_NICENESS);
   const payloads = new Payloads(options.sites, options.seed);
   const path = options.events === 1 ? '/api/v1/analytics/event' : '/api/v1/analytics/batch';
   const result = await autocannon({

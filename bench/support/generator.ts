@@ -11,7 +11,7 @@ export interface GeneratorOptions {
   /** Events a request: 1 = `analytics/event`, more = `analytics/batch`. */
   readonly events: number;
   readonly seed: number;
-  /** Gives way to other processes: the noise must load the server, not take the processor from who measures. */
+  /** Gives way to all other processes, so that the noise takes no processor time that the server wants. */
   readonly background?: boolean;
   /** Open loop at this rate; without it as fast as the answers come. */
   readonly requestsPerSecond?: number;
@@ -30,7 +30,10 @@ export interface GeneratorResult {
 /** Runs the load generator in a process of its own. */
 export async function generate(options: GeneratorOptions): Promise<GeneratorResult> {
   const script = fileURLToPath(new URL('./generator-process.ts', import.meta.url));
-  const child = spawn(process.execPath, ['--import', 'tsx', script], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, ['--import', 'tsx', script], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    detached: options.background === true,
+  });
   let output = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     output += text;

@@ -1,6 +1,6 @@
 import { type AuditLog, createAuditLog } from '../audit/audit-log.js';
 import { createApiKeyVerifier } from '../auth/api-key-verifier.js';
-import { createApiKeyService } from '../auth/api-keys.js';
+import { type ApiKeyService, createApiKeyService } from '../auth/api-keys.js';
 import { createAttempts } from '../auth/attempts.js';
 import { createAuthService } from '../auth/auth-service.js';
 import { createAuthenticator } from '../auth/authenticator.js';
@@ -49,6 +49,7 @@ export interface AccountParts {
   readonly passwords: Passwords;
   readonly gatewayParts: ReturnType<typeof gatewayParts>;
   readonly sessionEnded: (sessionId: string) => Promise<void>;
+  readonly apiKeys: Pick<ApiKeyService, 'deleteAll'>;
   /** To be closed after the edge. */
   readonly keyUsage: KeyUsage;
   /** To be closed after the edge. */
@@ -116,6 +117,7 @@ export async function composeAccounts(
     notices,
     telemetry,
   });
+  const apiKeys = createApiKeyService({ keys: metadata.apiKeys, verifier: keys, sites, gate, log });
   const production = config.ENVIRONMENT === 'production';
   return {
     gatewayParts: gatewayParts(config, metadata, telemetry),
@@ -127,6 +129,7 @@ export async function composeAccounts(
     idempotency: metadata.idempotency,
     notices,
     passwords,
+    apiKeys,
     keyUsage,
     audit,
     needsSetup: async () => !(await auth.setupStatus()).setupComplete,
@@ -135,7 +138,7 @@ export async function composeAccounts(
       ...secondFactorRoutes(secondFactor),
       ...auditRoutes(metadata.audit),
       ...profileRoutes(createProfileService(common)),
-      ...apiKeyRoutes(createApiKeyService({ keys: metadata.apiKeys, verifier: keys, sites, gate, log })),
+      ...apiKeyRoutes(apiKeys),
       ...websiteRoutes(websites),
       ...memberRoutes(tellingMembers(createMemberService({ ...metadata, notices }), notifier)),
       ...trackerRoutes({ directory: sites, configs, production, replaySampling: config.REPLAY_SAMPLING }),

@@ -186,7 +186,11 @@ async function compose(
       ...composePrivacy(context, {
         ...{ metadata, stores, metrics, replays, accounts, eraser },
         ...{ cache: cache.store, erasureMetrics: erasures.metrics },
-        beforeAccountDeletion: avatars.avatars.erase,
+        beforeAccountDeletion: async (userId) => {
+          // Each by itself: nodes know keys, not whose they are.
+          await accounts.apiKeys.deleteAll(userId);
+          await avatars.avatars.erase(userId);
+        },
       }),
     );
     const usage = composeUsage(metadata, stores, telemetry);

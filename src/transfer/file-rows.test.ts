@@ -167,7 +167,7 @@ describe('rows that are none', () => {
     [{ properties: '{' }, 'properties'],
     [{ properties: { a: 'x'.repeat(40_000) } }, 'properties'],
     [{ bot: 'maybe' }, 'bot'],
-  ])('%j is refused', (wrong, word) => {
+  ])('wrong row %# is refused', (wrong, word) => {
     const right = {
       event_id: '01234567-0123-0123-0123-0123456789ab',
       timestamp: '2026-01-31T12:00:00.000Z',

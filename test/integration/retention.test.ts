@@ -231,7 +231,14 @@ describe.each(['clickhouse', 'postgres'] as const)('data that has expired on %s'
   it('lies in no table that retention does not know', async () => {
     const known = [...TABLES, ...ROLLUPS, 'replay_objects'];
     // Counts, and notes of what was deleted, which hold no visitor.
-    known.push('ingest_books', 'replay_deletions', 'heat_deletions', 'changed_rows');
+    known.push(
+      'ingest_books',
+      'replay_deletions',
+      'heat_deletions',
+      'changed_rows',
+      'finished_sessions',
+      'finished_days',
+    );
     const tables = await node.rows(
       kind === 'postgres'
         ? `SELECT c.relname AS name FROM pg_class c WHERE c.relkind = 'r' AND obj_description(c.oid) LIKE 'event store%'`

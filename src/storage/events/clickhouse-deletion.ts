@@ -47,6 +47,20 @@ export async function deleteRows(
     );
 }
 
+/**
+ * Removes the rows a session of a site's finished days, which are made anew when they are asked for. Whoever removes rows of single
+ * visitors from `session_slots` calls it after that: a row of theirs may name several visitors.
+ */
+export async function forgetFinished(clickhouse: Clickhouse, siteId: string): Promise<void> {
+  const suffix = clickhouse.cluster === undefined ? '' : '_local';
+  await deleteRows(
+    clickhouse,
+    ['finished_sessions', 'finished_days'].map((table) => table + suffix),
+    'site_id = {site:String}',
+    { site: siteId },
+  );
+}
+
 /** Tables with all of these columns that hold data themselves: neither views nor the distributed tables over others. */
 export async function tablesWith({ client }: Clickhouse, columns: readonly string[]): Promise<string[]> {
   const answer = await client.query({

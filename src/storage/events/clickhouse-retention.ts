@@ -9,9 +9,14 @@ const CONNECTIONS = 2;
 
 /**
  * The slots of the rollup and of what imports note begin at quarters of an hour, so the start of a day parts them as it parts the events. Copies of its rows
- * (`changed_rows`) are used no more once the rollup has a mutation, and leave within minutes.
+ * (`changed_rows`) are used no more once the rollup has a mutation, and leave within minutes; rows of finished sessions are made anew.
  */
-const TABLES = Object.entries({ ...EXPIRING, session_slots: 'slot', import_rows: 'slot' });
+const TABLES = Object.entries({
+  ...EXPIRING,
+  session_slots: 'slot',
+  import_rows: 'slot',
+  finished_sessions: 'start',
+});
 
 export function createClickhouseRetention(options: ClickhouseOptions): RetentionStore {
   const clickhouse = openClickhouse({

@@ -9,7 +9,7 @@ import {
 } from '../../../privacy/personal-store.js';
 import { type Clickhouse, type ClickhouseOptions, openClickhouse } from '../../clickhouse.js';
 import { STATEMENT_TIMEOUT_MS } from '../../clickhouse-migrations.js';
-import { deleteRows, deleteSite, tablesWith } from '../clickhouse-deletion.js';
+import { deleteRows, deleteSite, forgetFinished, tablesWith } from '../clickhouse-deletion.js';
 import { storeError } from '../clickhouse-insert.js';
 import { repairSite, viewQuery } from '../clickhouse-repair.js';
 import { ANONYMOUS_ID, anonymousColumns, exported, lengthPrefixHex } from './columns.js';
@@ -98,6 +98,7 @@ async function deleteVisitor(clickhouse: Clickhouse, siteId: string, visitorId: 
     site: siteId,
     visitor,
   });
+  await forgetFinished(clickhouse, siteId);
   await deleteQuarantined(
     clickhouse,
     'site_id = {site:String} AND position(bytes, concat(unhex({length:String}), {visitor:String})) > 0',
@@ -162,6 +163,7 @@ async function anonymise(
     await deleteRows(clickhouse, [own], old, parameters);
   }
   await rebuildRollup(clickhouse, parameters);
+  await forgetFinished(clickhouse, siteId);
   if (clickhouse.cluster === undefined) await repairSite(clickhouse, siteId, finishedSlot(before));
 }
 

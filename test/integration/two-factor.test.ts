@@ -216,6 +216,19 @@ describe('a second factor', () => {
     expect(outcome(await login({ totp: again.app() }))).toBe('200');
   });
 
+  it('stays when a forgotten password is set anew, which ends sign-ins that have begun', async () => {
+    const { app } = await enable();
+    const { challenge } = (await login()).body.details;
+    const { users, passwordResets } = node.metadata;
+    const tokenHash = Buffer.from(account.id);
+    const hash = (await users.findById(account.id))?.passwordHash ?? '';
+    expect(await passwordResets.add({ userId: account.id, email, tokenHash, ttlMs: 60_000 }, 5)).toBe(true);
+    expect(await passwordResets.use(tokenHash, hash)).not.toBeNull();
+    expect(outcome(await finish(challenge, app()))).toBe('400 invalid_credentials');
+    expect(outcome(await login())).toBe('403 two_factor_required');
+    expect(outcome(await login({ totp: app() }))).toBe('200');
+  });
+
   it('is nowhere in the database as it is', async () => {
     const { secret, recoveryCodes } = await enable();
     const { rows } = await client.query(

@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { AppError } from '../errors.js';
 import { decodeMessage, encodeMessage, type SiteFrame } from '../events/frame.js';
 import { decodeRow, decodeRowOf } from '../events/row-decoder.js';
@@ -370,6 +370,23 @@ describe('under load', () => {
     expect(full).toHaveLength(30);
     for (const { reason } of full)
       expect(reason).toMatchObject({ code: 'overloaded', options: { retryAfterSeconds: 1 } });
+  });
+
+  it('takes a request in the next task however many of another site wait, and keeps the order within a site', async () => {
+    const { intake, pool, sink } = setUp();
+    const held = gate();
+    pool.gate = held.promise;
+    const noisy = Array.from({ length: 1_000 }, (_, i) => intake.submit(event(A.id, `v${i}`)));
+    await vi.waitFor(() => expect(pool.tasks).toHaveLength(2));
+    const quiet = intake.submit(event(B.id, 'q'));
+    held.open();
+    await Promise.all([...noisy, quiet]);
+    const [first = 0, second = 0, third = 0] = pool.tasks;
+    const visitors = sink.rows().map(({ visitor_id }) => visitor_id);
+    const place = visitors.indexOf('q');
+    expect(place).toBeGreaterThanOrEqual(first + second);
+    expect(place).toBeLessThan(first + second + third);
+    expect(visitors.filter((visitor) => visitor !== 'q')).toEqual(noisy.map((_, i) => `v${i}`));
   });
 
   it('is bounded in bytes', async () => {

@@ -87,9 +87,11 @@ export interface UserStore {
    * Adds an account that another program keeps, or its new address and name. Empty ones leave what is known; other accounts stay as they are.
    * @returns 'taken' when another account has the address; null when there is no such account and no address for it
    */
-  sync(account: { readonly id: string; readonly email: string; readonly name: string }): Promise<
-    User | 'taken' | null
-  >;
+  sync(account: {
+    readonly id: string;
+    readonly email: string;
+    readonly name: string;
+  }): Promise<User | 'taken' | null>;
   /** @param url '' for none; null when there is no such account */
   setAvatar(id: string, url: string): Promise<{ readonly user: User; readonly previous: string } | null>;
   /**

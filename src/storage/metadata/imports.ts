@@ -162,6 +162,7 @@ export function createImportStore(db: Database): ImportStore {
     async end(id, lease, state, error) {
       await db.query(
         `UPDATE imports SET state = CASE WHEN state = 'undoing' AND $3 <> 'undone' THEN state ELSE $3 END, error = $4, lease = NULL,
+           report = CASE WHEN $3 = 'undone' THEN NULL ELSE report END,
            lease_until = NULL, finished_at = now() WHERE id = $1 AND lease = $2`,
         [id, lease, state, error],
       );

@@ -1,0 +1,217 @@
+/** Imports at the edge: what is refused, reports, what a node leaves behind. Rows go into the store as the writer would put them. */
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { importRoutes } from '../../src/edge/routes/imports.js';
+import { eventually } from '../../src/edge/testing.js';
+import type { SiteFrame } from '../../src/events/frame.js';
+import { createPostgresEventStore } from '../../src/storage/events/postgres-event-store.js';
+import { createPostgresImported } from '../../src/storage/events/transfer/postgres-imported.js';
+import { createFolderStore } from '../../src/storage/objects/folder.js';
+import { silentTelemetry } from '../../src/telemetry.js';
+import { runImport } from '../../src/transfer/import-run.js';
+import { createImportRunner, type ImportRunner } from '../../src/transfer/import-runner.js';
+import { createImportService } from '../../src/transfer/import-service.js';
+import { transferMetrics } from '../../src/transfer/transfer-metrics.js';
+import { deleteUpload, storeUpload, sweepUploads } from '../../src/transfer/upload.js';
+import { freshPostgres } from '../support/fresh.js';
+import { startNode } from './accounts-node.js';
+
+const LIMIT = 100_000;
+const ROW = {
+  event_id: '01234567-0123-4123-8123-0123456789ab',
+  timestamp: '2026-01-31T12:00:00.000Z',
+  event_type: 'pageview',
+};
+const line = (changes: object): string => `${JSON.stringify({ ...ROW, ...changes })}\n`;
+const id = (n: number): string => `01234567-0123-4123-8123-${n.toString(16).padStart(12, '0')}`;
+
+describe('imports', () => {
+  let database: Awaited<ReturnType<typeof freshPostgres>>;
+  let events: ReturnType<typeof createPostgresEventStore>;
+  let imported: ReturnType<typeof createPostgresImported>;
+  let node: Awaited<ReturnType<typeof startNode>>;
+  let runner: ImportRunner | undefined;
+  let folder: string;
+  let token: string;
+  let site: { id: string; site_id: string };
+  let objects: ReturnType<typeof createFolderStore>;
+  const ended: string[] = [];
+
+  beforeAll(async () => {
+    database = await freshPostgres();
+    folder = await mkdtemp(join(tmpdir(), 'imports-'));
+    objects = createFolderStore(folder);
+    const telemetry = silentTelemetry();
+    const options = { url: database.url, maxConnections: 3, minConnections: 0, telemetry };
+    events = createPostgresEventStore(options);
+    await events.migrate();
+    imported = createPostgresImported(options);
+    const metrics = transferMetrics(telemetry.registry);
+    // The writer's part.
+    const publish = async ({ siteId, rows, received, rejected }: SiteFrame): Promise<void> => {
+      const bytes = rows.map((row) => row.subarray(5));
+      await events.insertRows('events', bytes, `${Math.random()}`, Date.now() + 30_000);
+      const counts = { received, rejected, stored: rows.length, duplicate: 0, bot: 0, quarantined: 0 };
+      const hour = Math.floor(Date.now() / 3_600_000) * 3_600_000;
+      await events.addToBooks([{ siteId, source: 'import', hour, ...counts }], `${Math.random()}`);
+    };
+    node = await startNode({
+      databaseUrl: database.url,
+      routes: ({ metadata: { imports } }) => {
+        const run = {
+          imports,
+          objects,
+          events,
+          rows: imported,
+          publish,
+          metrics,
+          keepsAddresses: async () => false,
+        };
+        runner = createImportRunner({
+          ...{ imports, metrics, telemetry },
+          run: (item, signal) => runImport({ ...run, chunkRows: 3 }, item, signal),
+          async undo(item) {
+            if (item.format !== 'report') await imported.undo(item.siteId, item.id);
+            await deleteUpload(objects, item.id);
+          },
+          async onEnded(item, state) {
+            ended.push(state);
+            await deleteUpload(objects, item.id);
+          },
+        });
+        const { wake } = runner;
+        return importRoutes({
+          imports: createImportService({ imports, objects, limitBytes: LIMIT, wake }),
+          limitBytes: LIMIT,
+        });
+      },
+    });
+    const email = 'owner@shop.example';
+    const account = { name: 'Owner', email, password: 'correct horse battery' };
+    const { body } = await node.call('POST', '/api/v1/user/auth/register', { body: account });
+    token = body.data.tokens.access_token;
+    const made = await node.call('POST', '/api/v1/user/websites', {
+      token,
+      body: { name: 'Shop', url: 'https://shop.example' },
+    });
+    site = made.body.data;
+  });
+  afterAll(async () => {
+    await runner?.stop();
+    await node?.stop();
+    await events?.close();
+    await imported?.close();
+    await database?.drop();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  const send = async (file: string | Uint8Array | undefined, fields: Record<string, string> = {}) => {
+    const form = new FormData();
+    for (const [name, value] of Object.entries({ websiteId: site.id, ...fields })) form.append(name, value);
+    if (file !== undefined) form.append('file', new Blob([file]), 'file.json');
+    const answer = await fetch(`${node.url}/api/v1/analytics/import`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}` },
+      body: form,
+    });
+    // biome-ignore lint/suspicious/noExplicitAny: a JSON answer, looked into by the assertions
+    const body: any = await answer.json();
+    return { status: answer.status, body };
+  };
+  const kept = async (): Promise<string[]> => {
+    const keys: string[] = [];
+    for await (const key of objects.list('imports/')) keys.push(key);
+    return keys;
+  };
+
+  test('count what became of every row, over chunks', async () => {
+    const text = [0, 1, 2, 2, 3, 4, 5].map((n) => line({ event_id: id(n) })).join('');
+    const { status, body } = await send(
+      gzipSync(`${text}{"event_id":"x"}\nnonsense\n${line({ event_id: id(1) })}`),
+    );
+    expect({ status, body }).toMatchObject({
+      status: 200,
+      body: {
+        count: 6,
+        message: 'Data imported successfully',
+        import: {
+          state: 'done',
+          rows: { read: 10, added: 6, duplicate: 2, rejected: 2 },
+          errors: [
+            { row: 8, error: 'event_id is no UUID' },
+            { row: 9, error: 'is not a JSON object' },
+          ],
+        },
+      },
+    });
+    await eventually(() => ended.includes('done'));
+    await eventually(async () => (await kept()).length === 0);
+    expect((await send(text)).body).toMatchObject({ count: 0, import: { rows: { added: 0, duplicate: 7 } } });
+  });
+
+  test('are undone to the row', async () => {
+    const before = await node.call('GET', `/api/v1/websites/${site.id}/imports`, { token });
+    const { body } = await send([1, 2, 90, 91].map((n) => line({ event_id: id(n) })).join(''));
+    expect(body.import.rows).toEqual({ read: 4, added: 2, duplicate: 2, rejected: 0 });
+    const path = `/api/v1/websites/${site.id}/imports/${body.import.id}`;
+    const undone = await node.call('DELETE', path, { token });
+    expect(undone).toMatchObject({ status: 200, body: { import: { state: 'undone' } } });
+    const ids = [1, 2, 90, 91].map((n) => Buffer.from(id(n).replaceAll('-', ''), 'hex'));
+    const existing = await events.existingIds([{ siteId: site.site_id, table: 'events', ids }]);
+    expect([...existing].map((it) => it.slice(-2)).sort()).toEqual(['01', '02']);
+    expect((await node.call('GET', path, { token })).body).toMatchObject({ state: 'undone' });
+    const after = await node.call('GET', `/api/v1/websites/${site.id}/imports`, { token });
+    expect(after.body.imports).toHaveLength(before.body.imports.length + 1);
+  });
+
+  test('keep a report as it is, until it is undone', async () => {
+    const report = {
+      ...{ website_id: 'x', period_days: 7, exported_at: '2026-01-31T12:00:00Z' },
+      metrics: { page_views: 5, bounce_rate: 12.5 },
+      top_pages: [{ page: '/', views: 3 }],
+      top_sources: [],
+    };
+    const { body } = await send(JSON.stringify(report, null, 2));
+    expect(body).toMatchObject({ count: 3, import: { format: 'report', state: 'done', report } });
+    const table = await send('Metric,Value\nTotal Visitors,12\nBounce Rate,33.33\n');
+    expect(table.body).toMatchObject({
+      count: 2,
+      import: { report: { metrics: { 'Total Visitors': 12, 'Bounce Rate': 33.33 } } },
+    });
+    const path = `/api/v1/websites/${site.id}/imports/${table.body.import.id}`;
+    expect((await node.call('DELETE', path, { token })).body.import).toMatchObject({ state: 'undone' });
+    expect((await node.call('GET', path, { token })).body.report).toBeNull();
+  });
+
+  test.each([
+    ['no file', undefined, {}, 400, 'file is required'],
+    ['an empty file', '', {}, 400, 'The file is empty'],
+    ['something else', 'a,b\n1,2\n', {}, 400, 'The file is neither'],
+    ['another program’s file', line({}), { source: 'ga4' }, 400, 'source must be seentics'],
+    ['broken gzip', gzipSync('x'.repeat(1_000)).subarray(0, 20), {}, 400, 'damaged gzip'],
+    ['more text than allowed', gzipSync('x'.repeat(LIMIT + 1)), {}, 413, 'exceeds'],
+    ['a file without a single event', line({ event_id: 'x' }), {}, 400, 'No row could be imported: row 1'],
+  ])('refuse %s and keep nothing of it', async (_, file, fields, status, message) => {
+    const answer = await send(file, fields);
+    expect(answer.status).toBe(status);
+    expect(answer.body.message).toContain(message);
+    await eventually(async () => (await kept()).length === 0);
+  });
+
+  test('that nobody knows of are swept after a day', async () => {
+    async function* bytes() {
+      yield Buffer.from('left behind');
+    }
+    const { id: left } = await storeUpload(objects, bytes(), LIMIT);
+    const none = async () => new Set<string>();
+    expect(await sweepUploads(objects, none, Date.now())).toBe(0);
+    expect(await sweepUploads(objects, async (ids) => new Set(ids), Date.now() + 2 * 86_400_000)).toBe(0);
+    expect(await kept()).toEqual([`imports/${left}/000000.gz`]);
+    expect(await sweepUploads(objects, none, Date.now() + 2 * 86_400_000)).toBe(1);
+    expect(await kept()).toEqual([]);
+  });
+});

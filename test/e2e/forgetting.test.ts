@@ -212,7 +212,7 @@ describe.each(['embedded', 'servers', 'postgres'] as const)('P9: forgetting is c
         await sweepParts();
         expect(await traces(siteId, marker)).toEqual([]);
       },
-      { timeout: 30_000, interval: 250 },
+      { timeout: 90_000, interval: 250 },
     );
 
   /** So that the search is known to find what is there: in tables, objects and the stream. */
@@ -246,7 +246,7 @@ describe.each(['embedded', 'servers', 'postgres'] as const)('P9: forgetting is c
     await api('DELETE', `websites/${siteId}/visitors/${encodeURIComponent(`visitor ${gone}`)}`, undefined);
     await expectGone(siteId, gone);
     expect((await traces(siteId, stays)).join('\n')).toMatch(/events/);
-  }, 90_000);
+  }, 180_000);
 
   test('of a website, with what is still on its way', async () => {
     const api = await signUp('owning');
@@ -262,7 +262,7 @@ describe.each(['embedded', 'servers', 'postgres'] as const)('P9: forgetting is c
     await api('DELETE', `user/websites/${siteId}`, undefined);
     await expectGone(siteId, marker);
     for await (const key of objects.list(`replays/${siteId}/`)) expect.fail(`${key} is left`);
-  }, 90_000);
+  }, 180_000);
 
   test('of an account', async () => {
     const marker = newMarker('account');
@@ -279,5 +279,5 @@ describe.each(['embedded', 'servers', 'postgres'] as const)('P9: forgetting is c
     await plantVisit(tracker, siteId, marker);
     await api('POST', 'user/privacy/delete', { reason: marker, confirmPassword: PASSWORD });
     await expectGone(siteId, marker);
-  }, 90_000);
+  }, 180_000);
 });

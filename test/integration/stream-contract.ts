@@ -112,6 +112,28 @@ export function streamContract(
       expect(second.texts()).toEqual(['next']);
     });
 
+    it('P9: is drained when everything appended before is acknowledged, and not earlier', async () => {
+      const stream = await open();
+      const recorder = new Recorder(false);
+      await stream.consume(recorder);
+      await stream.append(1, bytes('first'));
+      await received(recorder, 1);
+      let isDrained = false;
+      const drained = stream.drain(AbortSignal.timeout(20_000)).then(() => {
+        isDrained = true;
+      });
+      await expect(stream.drain(AbortSignal.timeout(200))).rejects.toThrow();
+      expect(isDrained).toBe(false);
+      await recorder.received.find(({ text }) => text === 'first')?.message.ack();
+      await drained;
+      expect((await stream.status()).bytes).toBe(0);
+      await stream.append(2, bytes('later'));
+      await received(recorder, 2);
+      await expect(stream.drain(AbortSignal.timeout(200))).rejects.toThrow();
+      await recorder.received.find(({ text }) => text === 'later')?.message.ack();
+      await stream.drain(AbortSignal.timeout(20_000));
+    });
+
     it('P1: keeps what was appended before anybody consumed, over reopening', async () => {
       const stream = await open();
       await Promise.all(numbered(100).map((text, i) => stream.append(i % 4, bytes(text))));

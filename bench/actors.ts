@@ -30,6 +30,7 @@ const SITES = 100_000;
 const PUBLISH_MS = 2;
 const QUIET_ROUNDS = 9;
 const QUIET_REQUESTS = 400;
+const REST_MS = 300;
 const siteId = (i: number) => `5f5e1000${i.toString(16).padStart(16, '0')}`;
 
 function frame(site: string): SiteFrame {
@@ -126,6 +127,8 @@ async function quietSite(): Promise<{ alone: Stretch[]; beside: Stretch[] }> {
     beside.push(stretchOf(await deliveries(sites)));
     running = false;
     await noise;
+    // What the noise has left behind is not the next stretch's.
+    await sleep(REST_MS);
   }
   await sites.stop(1_000);
   return { alone, beside };

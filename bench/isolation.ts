@@ -4,6 +4,7 @@
  * machines. The noisy site's load generator is run both ways: giving way to the program, so that its own appetite for the processor is not
  * counted against the program, and not giving way.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Guard } from '../test/support/guard.js';
 import { generate } from './support/generator.js';
 import { Probe } from './support/probe.js';
@@ -14,6 +15,8 @@ const QUIET_REQUESTS_PER_SECOND = 100;
 const NOISY = { connections: 64, events: 10 } as const;
 /** The generator has to load its code before it makes noise. */
 const NOISE_START_SECONDS = 1;
+/** After a stretch, when all is stored: ClickHouse still merges. */
+const REST_MS = 2_000;
 
 const KINDS = ['alone', 'beside a noisy one that gives way', 'beside a noisy one that does not'] as const;
 type Kind = (typeof KINDS)[number];
@@ -40,6 +43,7 @@ export async function runIsolationBench(seconds: number, rounds: number): Promis
         measured.get(kind)?.push(stretch);
         console.log(`${kind}: p50 ${stretch.p50Ms.toFixed(1)} ms, p99 ${stretch.p99Ms.toFixed(1)} ms`);
         await target.drained();
+        await sleep(REST_MS);
       }
     }
     print(measured);
@@ -68,7 +72,7 @@ async function run(
   const background = kind === 'beside a noisy one that gives way';
   const noiseSeconds = seconds + NOISE_START_SECONDS;
   const making = generate({ ...NOISY, url, sites: [noisySite], seconds: noiseSeconds, seed, background });
-  await new Promise((resolve) => setTimeout(resolve, NOISE_START_SECONDS * 1_000));
+  await sleep(NOISE_START_SECONDS * 1_000);
   const [{ latenciesMs, failed }, noise] = await Promise.all([quiet(), making]);
   return {
     ...stretchOf(latenciesMs),

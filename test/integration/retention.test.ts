@@ -74,6 +74,7 @@ describe.each(['clickhouse', 'postgres'] as const)('data that has expired on %s'
     await age(site);
     await note(site);
     await refuse(site);
+    await finish(site);
     await execute(site);
   }
 
@@ -133,6 +134,15 @@ describe.each(['clickhouse', 'postgres'] as const)('data that has expired on %s'
     }
   }
 
+  /** As if the sessions were those of finished days. */
+  async function finish(site: Site): Promise<void> {
+    if (kind === 'postgres') return;
+    for (const ms of [OLD, EDGE])
+      await node.execute(
+        `INSERT INTO finished_sessions (site_id, version, start) VALUES ('${site.siteId}', 1, fromUnixTimestamp64Milli(${ms}, 'UTC'))`,
+      );
+  }
+
   async function execute(site: Site): Promise<void> {
     const { rows } = await node.sql.query(
       `INSERT INTO automations (website_id, user_id, name, trigger_type) VALUES ($1, 'u', 'A', 'page_view') RETURNING id`,
@@ -153,7 +163,7 @@ describe.each(['clickhouse', 'postgres'] as const)('data that has expired on %s'
 
   const ROWS = ['events', 'bot_events', 'heat_points', 'funnel_events', 'import_rows', 'quarantine'];
   const TABLES = [...ROWS, 'replay_chunks'];
-  const ROLLUPS = kind === 'clickhouse' ? ['session_slots'] : [];
+  const ROLLUPS = kind === 'clickhouse' ? ['session_slots', 'finished_sessions'] : [];
   const counts = async (site: Site) => {
     const found: Record<string, number> = {};
     for (const table of [...TABLES, 'replay_objects', ...ROLLUPS]) {
@@ -178,7 +188,7 @@ describe.each(['clickhouse', 'postgres'] as const)('data that has expired on %s'
       claims: 2,
     },
     ...{ replay_chunks: 2, replay_objects: 2, import_rows: 3 },
-    ...(kind === 'clickhouse' ? { session_slots: 3 } : {}),
+    ...(kind === 'clickhouse' ? { session_slots: 3, finished_sessions: 2 } : {}),
   };
   const after = {
     ...{
@@ -191,7 +201,7 @@ describe.each(['clickhouse', 'postgres'] as const)('data that has expired on %s'
       claims: 1,
     },
     ...{ replay_chunks: 1, replay_objects: 1, import_rows: 2 },
-    ...(kind === 'clickhouse' ? { session_slots: 2 } : {}),
+    ...(kind === 'clickhouse' ? { session_slots: 2, finished_sessions: 1 } : {}),
   };
 
   it('is removed from every table, of the site that wants it and no other, and never comes back', async () => {
@@ -207,7 +217,7 @@ describe.each(['clickhouse', 'postgres'] as const)('data that has expired on %s'
     expect(deleted).toEqual({
       ...{ events: 1, bot_events: 1, heat_points: 1, funnel_events: 1, quarantine: 1 },
       ...{ recordings: 1, automation_executions: 1, import_rows: 1 },
-      ...(kind === 'clickhouse' ? { session_slots: 1 } : {}),
+      ...(kind === 'clickhouse' ? { session_slots: 1, finished_sessions: 1 } : {}),
     });
     expect(await counts(brief)).toEqual(after);
     expect(await counts(lasting)).toEqual(before);
@@ -231,14 +241,7 @@ describe.each(['clickhouse', 'postgres'] as const)('data that has expired on %s'
   it('lies in no table that retention does not know', async () => {
     const known = [...TABLES, ...ROLLUPS, 'replay_objects'];
     // Counts, and notes of what was deleted, which hold no visitor.
-    known.push(
-      'ingest_books',
-      'replay_deletions',
-      'heat_deletions',
-      'changed_rows',
-      'finished_sessions',
-      'finished_days',
-    );
+    known.push('ingest_books', 'replay_deletions', 'heat_deletions', 'changed_rows', 'finished_days');
     const tables = await node.rows(
       kind === 'postgres'
         ? `SELECT c.relname AS name FROM pg_class c WHERE c.relkind = 'r' AND obj_description(c.oid) LIKE 'event store%'`

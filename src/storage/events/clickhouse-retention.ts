@@ -8,15 +8,12 @@ import { storeError } from './clickhouse-insert.js';
 const CONNECTIONS = 2;
 
 /**
- * The slots of the rollup and of what imports note begin at quarters of an hour, so the start of a day parts them as it parts the events. Copies of its rows
- * (`changed_rows`) are used no more once the rollup has a mutation, and leave within minutes; rows of finished sessions are made anew.
+ * The slots of the rollup and of what imports note begin at quarters of an hour, so the start of a day parts them as it parts the
+ * events. Copies of the rollup's rows (`changed_rows`) are used no more once it has a mutation, and leave within minutes.
  */
-const TABLES = Object.entries({
-  ...EXPIRING,
-  session_slots: 'slot',
-  import_rows: 'slot',
-  finished_sessions: 'start',
-});
+const TABLES = { ...EXPIRING, session_slots: 'slot', import_rows: 'slot' } as const;
+/** Not used on clusters. Sessions that are still wanted are made anew. */
+const UNCLUSTERED = { finished_sessions: 'start' } as const;
 
 export function createClickhouseRetention(options: ClickhouseOptions): RetentionStore {
   const clickhouse = openClickhouse({
@@ -42,8 +39,9 @@ async function deleteExpired(
   deadline: number,
 ): Promise<Removed> {
   const rows = new Map<string, number>();
+  const tables = Object.entries(clickhouse.cluster === undefined ? { ...TABLES, ...UNCLUSTERED } : TABLES);
   if (expiries.length === 0) return { rows, isComplete: true };
-  for (const [table, column] of TABLES) {
+  for (const [table, column] of tables) {
     if (Date.now() >= deadline) return { rows, isComplete: false };
     const { condition, parameters } = expired(column, expiries);
     const count = await countRows(clickhouse, table, condition, parameters);

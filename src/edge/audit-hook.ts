@@ -9,7 +9,7 @@ export type AuditHook = Pick<AuditLog, 'record'>;
  * Path parameters that name something of ours beside the website. No others: an id of a visitor or a session must not outlive its
  * erasure in the log.
  */
-const TARGETS = ['id', 'funnel_id', 'goal_id', 'automation_id'];
+const TARGETS = ['id', 'funnel_id', 'goal_id', 'automation_id', 'import_id'];
 /** `user_id` is an account on routes about a website only. */
 const TARGETS_OF_SITE = [...TARGETS, 'user_id'];
 

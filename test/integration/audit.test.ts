@@ -1,7 +1,9 @@
 import pg from 'pg';
+import Type from 'typebox';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type AuditFact, createAuditLog } from '../../src/audit/audit-log.js';
 import { networkOf } from '../../src/audit/network.js';
+import { siteUploadRoute } from '../../src/edge/route.js';
 import { AppError } from '../../src/errors.js';
 import type { AuditEntry } from '../../src/storage/metadata/audit.js';
 import { silentTelemetry } from '../../src/telemetry.js';
@@ -12,13 +14,30 @@ const SITES = '/api/v1/user/websites';
 const ADMIN = '/api/v1/admin/audit';
 const UNKNOWN = '00000000-0000-4000-8000-000000000000';
 
+/** A route of the kind that takes files. */
+const upload = siteUploadRoute({
+  method: 'POST',
+  path: '/api/v1/upload',
+  ...{ summary: 'A file', tag: 'test', bucket: 'api', cors: 'api' },
+  access: { site: 'write' },
+  siteFrom: { field: 'website_id' },
+  params: Type.Object({}),
+  body: Type.Object({ website_id: Type.String() }),
+  form: { fileBytes: 1024 },
+  responses: { 200: Type.Unknown() },
+  async handle({ read }) {
+    await read(async () => undefined);
+    return { status: 200, body: {} };
+  },
+});
+
 let database: Awaited<ReturnType<typeof freshPostgres>>;
 let node: Node;
 let client: pg.Client;
 let admin: { token: string; id: string };
 beforeAll(async () => {
   database = await freshPostgres();
-  node = await startNode({ databaseUrl: database.url });
+  node = await startNode({ databaseUrl: database.url, routes: () => [upload] });
   client = new pg.Client({ connectionString: database.url });
   await client.connect();
   admin = await signUp(node, 'admin@example.com');
@@ -107,6 +126,19 @@ describe('the audit log', () => {
     });
     await node.call('DELETE', `/api/v1/user/api-keys/${id}`, { token: owner.token });
     expect((await deeds())[0]).toMatchObject({ target_id: id, key_id: null });
+  });
+
+  it('has files that were taken, of the website that their form names', async () => {
+    const site = await createSite();
+    const form = new FormData();
+    form.set('website_id', site.site_id);
+    const answer = await fetch(`${node.url}/api/v1/upload`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${owner.token}` },
+      body: form,
+    });
+    expect(answer.status).toBe(200);
+    expect((await deeds())[0]).toMatchObject({ action: 'POST /api/v1/upload', website_id: site.id });
   });
 
   it('has nothing that was refused, failed or only answered again', async () => {

@@ -138,9 +138,9 @@ async function compareScope(scope: Scope): Promise<void> {
       store.pages(scope, 'exits', 100, never),
     ]);
   const expected = await ask(anew);
-  expect(await ask(carried)).toEqual(expected);
-  expect(await ask(proved)).toEqual(expected);
-  expect(await ask(cold)).toEqual(expected);
+  // What is proved does not depend on the filters.
+  for (const store of scope.filters.length === 0 ? [carried, cold, proved] : [carried, cold])
+    expect(await ask(store)).toEqual(expected);
 }
 
 describe('carried figures', () => {

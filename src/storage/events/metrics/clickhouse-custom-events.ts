@@ -11,7 +11,7 @@ function customEvents(rows: ScopedRows): string {
     slots: 'groupArrayArray(arrayMap((t, name) -> (t, name, visitor), custom_ts, custom_type)) AS list',
     finished: 'arrayMap((t, name, w) -> (t, name, w), custom_ts, custom_type, custom_visitor) AS list',
   };
-  const events = rows.bySession
+  const events = rows.filtered
     ? `SELECT event.1 AS at, event.2 AS type, event.3 AS visitor FROM (${rows.perSession([], ['events'], [list])}) ARRAY JOIN list AS event`
     : `SELECT at, type, visitor FROM (${rows.rowsInPeriod(['events'])}) ARRAY JOIN custom_ts AS at, custom_type AS type`;
   return `(SELECT * FROM (${events}) WHERE at >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')

@@ -20,7 +20,7 @@ export function totalsSql(scope: Scope, source: RowSource, cut?: Cut): Sql {
       sumIf(${DURATION_MS}, started) AS duration, sumIf(pv, started) AS session_views`;
   const started = (sessions: string) => `(SELECT *, ${STARTED} AS started FROM (${sessions}))`;
   // Without filters nothing ties page views to their sessions, and counting the two apart is quicker.
-  const text = rows.bySession
+  const text = rows.filtered
     ? `SELECT sum(views), uniqExactArray(visitors), ${ofSessions} FROM ${started(rows.perSession([], [], VIEWS_AND_VISITORS))}`
     : `SELECT views, visitors, sessions, bounces, duration, session_views
        FROM (SELECT sum(v) AS views, uniqExactIf(visitor, v > 0) AS visitors FROM (${rows.rowsInPeriod([])})) AS of_views
@@ -52,7 +52,7 @@ export function timelineSql(scope: Scope, starts: readonly number[], source: Row
   const rows = new ScopedRows(scope, source, cut);
   const bound = rows.bind('Array(Int64)', seconds(starts));
   const bucketOf = (at: string) => `roundDown(toInt64(toUnixTimestamp(${at})), ${bound})`;
-  const text = rows.bySession ? filteredTimeline(rows, bucketOf) : plainTimeline(rows, bucketOf);
+  const text = rows.filtered ? filteredTimeline(rows, bucketOf) : plainTimeline(rows, bucketOf);
   return { text, params: rows.params };
 }
 

@@ -140,11 +140,6 @@ export class ScopedRows {
     return this.scope.filters.length > 0;
   }
 
-  /** Whether sessions are better looked at one by one than page views on their own. */
-  get bySession(): boolean {
-    return this.filtered || this.cut?.finished !== undefined;
-  }
-
   /** Binds a value. @returns its placeholder */
   bind(type: string, value: unknown): string {
     const name = `p${this.names++}`;

@@ -81,7 +81,11 @@ export class CarriedAnswers {
       ...options.finished,
       ...(telemetry ? { telemetry } : {}),
     });
-    this.metrics = carriedMetrics(options.telemetry, () => this.kept.calculatedSize);
+    this.metrics = carriedMetrics(
+      telemetry,
+      () => this.kept.calculatedSize,
+      () => this.arrivals.copies.size,
+    );
   }
 
   /**

@@ -8,10 +8,14 @@ export interface CarriedMetrics {
   add(outcome: CarriedOutcome, answers: number): void;
 }
 
-/** @param keptLabels labels of which counts are kept now */
+/**
+ * @param keptLabels labels of which counts are kept now
+ * @param copiedSessions sessions whose rows are copied now
+ */
 export function carriedMetrics(
   telemetry: Pick<Telemetry, 'registry'> | undefined,
   keptLabels: () => number,
+  copiedSessions: () => number,
 ): CarriedMetrics {
   if (telemetry === undefined) return { add: () => {} };
   const registers = [telemetry.registry];
@@ -21,6 +25,14 @@ export function carriedMetrics(
     registers,
     collect() {
       this.set(keptLabels());
+    },
+  });
+  new Gauge({
+    name: 'seentics_metrics_copied_sessions',
+    help: 'Sessions of watched sites whose rows are kept copied side by side, because answers are carried on by them',
+    registers,
+    collect() {
+      this.set(copiedSessions());
     },
   });
   const answers = new Counter({

@@ -7,6 +7,7 @@ import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { importRoutes } from '../../src/edge/routes/imports.js';
 import { eventually } from '../../src/edge/testing.js';
+import { AppError } from '../../src/errors.js';
 import type { SiteFrame } from '../../src/events/frame.js';
 import { createPostgresEventStore } from '../../src/storage/events/postgres-event-store.js';
 import { createPostgresImported } from '../../src/storage/events/transfer/postgres-imported.js';
@@ -40,6 +41,9 @@ describe('imports', () => {
   let site: { id: string; site_id: string };
   let objects: ReturnType<typeof createFolderStore>;
   const ended: string[] = [];
+  /** What the stream and the list of imports say before they do what they should. */
+  let beforePublish: () => Promise<void> = async () => {};
+  let beforeProgress: () => Promise<void> = async () => {};
 
   beforeAll(async () => {
     database = await freshPostgres();
@@ -53,6 +57,7 @@ describe('imports', () => {
     const metrics = transferMetrics(telemetry.registry);
     // The writer's part.
     const publish = async ({ siteId, rows, received, rejected }: SiteFrame): Promise<void> => {
+      await beforePublish();
       const bytes = rows.map((row) => row.subarray(5));
       await events.insertRows('events', bytes, `${Math.random()}`, Date.now() + 30_000);
       const counts = { received, rejected, stored: rows.length, duplicate: 0, bot: 0, quarantined: 0 };
@@ -71,9 +76,16 @@ describe('imports', () => {
           metrics,
           keepsAddresses: async () => false,
         };
+        const failing: typeof imports = {
+          ...imports,
+          async progress(...call) {
+            await beforeProgress();
+            return imports.progress(...call);
+          },
+        };
         runner = createImportRunner({
           ...{ imports, metrics, telemetry },
-          run: (item, signal) => runImport({ ...run, chunkRows: 3 }, item, signal),
+          run: (item, signal) => runImport({ ...run, imports: failing, chunkRows: 3 }, item, signal),
           async undo(item) {
             if (item.format !== 'report') await imported.undo(item.siteId, item.id);
             await deleteUpload(objects, item.id);
@@ -166,6 +178,54 @@ describe('imports', () => {
     expect((await node.call('GET', path, { token })).body).toMatchObject({ state: 'undone' });
     const after = await node.call('GET', `/api/v1/websites/${site.id}/imports`, { token });
     expect(after.body.imports).toHaveLength(before.body.imports.length + 1);
+  });
+
+  test('count once what was sent before something failed', { timeout: 60_000 }, async () => {
+    let failures = 0;
+    const away = async (): Promise<void> => {
+      if (failures++ % 3 === 1) throw new AppError('storage_unavailable', 'away');
+    };
+    // The stream is waited for; after a failure of the list the chunk is gone on with, whose rows are stored by then.
+    beforePublish = away;
+    beforeProgress = away;
+    const { body } = await send(
+      [0, 200, 201, 202, 203, 204, 205, 206].map((n) => line({ event_id: id(n) })).join(''),
+    );
+    const path = `/api/v1/websites/${site.id}/imports/${body.import.id}`;
+    await eventually(async () => (await node.call('GET', path, { token })).body.state === 'done');
+    beforePublish = async () => {};
+    beforeProgress = async () => {};
+    expect(failures).toBeGreaterThan(6);
+    const { rows } = (await node.call('GET', path, { token })).body;
+    expect(rows).toEqual({ read: 8, added: 7, duplicate: 1, rejected: 0 });
+  });
+
+  test('stop where they are and leave nothing when they are undone before their end', async () => {
+    let goOn = () => {};
+    const gate = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    let sent = 0;
+    beforePublish = async () => {
+      if (++sent === 2) await gate;
+    };
+    const numbers = Array.from({ length: 12 }, (_, n) => 300 + n);
+    const sending = send(numbers.map((n) => line({ event_id: id(n) })).join(''));
+    await eventually(() => sent === 2);
+    const list = await node.call('GET', `/api/v1/websites/${site.id}/imports`, { token });
+    const [running] = list.body.imports;
+    expect(running).toMatchObject({ state: 'running', rows: { added: 3 } });
+    const undoing = node.call('DELETE', `/api/v1/websites/${site.id}/imports/${running.id}`, { token });
+    const { metadata } = node;
+    await eventually(async () => (await metadata.imports.find(site.id, running.id))?.state === 'undoing');
+    goOn();
+    expect(await undoing).toMatchObject({ status: 200, body: { import: { state: 'undone' } } });
+    expect((await sending).body.import.id).toBe(running.id);
+    expect(sent).toBe(2);
+    beforePublish = async () => {};
+    const ids = numbers.map((n) => Buffer.from(id(n).replaceAll('-', ''), 'hex'));
+    const existing = await events.existingIds([{ siteId: site.site_id, table: 'events', ids }]);
+    expect(existing.size).toBe(0);
   });
 
   test('keep a report as it is, until it is undone', async () => {

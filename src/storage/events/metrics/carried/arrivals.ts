@@ -5,6 +5,7 @@ import type { ClickhouseReader } from '../../clickhouse-reader.js';
 import { type Cut, SLOT_MS, type Sql } from '../clickhouse-rows.js';
 import { ConcernedRows } from './concerned-rows.js';
 import { second, slots } from './sql-values.js';
+import type { Arrivals, RollupState, Stretch } from './stretch.js';
 
 /** Rows that began to arrive before this time are all there: longer than an insert may take, and than a replica may lag behind. */
 const SETTLED_MS = 10 * 60_000;
@@ -17,34 +18,6 @@ const SIZE_STEP_MS = 6 * 3_600_000;
 const CHUNK = 5_000;
 /** Where more are concerned, computing anew is quicker. */
 const MAX_SESSIONS = 48_000;
-
-/** What all sites have in common. */
-export interface RollupState {
-  /** Quarter of an hour, ms since epoch: all rows that arrived before it are there. */
-  readonly settled: number;
-  /** Changes when rows were removed or rewritten, after which nothing that was counted before holds. */
-  readonly history: string;
-  /** Rows are being removed. */
-  readonly isChanging: boolean;
-}
-
-/** Rows that a carried answer may not know yet: arrived since, or in slots that its period has gained or lost. */
-export interface Stretch {
-  /** ms since epoch, quarters of an hour. */
-  readonly arrivedSince: number;
-  readonly slotFrom: number;
-  readonly slotTo: number;
-}
-
-/** The sessions that such rows belong to. */
-export interface Arrivals {
-  /** The same as long as nothing has changed. */
-  readonly state: string;
-  /** Time of the latest event among them, ms since epoch; 0 when there is none. */
-  readonly latest: number;
-  /** When this was answered, by performance.now(). */
-  readonly at: number;
-}
 
 interface Answered {
   readonly rows: unknown[][];

@@ -9,11 +9,11 @@ import type { Scope } from '../../../../metrics/metrics-store.js';
 import type { Telemetry } from '../../../../telemetry.js';
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
 import type { Cut, Sql } from '../clickhouse-rows.js';
-import { type ArrivalsOptions, RollupArrivals, type RollupState } from './arrivals.js';
+import { type ArrivalsOptions, RollupArrivals } from './arrivals.js';
 import { type CarriedMetrics, carriedMetrics } from './carried-metrics.js';
 import { ChangedCounts, type Counts } from './counts.js';
 import { type FinishedOptions, FinishedSessions } from './finished-sessions.js';
-import { answerKey, slotAfter, stretchOf } from './stretch.js';
+import { answerKey, type RollupState, slotAfter, stretchOf } from './stretch.js';
 
 /** One or several questions about one scope that one query answers. */
 export interface CarriedQuestion {

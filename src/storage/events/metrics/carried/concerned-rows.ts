@@ -3,8 +3,8 @@ import { LRUCache } from 'lru-cache';
 import { Flight } from '../../../../metrics/flight.js';
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
 import type { Cut, Sql } from '../clickhouse-rows.js';
-import type { Arrivals, RollupState, Stretch } from './arrivals.js';
 import { hashes, second, slots } from './sql-values.js';
+import type { Arrivals, RollupState, Stretch } from './stretch.js';
 
 /** Where more sessions are concerned, computing anew is quicker. */
 const MAX_SESSIONS = 24_000;

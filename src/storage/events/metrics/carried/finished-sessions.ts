@@ -7,11 +7,10 @@ import { LRUCache } from 'lru-cache';
 import type { Telemetry } from '../../../../telemetry.js';
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
 import { changedDaysSql, daysSql, finishDaysSql } from '../clickhouse-finished.js';
-import type { FinishedRows } from '../clickhouse-rows.js';
-import type { RollupState } from './arrivals.js';
 import { type FinishedMetrics, finishedMetrics } from './carried-metrics.js';
-import { FinishedVersions, versionBase } from './finished-versions.js';
+import { type Finished, FinishedVersions, versionBase } from './finished-versions.js';
 import { second } from './sql-values.js';
+import type { RollupState } from './stretch.js';
 
 const DAY_SECONDS = 86_400;
 
@@ -25,16 +24,6 @@ export interface FinishedOptions {
   readonly batchRows?: number;
   /** Waits until all days are there, instead of making them beside the first questions. */
   readonly isAwaited?: boolean;
-}
-
-/** All finished days of a site as they were at a settled moment. */
-export interface Finished extends FinishedRows {
-  /** ms since epoch. */
-  readonly asOf: number;
-  /** Of the rollup when they were made. */
-  readonly history: string;
-  /** Version by day (since 1970). */
-  readonly byDay: ReadonlyMap<number, number>;
 }
 
 export class FinishedSessions {

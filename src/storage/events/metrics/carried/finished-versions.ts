@@ -1,6 +1,16 @@
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
-import type { Finished } from './finished-sessions.js';
+import type { FinishedRows } from '../clickhouse-rows.js';
 import { second } from './sql-values.js';
+
+/** All finished days of a site as they were at a settled moment. */
+export interface Finished extends FinishedRows {
+  /** ms since epoch. */
+  readonly asOf: number;
+  /** Of the rollup when they were made. */
+  readonly history: string;
+  /** Version by day (since 1970). */
+  readonly byDay: ReadonlyMap<number, number>;
+}
 
 /** A version tells when it was made, so that what nobody refers to can be found: minutes, 13 random bits, 15 bits of the day. */
 const EPOCH = Date.UTC(2024, 0, 1);

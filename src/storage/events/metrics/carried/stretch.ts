@@ -1,8 +1,35 @@
 import type { Scope } from '../../../../metrics/metrics-store.js';
 import { SLOT_MS } from '../clickhouse-rows.js';
-import type { Stretch } from './arrivals.js';
 
 const DAY_MS = 86_400_000;
+
+/** What all sites have in common. */
+export interface RollupState {
+  /** Quarter of an hour, ms since epoch: all rows that arrived before it are there. */
+  readonly settled: number;
+  /** Changes when rows were removed or rewritten, after which nothing that was counted before holds. */
+  readonly history: string;
+  /** Rows are being removed. */
+  readonly isChanging: boolean;
+}
+
+/** Rows that a carried answer may not know yet: arrived since, or in slots that its period has gained or lost. */
+export interface Stretch {
+  /** ms since epoch, quarters of an hour. */
+  readonly arrivedSince: number;
+  readonly slotFrom: number;
+  readonly slotTo: number;
+}
+
+/** The sessions that such rows belong to. */
+export interface Arrivals {
+  /** The same as long as nothing has changed. */
+  readonly state: string;
+  /** Time of the latest event among them, ms since epoch; 0 when there is none. */
+  readonly latest: number;
+  /** When this was answered, by performance.now(). */
+  readonly at: number;
+}
 
 export const slotAt = (at: number): number => Math.floor(at / SLOT_MS) * SLOT_MS;
 export const slotAfter = (at: number): number => Math.ceil(at / SLOT_MS) * SLOT_MS;

@@ -6,54 +6,29 @@ import { Value } from 'typebox/value';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
 import { createTokens } from '../../src/auth/tokens.js';
 import { freshPostgres } from '../support/fresh.js';
-import { Guard } from '../support/guard.js';
 import {
-  type Access,
-  type Operation,
-  type OperationRequest,
-  operationsOf,
-  type Scope,
-} from '../support/operations.js';
+  ACCOUNTS,
+  type Account,
+  ADMITTED,
+  type Answer,
+  expectedByKey,
+  isAdmitted,
+  isPublic,
+  KEY_HOLDERS,
+  type KeyHolder,
+  NEVER_BY_KEY,
+  OUTSIDERS,
+  type Outsider,
+  SCOPES,
+} from '../support/gate-rules.js';
+import { Guard } from '../support/guard.js';
+import { type Operation, type OperationRequest, operationsOf, type Scope } from '../support/operations.js';
 import { Program } from '../support/program.js';
 
 const SECRET = 'the secret of the gate test, which is long enough';
 const SERVICE_KEY = 'the key of another program';
 const PASSWORD = 'correct horse';
 const UNKNOWN_SITE = '00000000-0000-4000-8000-000000000000';
-
-const ACCOUNTS = ['stranger', 'viewer', 'member admin', 'owner', 'instance admin'] as const;
-const OUTSIDERS = [
-  'nobody',
-  'somebody with garbage for a token',
-  'an expired token of the owner',
-  'a forged token of the instance admin',
-  'a refresh token of the owner as access token',
-  'a token of the owner after signing out',
-  'an API key of the owner after its deletion',
-  'an expired API key of the owner',
-] as const;
-const SCOPES = ['read', 'write', 'manage'] as const satisfies readonly Scope[];
-/** Holders of API keys, as far as their answers differ from those of the account itself. */
-const KEY_HOLDERS = [
-  'an API key of the owner without the scope',
-  'an API key of the owner with the scope',
-  'an API key of the owner for another website',
-  'an API key of a viewer with all scopes',
-  'an API key of a stranger with all scopes',
-] as const;
-type Account = (typeof ACCOUNTS)[number];
-type Outsider = (typeof OUTSIDERS)[number];
-type KeyHolder = (typeof KEY_HOLDERS)[number];
-
-/** Who may pass the gate of each kind; outsiders pass that of public routes only. */
-const ADMITTED: Readonly<Record<Exclude<Access, 'public'>, readonly Account[]>> = {
-  account: ACCOUNTS,
-  admin: ['instance admin'],
-  internal: [],
-  'site:read': ['viewer', 'member admin', 'owner', 'instance admin'],
-  'site:write': ['member admin', 'owner', 'instance admin'],
-  'site:manage': ['owner', 'instance admin'],
-};
 
 const SignedIn = Type.Object({
   data: Type.Object({
@@ -72,18 +47,6 @@ interface Member {
   readonly refresh: string;
 }
 
-interface Answer {
-  readonly status: number;
-  /** Of the error, '' when it is none. */
-  readonly code: string;
-}
-
-/** What is about the account itself or hands out access; no key may call it, whatever else is declared. */
-const NEVER_BY_KEY =
-  /^(?!GET).*\/members\b|\/user\/(auth\/me|users|api-keys|2fa|privacy|notifications|billing)\b|\/privacy\/\w+\/\{user_id\}|\/admin\/|^(?!GET).*\/(share|sharing)\b/;
-
-/** What the gate says; other codes are the business of the route. */
-const REFUSALS = ['unauthorized', 'invalid_token', 'forbidden', 'insufficient_scope', 'website_not_found'];
 const NO_ANSWER: Answer = { status: 0, code: 'no answer' };
 
 const memberFrom = ({ user, tokens }: Type.Static<typeof SignedIn>['data']): Member => ({
@@ -318,21 +281,6 @@ describe('P6: every route of the program has its gate', () => {
     const { key } = await makeKey(account.access, [keyScope]);
     return call(method, operation.request(siteId, account.id), key);
   };
-
-  /** What the declaration says that a key gets. */
-  const expectedByKey = (who: KeyHolder, { access, keyScope }: Operation) => {
-    if (access === 'public') return 'in';
-    if (keyScope === null || who === 'an API key of the owner without the scope') return 'insufficient_scope';
-    if (who === 'an API key of the owner with the scope') return 'in';
-    if (!access.startsWith('site:'))
-      return who === 'an API key of the owner for another website' ? 'either' : 'in';
-    return who === 'an API key of a viewer with all scopes' && access === 'site:read' ? 'in' : 'forbidden';
-  };
-
-  const isPublic = ({ access }: Operation) => access === 'public';
-
-  const isAdmitted = ({ status, code }: Answer) =>
-    status > 0 && status < 500 && status !== 401 && !REFUSALS.includes(code);
 
   const line = ({ method, path, access }: Operation, who: string, { status, code }: Answer) =>
     `${method} ${path} (${access}) by ${who}: ${status} ${code}`;

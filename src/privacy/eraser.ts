@@ -116,6 +116,9 @@ export function createEraser(options: EraserOptions): Eraser {
           // Recordings of sessions that only dropped rows named.
           await replays.sweep();
           await rewritten();
+          // What was being made of the rollup meanwhile.
+          await personal.deleteVisitor(siteId, visitorId);
+          await rewritten();
         }),
       ),
 

@@ -9,6 +9,7 @@ import {
 } from '../../../privacy/personal-store.js';
 import { type Clickhouse, type ClickhouseOptions, openClickhouse } from '../../clickhouse.js';
 import { STATEMENT_TIMEOUT_MS } from '../../clickhouse-migrations.js';
+import { renderMigration } from '../../clickhouse-sql.js';
 import { deleteRows, deleteSite, forgetFinished, tablesWith } from '../clickhouse-deletion.js';
 import { storeError } from '../clickhouse-insert.js';
 import { repairSite, viewQuery } from '../clickhouse-repair.js';
@@ -93,11 +94,16 @@ async function deleteVisitor(clickhouse: Clickhouse, siteId: string, visitorId: 
     'site_id = {site:String} AND hex(sipHash128(visitor_id)) = {hash:String}',
     { site: siteId, hash },
   );
+  const ofVisitor = { site: siteId, visitor };
   const rollups = await tablesWith(clickhouse, ['site_id', 'visitor']);
-  await deleteRows(clickhouse, rollups, 'site_id = {site:String} AND visitor = {visitor:UInt64}', {
-    site: siteId,
-    visitor,
-  });
+  await deleteRows(clickhouse, rollups, 'site_id = {site:String} AND visitor = {visitor:UInt64}', ofVisitor);
+  // Sessions that several visitors share.
+  await deleteRows(
+    clickhouse,
+    await tablesWith(clickhouse, ['site_id', 'view_visitor', 'custom_visitor']),
+    'site_id = {site:String} AND (has(view_visitor, {visitor:UInt64}) OR has(custom_visitor, {visitor:UInt64}))',
+    ofVisitor,
+  );
   await forgetFinished(clickhouse, siteId);
   await deleteQuarantined(
     clickhouse,
@@ -163,6 +169,21 @@ async function anonymise(
     await deleteRows(clickhouse, [own], old, parameters);
   }
   await rebuildRollup(clickhouse, parameters);
+  // What is made of the rollup is made again.
+  for (const made of [['set_id'], ['version'], ['versions']])
+    await deleteRows(
+      clickhouse,
+      await tablesWith(clickhouse, ['site_id', ...made]),
+      'site_id = {site:String}',
+      parameters,
+    );
+  const [imported = 'import_rows'] = await tablesWith(clickhouse, ['import_id', 'visitor']);
+  const onCluster = renderMigration('{{on_cluster}}', clickhouse.cluster);
+  await run(
+    clickhouse,
+    `ALTER TABLE ${imported} ${onCluster} UPDATE visitor = 0 WHERE site_id = {site:String} AND visitor != 0`,
+    parameters,
+  );
   await forgetFinished(clickhouse, siteId);
   if (clickhouse.cluster === undefined) await repairSite(clickhouse, siteId, finishedSlot(before));
 }

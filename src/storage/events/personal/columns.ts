@@ -8,7 +8,7 @@ export const ANONYMOUS_ID = '^anon_[0-9a-f]{16}$';
 
 /** Ids that become one-way values. */
 const IDS: readonly string[] = ['visitor_id', 'session_id', 'page_view_id'];
-/** What is emptied: versions of user agents, click ids, where the address said somebody was, window sizes, properties. */
+/** What is emptied: versions of user agents, click ids, addresses, where the address said somebody was, window sizes, properties. */
 const EMPTIED: Readonly<Record<string, string>> = {
   browser_version: "''",
   os_version: "''",

@@ -63,6 +63,10 @@ export function createPostgresPersonal(options: Omit<PostgresOptions, 'name'>): 
         db.transaction(async (tx) => {
           for (const table of PERSONAL_TABLES)
             await tx.query(anonymiseSql(table), [siteId, new Date(before), salt]);
+          await tx.query(
+            `UPDATE import_rows SET visitor_id = ${oneWay('visitor_id', '$2')} WHERE site_id = $1 AND visitor_id !~ '${ANONYMOUS_ID}'`,
+            [siteId, salt],
+          );
         }),
       ),
 
@@ -125,10 +129,12 @@ async function storeTables(db: Database, column: string): Promise<string[]> {
   return tables.map((table) => text(table, 'name'));
 }
 
+const oneWay = (column: string, salt: string): string =>
+  `CASE ${column} WHEN '' THEN '' ELSE 'anon_' || left(encode(sha256(convert_to(${salt} || ${column}, 'UTF8')), 'hex'), 16) END`;
+
 function anonymiseSql(table: PersonalTable): string {
   const changed = anonymousColumns(table, {
-    oneWay: (column) =>
-      `CASE ${column} WHEN '' THEN '' ELSE 'anon_' || left(encode(sha256(convert_to($3 || ${column}, 'UTF8')), 'hex'), 16) END`,
+    oneWay: (column) => oneWay(column, '$3'),
     withoutQuery: (column) => `split_part(split_part(${column}, '#', 1), '?', 1)`,
   });
   const assignments = [...changed].map(([column, value]) => `${column} = ${value}`);

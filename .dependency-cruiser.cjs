@@ -38,7 +38,9 @@ module.exports = {
     {
       name: 'domain-imports-no-adapters',
       severity: 'error',
-      from: from('^src/(events|metrics|goals|funnels|automations|mail|net|websites|auth|avatars|sharing|notifications|contact|billing)/'),
+      from: from(
+        '^src/(events|metrics|goals|funnels|automations|mail|net|websites|auth|avatars|sharing|notifications|contact|billing)/',
+      ),
       to: { path: '^src/(actors|edge)/' },
     },
     {

@@ -122,7 +122,14 @@ describe('ClickHouse', () => {
   it('explains every query, with bound parameters only', async () => {
     const asked = vi.spyOn(ClickhouseReader.prototype, 'rows');
     const copied = vi.spyOn(ClickhouseReader.prototype, 'copy');
-    for (const options of [{}, { rawOnly: true }, { carried: { minRows: 0 } }]) {
+    const finished = { minRows: 0, isAwaited: true };
+    const settled = (serverMs: number) => Math.ceil(serverMs / 900_000) * 900_000;
+    for (const options of [
+      {},
+      { rawOnly: true },
+      { carried: { minRows: 0, finished: { minRows: 1e9 } } },
+      { carried: { minRows: 0, finished, settled } },
+    ]) {
       const store = createClickhouseMetrics(fresh, options);
       await askAll(store, FROM);
       if (!options.rawOnly) await askAll(store, FROM + 60_000);
@@ -133,6 +140,7 @@ describe('ClickHouse', () => {
     vi.restoreAllMocks();
     expect(queries.size).toBeGreaterThan(80);
     expectBound(queries.keys());
+    expect([...queries.keys()].some((text) => text.startsWith('INSERT INTO finished_sessions'))).toBe(true);
     const reader = new ClickhouseReader(openClickhouse(fresh));
     for (const { text, params } of queries.values())
       expect(

@@ -121,7 +121,7 @@ async function compose(
   });
   const eraser = openEraser(context, {
     ...{ metadata, stores, replays, stream: stream.store, postgresUrl: engines.postgresUrl },
-    metrics: erasures.metrics,
+    ...{ objects: objects.store, metrics: erasures.metrics },
   });
   const avatars = composeAvatars(metadata, objects.store, telemetry);
   const mailer = openMailer(config, telemetry, lifecycle);

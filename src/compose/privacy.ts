@@ -14,8 +14,10 @@ import { sessionKeyOf } from '../replays/recording-row.js';
 import { openAdvisoryLocks } from '../storage/advisory-lock.js';
 import type { Cache } from '../storage/cache/cache.js';
 import type { MetadataStore } from '../storage/metadata/metadata.js';
+import type { ObjectStore } from '../storage/objects/objects.js';
 import type { FrameStream } from '../storage/stream/stream.js';
 import type { Telemetry } from '../telemetry.js';
+import { deleteUpload } from '../transfer/upload.js';
 import type { AccountParts } from './accounts.js';
 import type { EventStores } from './event-store.js';
 import type { ReplayNode } from './replays.js';
@@ -48,6 +50,7 @@ export interface EraserParts {
   readonly metadata: MetadataStore;
   readonly stores: Pick<EventStores, 'personal'>;
   readonly replays: ReplayNode;
+  readonly objects: ObjectStore;
   readonly stream: FrameStream;
   readonly postgresUrl: string;
   readonly metrics: ErasureMetrics;
@@ -61,6 +64,7 @@ export function openEraser({ telemetry, lifecycle }: OpenContext, parts: EraserP
     personal: stores.personal,
     replays: replays.upkeep,
     executions: metadata.executions,
+    deleteUpload: (id) => deleteUpload(parts.objects, id),
     streams: [stream, replays.stream],
     withLock: (siteId, work) => locks.run(`seentics_erasure_${siteId}`, work),
     metrics,

@@ -12,6 +12,8 @@ export interface EraserOptions {
   readonly personal: PersonalStore;
   readonly replays: Pick<ReplayUpkeep, 'deleteSite' | 'deleteSessions' | 'sweep'>;
   readonly executions: Pick<ExecutionStore, 'deleteVisitor' | 'deleteSite' | 'anonymise'>;
+  /** Removes an uploaded file that was to be imported. */
+  readonly deleteUpload: (importId: string) => Promise<void>;
   /** Events, recordings. */
   readonly streams: readonly Pick<FrameStream, 'drain'>[];
   /** Runs one piece of work about a site at a time in the whole cluster. */
@@ -51,6 +53,7 @@ export function createEraser(options: EraserOptions): Eraser {
     await Promise.all(options.streams.map((stream) => stream.drain(signal)));
   };
   const wipe = async (siteId: string) => {
+    for (const id of await erasures.dropImports(siteId)) await options.deleteUpload(id);
     await replays.deleteSite(siteId);
     await personal.deleteSite(siteId);
     await executions.deleteSite(siteId);

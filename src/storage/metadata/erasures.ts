@@ -16,6 +16,8 @@ export interface ErasureStore {
   of(siteIds: readonly string[]): Promise<Erasure[]>;
   /** Notes an erasure, in place of an earlier one of the same subject. */
   note(erasure: Erasure): Promise<void>;
+  /** Removes all imports of a site. @returns their ids */
+  dropImports(siteId: string): Promise<string[]>;
   /** Forgets erasures older than any row that may still be under way. */
   expire(maxAgeMs: number): Promise<void>;
 }
@@ -43,6 +45,11 @@ export function createErasureStore(db: Database): ErasureStore {
          ON CONFLICT (site_id, visitor_hash) DO UPDATE SET received_until = excluded.received_until`,
         [siteId, visitorHash ?? '', receivedUntil],
       );
+    },
+
+    async dropImports(siteId) {
+      const rows = await db.query('DELETE FROM imports WHERE site_id = $1 RETURNING id', [siteId]);
+      return rows.map((row) => text(row, 'id'));
     },
 
     async expire(maxAgeMs) {

@@ -7,6 +7,7 @@ import { VARIABLES } from '../../src/config.js';
 interface Service {
   readonly image?: string;
   readonly ports?: readonly string[];
+  readonly env_file?: readonly { readonly path: string; readonly required: boolean }[];
   readonly environment?: Readonly<Record<string, string>>;
   readonly healthcheck?: { readonly test: readonly string[] };
   readonly depends_on?: Readonly<Record<string, { readonly condition: string }>>;
@@ -35,6 +36,13 @@ describe('docker-compose.yml', () => {
 
   it('sets only variables that the program knows', () => {
     for (const name of Object.keys(core?.environment ?? {})) expect(Object.keys(VARIABLES)).toContain(name);
+  });
+
+  it('hands all settings of .env to the program, none of them twice', () => {
+    expect(core?.env_file).toEqual([{ path: '.env', required: false }]);
+    // A name that is passed through here as well would hide the value of .env behind an empty one.
+    for (const [name, value] of Object.entries(core?.environment ?? {}))
+      expect([name, value]).not.toEqual([name, expect.stringMatching(/^\$\{\w+(:?-[^}]*)?\}$/)]);
   });
 
   it('has no secret with a default', () => {

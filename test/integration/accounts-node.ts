@@ -115,7 +115,7 @@ export async function startNode(options: NodeOptions) {
   const secondFactor = createSecondFactor({
     factors: metadata.secondFactors,
     users: metadata.users,
-    ...{ passwords, attempts, log },
+    ...{ passwords, tokens, authenticator, attempts, log },
     secret: SECRET,
     now: options.now ?? Date.now,
   });
@@ -156,7 +156,7 @@ export async function startNode(options: NodeOptions) {
       ...auditRoutes(metadata.audit),
       ...profileRoutes(createProfileService(common)),
       ...apiKeyRoutes(createApiKeyService({ keys: apiKeys, verifier: keys, sites: directory, gate, log })),
-      ...websiteRoutes(service),
+      ...websiteRoutes(service, gate),
       ...memberRoutes(tellingMembers(createMemberService({ ...metadata, notices }), notifications)),
       ...notificationRoutes(notifications),
       ...trackerRoutes({ directory, configs, production: options.production ?? true }),

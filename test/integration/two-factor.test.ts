@@ -54,7 +54,7 @@ const appWith = (secret: string) => () => {
   return codeOf(fromBase32(secret), stepAt(clock));
 };
 const setUp = async () => {
-  const { body } = await post(`${FACTOR}/setup`, {}, account.token);
+  const { body } = await post(`${FACTOR}/setup`, { password: PASSWORD }, account.token);
   return { ...body.data, app: appWith(body.data.secret) };
 };
 const enable = async () => {
@@ -94,7 +94,9 @@ describe('a second factor', () => {
       recovery_codes_left: 10,
     });
     for (const path of ['setup', 'enable']) {
-      expect(outcome(await post(`${FACTOR}/${path}`, { code: app() }, account.token))).toBe('409 conflict');
+      expect(
+        outcome(await post(`${FACTOR}/${path}`, { code: app(), password: PASSWORD }, account.token)),
+      ).toBe('409 conflict');
     }
 
     const asked = await login();
@@ -116,6 +118,29 @@ describe('a second factor', () => {
     expect(outcome(await login({ totp: `${code.slice(0, 3)} ${code.slice(3)}` }))).toBe('200');
     // Whoever does not know the password learns nothing of the factor.
     expect(outcome(await login({ password: 'wrong password' }))).toBe('400 invalid_credentials');
+  });
+
+  it('is not begun by a session alone, and ends all others', async () => {
+    const setup = (password?: string) => post(`${FACTOR}/setup`, { password }, account.token);
+    expect(outcome(await setup())).toBe('400 invalid_request');
+    expect(outcome(await setup('wrong password'))).toBe('400 invalid_credentials');
+    const other = (await login()).body.data.tokens;
+    const me = async (token: string) => (await node.call('GET', '/api/v1/user/auth/me', { token })).status;
+    expect(await me(other.access_token)).toBe(200);
+    await enable();
+    expect([await me(account.token), await me(other.access_token)]).toEqual([200, 401]);
+    const { refresh_token } = other;
+    expect(outcome(await post('/api/v1/auth/refresh', { refresh_token }))).toBe('401 invalid_token');
+  });
+
+  it('counts wrong passwords of beginning and ending together', async () => {
+    for (let i = 0; i < 10; i++) await post(`${FACTOR}/setup`, { password: 'wrong' }, account.token);
+    for (const [path, body] of [
+      ['setup', { password: PASSWORD }],
+      ['disable', { password: PASSWORD, code: '123456' }],
+    ] as const) {
+      expect(outcome(await post(`${FACTOR}/${path}`, body, account.token))).toBe('429 rate_limited');
+    }
   });
 
   it('takes each code once, also from several at the same time, and none of before', async () => {

@@ -1,9 +1,9 @@
 /** The second factor of an account, and signing in with it. Accounts without one never meet these routes. */
 import Type from 'typebox';
-import type { AccountPrincipal, Principal } from '../../auth/principal.js';
+import { bearerToken } from '../../auth/authenticator.js';
 import type { SecondFactor } from '../../auth/second-factor.js';
-import { AppError } from '../../errors.js';
 import { type AnyRoute, route } from '../route.js';
+import { userIdOf } from './user-body.js';
 
 const Nothing = Type.Object({});
 const BASE = '/api/v1/user/2fa';
@@ -15,6 +15,7 @@ const common = {
   params: Nothing,
   query: Nothing,
 } as const;
+const Password = Type.String({ minLength: 1, maxLength: 256, description: 'Of the account' });
 const change = { ...common, method: 'POST', bucket: 'auth', bodyLimit: 16 * 1024 } as const;
 
 /** Of an app, or a recovery code. */
@@ -42,7 +43,7 @@ export function secondFactorRoutes(factor: SecondFactor): AnyRoute[] {
         }),
       },
       async handle({ principal }) {
-        const state = await factor.state(accountOf(principal).userId);
+        const state = await factor.state(userIdOf(principal));
         const data = {
           enabled: state !== null && state.enabledAt !== null,
           enabled_at: state?.enabledAt?.toISOString() ?? null,
@@ -54,8 +55,10 @@ export function secondFactorRoutes(factor: SecondFactor): AnyRoute[] {
     route({
       ...change,
       path: `${BASE}/setup`,
-      summary: 'Get a secret for an authenticator app; it counts once `enable` has seen a code',
+      summary:
+        'With the password, get a secret for an authenticator app; it counts once `enable` has seen a code',
       answerIsSecret: true,
+      body: Type.Object({ password: Password }),
       responses: {
         200: Type.Object({
           data: Type.Object({
@@ -69,15 +72,16 @@ export function secondFactorRoutes(factor: SecondFactor): AnyRoute[] {
           }),
         }),
       },
-      async handle({ principal }) {
-        const { secret, uri } = await factor.setup(accountOf(principal));
+      async handle({ principal, body }) {
+        const { secret, uri } = await factor.setup(userIdOf(principal), body.password);
         return { status: 200, body: { data: { secret, otpauth_url: uri } } };
       },
     }),
     route({
       ...change,
       path: `${BASE}/enable`,
-      summary: 'Confirm the secret with a code of the app; answers recovery codes, once',
+      summary:
+        'Confirm the secret with a code of the app; answers recovery codes, once, and ends all other sessions',
       answerIsSecret: true,
       body: Type.Object({ code: CodeText }),
       responses: {
@@ -88,8 +92,9 @@ export function secondFactorRoutes(factor: SecondFactor): AnyRoute[] {
           }),
         }),
       },
-      async handle({ principal, body }) {
-        const codes = await factor.enable(accountOf(principal).userId, body.code);
+      async handle({ principal, body, request }) {
+        const accessToken = bearerToken(request.header('authorization'));
+        const codes = await factor.enable(userIdOf(principal), body.code, accessToken);
         return {
           status: 200,
           body: { message: 'Second factor enabled', data: { recovery_codes: [...codes] } },
@@ -100,17 +105,12 @@ export function secondFactorRoutes(factor: SecondFactor): AnyRoute[] {
       ...change,
       path: `${BASE}/disable`,
       summary: 'End the second factor, with password and a code',
-      body: Type.Object({ password: Type.String({ minLength: 1, maxLength: 256 }), code: CodeText }),
+      body: Type.Object({ password: Password, code: CodeText }),
       responses: { 200: Type.Object({ success: Type.Boolean(), message: Type.String() }) },
       async handle({ principal, body }) {
-        await factor.disable(accountOf(principal).userId, body.password, body.code);
+        await factor.disable(userIdOf(principal), body.password, body.code);
         return { status: 200, body: { success: true, message: 'Second factor disabled' } };
       },
     }),
   ];
-}
-
-function accountOf(principal: Principal): AccountPrincipal {
-  if (principal.kind === 'account') return principal;
-  throw new AppError('unauthorized', 'Authorization header required');
 }

@@ -1,5 +1,5 @@
 import type { Database } from '../postgres.js';
-import { dateOrNull, number } from '../row.js';
+import { dateOrNull, number, texts } from '../row.js';
 
 export interface SecondFactorState {
   /** null: a secret was given out and not yet confirmed. */
@@ -27,8 +27,12 @@ export interface SecondFactorStore {
    * @returns null when the account has no factor; how long it is locked when it is
    */
   attempt(userId: string): Promise<FactorAttempt | { readonly lockedSeconds: number } | null>;
-  /** Enables a factor with the code of a step, if its secret is still the one that was confirmed. */
-  enable(userId: string, confirmed: ConfirmedFactor): Promise<boolean>;
+  /**
+   * Enables a factor with the code of a step, if its secret is still the one that was confirmed, and revokes the account's sessions with
+   * it, all at once.
+   * @returns ids of the revoked sessions; null when nothing was enabled
+   */
+  enable(userId: string, confirmed: ConfirmedFactor): Promise<string[] | null>;
   /** Uses up a step and all before it, and forgets the failures; false when somebody used it meanwhile. */
   useStep(userId: string, step: number): Promise<boolean>;
   /** Uses up a recovery code and forgets the failures; false when there is no such code. */
@@ -40,6 +44,8 @@ export interface ConfirmedFactor {
   readonly secret: Uint8Array;
   readonly step: number;
   readonly recoveryHashes: readonly Uint8Array[];
+  /** The one session that goes on; null: none. */
+  readonly keepSession: string | null;
 }
 
 const FREE_ATTEMPTS = 5;
@@ -64,8 +70,13 @@ const LOCKED = `SELECT greatest(1, coalesce(ceil(extract(epoch FROM locked_until
 const ENABLE = `WITH enabled AS (
     UPDATE second_factors SET enabled_at = now(), last_step = $3, failures = 0, locked_until = NULL
     WHERE user_id = $1 AND enabled_at IS NULL AND secret = $2 RETURNING user_id
+  ), codes AS (
+    INSERT INTO recovery_codes (user_id, code_hash) SELECT user_id, unnest($4::bytea[]) FROM enabled
+  ), ended AS (
+    UPDATE auth_sessions s SET revoked_at = now(), revoked_reason = 'second factor enabled' FROM enabled
+    WHERE s.user_id = enabled.user_id AND s.revoked_at IS NULL AND s.id IS DISTINCT FROM $5::uuid RETURNING s.id
   )
-  INSERT INTO recovery_codes (user_id, code_hash) SELECT user_id, unnest($4::bytea[]) FROM enabled RETURNING 1 AS made`;
+  SELECT array(SELECT id::text FROM ended) AS ended FROM enabled`;
 
 const USE_STEP = `UPDATE second_factors SET last_step = $2, failures = 0, locked_until = NULL
   WHERE user_id = $1 AND last_step < $2 RETURNING 1 AS used`;
@@ -100,13 +111,11 @@ export function createSecondFactorStore(db: Database): SecondFactorStore {
       return locked === undefined ? null : { lockedSeconds: number(locked, 'seconds') };
     },
 
-    enable: (userId, { secret, step, recoveryHashes }) =>
-      didSomething(ENABLE, [
-        userId,
-        Buffer.from(secret),
-        step,
-        recoveryHashes.map((hash) => Buffer.from(hash)),
-      ]),
+    async enable(userId, { secret, step, recoveryHashes, keepSession }) {
+      const hashes = recoveryHashes.map((hash) => Buffer.from(hash));
+      const [row] = await db.query(ENABLE, [userId, Buffer.from(secret), step, hashes, keepSession]);
+      return row === undefined ? null : texts(row, 'ended');
+    },
 
     useStep: (userId, step) => didSomething(USE_STEP, [userId, step]),
 

@@ -139,7 +139,7 @@ export async function composeAccounts(
       ...auditRoutes(metadata.audit),
       ...profileRoutes(createProfileService(common)),
       ...apiKeyRoutes(apiKeys),
-      ...websiteRoutes(websites),
+      ...websiteRoutes(websites, gate),
       ...memberRoutes(tellingMembers(createMemberService({ ...metadata, notices }), notifier)),
       ...trackerRoutes({ directory: sites, configs, production, replaySampling: config.REPLAY_SAMPLING }),
     ],

@@ -32,6 +32,17 @@ export const DEFAULT_SETTINGS: WebsiteSettings = {
   allowRawDataExport: false,
 };
 
+/**
+ * Decide over data of visitors: how long it is there, how much of their addresses, who may take it away. Only who may manage the site
+ * changes these.
+ */
+export const MANAGED_SETTINGS = [
+  'dataRetentionDays',
+  'useIpAnonymization',
+  'ipHandling',
+  'allowRawDataExport',
+] as const satisfies readonly (keyof WebsiteSettings)[];
+
 export const MAX_ALLOWED_ORIGINS = 100;
 
 /** The settings that a stored object means; what is missing or not as it should be counts as its default. */

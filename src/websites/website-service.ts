@@ -3,7 +3,7 @@ import { AppError } from '../errors.js';
 import type { WebsitePatch, WebsiteRecord, WebsiteStore } from '../storage/metadata/metadata.js';
 import type { Logger } from '../telemetry.js';
 import { normalizeHost } from './host.js';
-import { checkedOrigins, DEFAULT_SETTINGS, type WebsiteSettings } from './settings.js';
+import { checkedOrigins, DEFAULT_SETTINGS, MANAGED_SETTINGS, type WebsiteSettings } from './settings.js';
 import type { SiteIds, SiteNotices } from './site-notices.js';
 import { type Website, websiteFrom } from './website.js';
 
@@ -32,8 +32,11 @@ export interface WebsiteService {
   list(userId: string): Promise<Website[]>;
   /** @throws AppError `website_not_found` */
   get(id: string): Promise<Website>;
-  /** @throws AppError `website_not_found`, `invalid_parameter` */
-  update(site: SiteIds, change: WebsiteChange): Promise<Website>;
+  /**
+   * @param mayManage whether the caller may change `MANAGED_SETTINGS`; asked when the change names one of them
+   * @throws AppError `website_not_found`, `invalid_parameter`, `forbidden`
+   */
+  update(site: SiteIds, change: WebsiteChange, mayManage: () => Promise<boolean>): Promise<Website>;
   /** Removes the site at once and its data as far as the other stores can be reached now. @throws AppError `website_not_found` */
   delete(site: SiteIds): Promise<void>;
   /** Tries again to purge deleted sites whose data is not proven gone; how many are left. */
@@ -59,6 +62,9 @@ export function createWebsiteService(options: WebsiteServiceOptions): WebsiteSer
     }
   };
 
+  const stored = async (id: string): Promise<Website> =>
+    websiteFrom(found((await websites.findMany([id]))[0]));
+
   return {
     async create(ownerId, { name, url }) {
       const record = await websites.create({
@@ -78,13 +84,12 @@ export function createWebsiteService(options: WebsiteServiceOptions): WebsiteSer
       return (await websites.listFor(userId)).map(websiteFrom);
     },
 
-    async get(id) {
-      const [record] = await websites.findMany([id]);
-      return websiteFrom(found(record));
-    },
+    get: stored,
 
-    async update(site, change) {
-      const record = await websites.update(site.id, patchFrom(change));
+    async update(site, change, mayManage) {
+      const isFree = !managedIn(change) || (await mayManage());
+      const allowed = isFree ? change : withoutManaged(change, await stored(site.id));
+      const record = await websites.update(site.id, patchFrom(allowed));
       await notices.changed(site);
       return websiteFrom(found(record));
     },
@@ -105,6 +110,29 @@ export function createWebsiteService(options: WebsiteServiceOptions): WebsiteSer
       return left;
     },
   };
+}
+
+const managedIn = ({ settings }: WebsiteChange): boolean =>
+  MANAGED_SETTINGS.some((name) => (settings?.[name] ?? null) !== null);
+
+/**
+ * The dashboard sends all settings along. Those that stay are not written again: the owner may be changing them at this moment.
+ * @throws AppError `forbidden` when one of `MANAGED_SETTINGS` would change
+ */
+function withoutManaged(change: WebsiteChange, { settings: stored }: Website): WebsiteChange {
+  const changed = MANAGED_SETTINGS.filter(
+    (name) => (change.settings?.[name] ?? stored[name]) !== stored[name],
+  );
+  if (changed.length > 0) {
+    throw new AppError('forbidden', `Only who may manage the website may change ${changed.join(', ')}`);
+  }
+  const unchanged = {
+    dataRetentionDays: null,
+    useIpAnonymization: null,
+    ipHandling: null,
+    allowRawDataExport: null,
+  };
+  return { ...change, settings: { ...change.settings, ...unchanged } };
 }
 
 function patchFrom(change: WebsiteChange): WebsitePatch {

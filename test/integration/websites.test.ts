@@ -310,6 +310,44 @@ describe('who may do what', () => {
     }
   });
 
+  describe('what an owner decides about the data of visitors', () => {
+    const decisions = [
+      { dataRetentionDays: 1 },
+      { ipHandling: 'keep' },
+      { useIpAnonymization: true },
+      { allowRawDataExport: true },
+    ];
+    it.each(decisions)('%j is changed by who may manage the site only', async (settings) => {
+      const site = await createWithTeam();
+      const scoped = async (scopes: readonly string[]): Promise<string> =>
+        (await as('owner', 'POST', '/api/v1/user/api-keys', { name: 'x', scopes })).body.data.key;
+      const keyed = { token: await scoped(['write']), body: { name: 'By key', settings } };
+      const refused = [
+        await as('editor', 'PUT', `${BASE}/${site.id}`, { name: 'By editor', settings }),
+        await node.call('PUT', `${BASE}/${site.id}`, keyed),
+      ];
+      for (const { status, body } of refused) expect([status, body.code]).toEqual([403, 'forbidden']);
+      expect((await as('owner', 'GET', `${BASE}/${site.id}`)).body.data).toEqual(site);
+      const both = { ...keyed, token: await scoped(['write', 'manage']) };
+      for (const { status, body } of [
+        await node.call('PUT', `${BASE}/${site.id}`, both),
+        await as('owner', 'PUT', `${BASE}/${site.id}`, { settings }),
+      ])
+        expect([status, body.data.settings]).toEqual([200, { ...site.settings, ...settings }]);
+    });
+
+    it('is sent along unchanged by others, whose other changes are taken', async () => {
+      const site = await createWithTeam();
+      await as('owner', 'PUT', `${BASE}/${site.id}`, {
+        settings: { dataRetentionDays: 30, ipHandling: 'truncate', allowRawDataExport: true },
+      });
+      const { settings } = (await as('editor', 'GET', `${BASE}/${site.id}`)).body.data;
+      const wanted = { ...settings, respectDoNotTrack: true, allowedOrigins: ['app.example'] };
+      const answer = await as('editor', 'PUT', `${BASE}/${site.id}`, { settings: wanted });
+      expect([answer.status, answer.body.data.settings]).toEqual([200, wanted]);
+    });
+  });
+
   it('nobody without a token', async () => {
     const site = await create();
     for (const [method, path] of [

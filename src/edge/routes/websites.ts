@@ -1,7 +1,8 @@
 import Type, { type Static } from 'typebox';
+import type { Gate } from '../../auth/gate.js';
 import type { Principal } from '../../auth/principal.js';
 import { AppError } from '../../errors.js';
-import { MAX_ALLOWED_ORIGINS } from '../../websites/settings.js';
+import { MANAGED_SETTINGS, MAX_ALLOWED_ORIGINS } from '../../websites/settings.js';
 import type { Website } from '../../websites/website.js';
 import type { WebsiteChange, WebsiteService } from '../../websites/website-service.js';
 import { NEXT_CURSOR, PAGE_QUERY, pageOf } from '../paging.js';
@@ -87,15 +88,28 @@ const UpdateBody = Type.Object({
   replay_exclude_patterns: patternList,
   replayExcludePatterns: patternList,
   settings: change(
-    Type.Object({
-      allowedOrigins: change(Type.Array(Type.String({ maxLength: 2048 }), { maxItems: MAX_ALLOWED_ORIGINS })),
-      trackingEnabled: flag,
-      dataRetentionDays: change(Type.Integer({ minimum: 1, maximum: 36_500 })),
-      useIpAnonymization: flag,
-      ipHandling: change(ipHandling),
-      respectDoNotTrack: flag,
-      allowRawDataExport: flag,
-    }),
+    Type.Object(
+      {
+        allowedOrigins: change(
+          Type.Array(Type.String({ maxLength: 2048 }), { maxItems: MAX_ALLOWED_ORIGINS }),
+        ),
+        trackingEnabled: flag,
+        dataRetentionDays: change(
+          Type.Integer({
+            minimum: 1,
+            maximum: 36_500,
+            description: 'A lower one removes what is older within an hour, for good',
+          }),
+        ),
+        useIpAnonymization: flag,
+        ipHandling: change(ipHandling),
+        respectDoNotTrack: flag,
+        allowRawDataExport: flag,
+      },
+      {
+        description: `Changes of ${MANAGED_SETTINGS.join(', ')} are for who may manage the website; unchanged they may be sent by all`,
+      },
+    ),
   ),
 });
 
@@ -103,7 +117,7 @@ const BASE = '/api/v1/user/websites';
 const common = { tag: 'Websites', bucket: 'api', cors: 'api', query: Nothing } as const;
 
 /** Websites of an account (contract 4.2 to 4.6). */
-export function websiteRoutes(websites: WebsiteService): AnyRoute[] {
+export function websiteRoutes(websites: WebsiteService, gate: Pick<Gate, 'authorize'>): AnyRoute[] {
   return [
     route({
       ...common,
@@ -171,13 +185,14 @@ export function websiteRoutes(websites: WebsiteService): AnyRoute[] {
       params: ById,
       body: UpdateBody,
       responses: { 200: ChangedBody },
-      handle: async ({ site, body }) => ({
-        status: 200,
-        body: {
-          message: 'Website updated successfully',
-          data: websiteBody(await websites.update(site, changeFrom(body))),
-        },
-      }),
+      async handle({ site, body, principal }) {
+        const mayManage = () => gate.authorize(principal, site, 'manage');
+        const website = await websites.update(site, changeFrom(body), mayManage);
+        return {
+          status: 200,
+          body: { message: 'Website updated successfully', data: websiteBody(website) },
+        };
+      },
     }),
     siteRoute({
       ...common,

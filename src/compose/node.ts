@@ -38,6 +38,7 @@ import { composePrivacy, forgetting, openEraser, purgeOf } from './privacy.js';
 import { readiness } from './readiness.js';
 import { openReplays } from './replays.js';
 import { composeRetention } from './retention.js';
+import { signingSecret } from './secret.js';
 import { composeSharing } from './sharing.js';
 import { openCache, openMetadata, openObjects, openStream } from './storage.js';
 import { composeTransfer } from './transfer.js';
@@ -267,7 +268,8 @@ async function listen(
     },
   });
   lifecycle.add('rate limiter', rateLimiter, (it) => it.close());
-  const idempotency = createIdempotency({ store: accounts.idempotency, telemetry });
+  const secret = await signingSecret(config.JWT_SECRET, config.DATA_DIR);
+  const idempotency = createIdempotency({ store: accounts.idempotency, secret, telemetry });
   lifecycle.add('idempotency keys', idempotency, (it) => it.close());
   const app = createApp({
     routes,

@@ -2,8 +2,9 @@
  * `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a POST of an account that carries one is done once. The same request
  * again is answered as the first time; a key that stands for another request is refused.
  */
-import { createHash } from 'node:crypto';
+import { createHmac } from 'node:crypto';
 import { Counter } from 'prom-client';
+import { derivedKey } from '../auth/derived-key.js';
 import { AppError } from '../errors.js';
 import type { IdempotencyStore } from '../storage/metadata/idempotency.js';
 import type { Telemetry } from '../telemetry.js';
@@ -32,6 +33,8 @@ export interface Idempotency {
 
 export interface IdempotencyOptions {
   readonly store: IdempotencyStore;
+  /** Of the instance: bodies hold passwords, which nobody who reads the table may try out. */
+  readonly secret: string;
   readonly telemetry: Telemetry;
   /** A request that takes longer has died with its node. Default 60,000 ms. */
   readonly staleMs?: number;
@@ -52,6 +55,7 @@ export const isReplayed = (headers: Reply<unknown>['headers']): boolean =>
 
 export function createIdempotency(options: IdempotencyOptions): Idempotency {
   const { store, telemetry, staleMs = 60_000, keepMs = 86_400_000 } = options;
+  const fingerprintKey = derivedKey(options.secret, 'idempotency fingerprint');
   const requests = new Counter({
     name: 'seentics_http_idempotent_requests_total',
     help: 'Requests with an Idempotency-Key, by what came of them',
@@ -83,7 +87,7 @@ export function createIdempotency(options: IdempotencyOptions): Idempotency {
     async run(call) {
       if (!KEY.test(call.key))
         throw new AppError('invalid_parameter', 'Idempotency-Key must be 1 to 255 printable characters');
-      const claim = await store.claim(call.userId, call.key, fingerprint(call), staleMs);
+      const claim = await store.claim(call.userId, call.key, fingerprint(fingerprintKey, call), staleMs);
       requests.inc({ outcome: claim.state });
       switch (claim.state) {
         case 'claimed':
@@ -123,6 +127,6 @@ function replayed(status: number, answer: string | null): Reply<unknown> {
   return { status, body, headers: REPLAYED };
 }
 
-function fingerprint({ method, target, body }: IdempotentCall): Buffer {
-  return createHash('sha256').update(`${method} ${target}\n`).update(body).digest();
+function fingerprint(key: Uint8Array, { method, target, body }: IdempotentCall): Buffer {
+  return createHmac('sha256', key).update(`${method} ${target}\n`).update(body).digest();
 }

@@ -141,6 +141,7 @@ export async function startNode(options: NodeOptions) {
   });
   const idempotency = createIdempotency({
     store: metadata.idempotency,
+    secret: SECRET,
     telemetry,
     staleMs: options.staleMs ?? 60_000,
   });

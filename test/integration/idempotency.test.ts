@@ -1,18 +1,23 @@
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { freshPostgres } from '../support/fresh.js';
 import { type Node, signUp, startNode } from './accounts-node.js';
 
 let database: Awaited<ReturnType<typeof freshPostgres>>;
 let node: Node;
+let sql: pg.Client;
 let owner: { token: string; id: string };
 
 beforeAll(async () => {
   database = await freshPostgres();
   node = await startNode({ databaseUrl: database.url, staleMs: 300 });
   owner = await signUp(node, 'owner@example.com');
+  sql = new pg.Client({ connectionString: database.url });
+  await sql.connect();
 });
 afterAll(async () => {
+  await sql.end();
   await node.stop();
   await database.drop();
 });
@@ -101,6 +106,26 @@ describe('Idempotency-Key', () => {
     expect(await idempotency.expire(3_600_000)).toBe(0);
     expect(await idempotency.expire(-1000)).toBeGreaterThan(0);
     expect((await idempotency.claim(owner.id, key, Buffer.from('y'), 60_000)).state).toBe('claimed');
+  });
+
+  it('keeps no tokens: signing in is done each time', async () => {
+    const headers = { 'idempotency-key': 'sign-in' };
+    const body = { email: 'owner@example.com', password: 'correct horse' };
+    const login = () => node.call('POST', '/api/v1/user/auth/login', { token: owner.token, headers, body });
+    const answers = [await login(), await login()];
+    expect(answers.map(({ status }) => status)).toEqual([200, 200]);
+    expect(answers[1]?.headers.get('idempotency-replayed')).toBeNull();
+    const { rows } = await sql.query("SELECT 1 FROM idempotency_keys WHERE key = 'sign-in'");
+    expect(rows).toEqual([]);
+  });
+
+  it('tells nothing of the body to whoever reads the table', async () => {
+    await create('hidden', 'Hidden');
+    const { rows } = await sql.query("SELECT fingerprint FROM idempotency_keys WHERE key = 'hidden'");
+    const body = JSON.stringify({ name: 'Hidden', url: 'https://shop.example' });
+    const plain = createHash('sha256').update(`POST /api/v1/user/websites?\n${body}`).digest();
+    expect(rows[0].fingerprint).toHaveLength(32);
+    expect(rows[0].fingerprint).not.toEqual(plain);
   });
 
   it.each(['x'.repeat(256), 'two words'])('must be a plain word: %j', async (key) => {

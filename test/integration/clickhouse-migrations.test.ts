@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
 import { type Clickhouse, openClickhouse } from '../../src/storage/clickhouse.js';
 import { runClickhouseMigrations, type WithLock } from '../../src/storage/clickhouse-migrations.js';
 import { freshName } from '../support/fresh.js';
+import { repositoryRoot } from '../support/guard.js';
 import { freePort } from '../support/ports.js';
 import { until } from '../support/wait.js';
 
@@ -51,6 +52,33 @@ describe('ClickHouse migrations', () => {
     await put('0003_more.sql', "INSERT INTO notes VALUES ('d');");
     expect(await migrate()).toEqual(['0003_more.sql']);
     expect(await count('notes')).toBe(3);
+  });
+
+  it('gives the rollup custom events of before, and gives them once', async () => {
+    const own = join(repositoryRoot, 'migrations/clickhouse');
+    const copy = async (names: readonly string[]) => {
+      for (const name of names) await copyFile(join(own, name), join(folder, name));
+    };
+    const names = await readdir(own);
+    const isLater = (name: string) => name >= '0011_custom_events.sql';
+    await copy(names.filter((name) => !isLater(name)));
+    await migrate();
+    // Of two sessions, a page view among them.
+    await clickhouse.client.command({
+      query: `INSERT INTO events (event_id, timestamp, site_id, kind, event_type, visitor_id, session_id)
+        SELECT toString(number), toDateTime64('2026-10-20 10:00:00', 3, 'UTC') + number, 'site', if(number = 4, 1, 2), 'signup', 'v', toString(number % 2)
+        FROM numbers(5)`,
+    });
+    await copy(names.filter(isLater));
+    await migrate();
+    await copyFile(join(own, '0011_custom_events.sql'), join(folder, '9999_again.sql'));
+    await migrate();
+    const answer = await clickhouse.client.query({
+      query: `SELECT toUInt32(sum(customs)), toUInt32(sum(length(custom_ts))), toUInt32(sum(page_views)),
+        toUInt32(uniqExactArray(custom_ts)), arraySort(groupUniqArrayArray(custom_type)) FROM session_slots`,
+      format: 'JSONCompactEachRow',
+    });
+    expect(await answer.json()).toEqual([[4, 4, 1, 4, ['signup']]]);
   });
 
   it('goes on at the file that failed, and refuses files that were changed', async () => {

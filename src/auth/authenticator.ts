@@ -20,9 +20,11 @@ export interface Authenticator {
   /**
    * The caller that an `Authorization` header names by an access token or an API key; `Bearer ` may be missing, as in the original. Role
    * and address are the account's present ones. An empty header is the anonymous caller.
-   * @throws AppError `invalid_token`: not ours, expired, a refresh token, its session or key revoked, or its account gone
+   * @param client group of addresses that calls, which unknown API keys are counted by
+   * @throws AppError `invalid_token`: not ours, expired, a refresh token, its session or key revoked, or its account gone; `rate_limited`;
+   * `overloaded`
    */
-  authenticate(header: string): Promise<Principal>;
+  authenticate(header: string, client: string): Promise<Principal>;
   /** Makes all nodes forget a session; to be called after it was revoked. Never rejects. */
   sessionEnded(sessionId: string): Promise<void>;
 }
@@ -44,11 +46,11 @@ export async function createAuthenticator(options: AuthenticatorOptions): Promis
   });
   await cache.subscribe(CHANNEL, accounts.drop);
   return {
-    async authenticate(header) {
+    async authenticate(header, client) {
       if (header.trim() === '') return ANONYMOUS;
       const token = bearerToken(header);
       if (token === '' || token.length > MAX_HEADER_LENGTH) throw invalidToken('access');
-      if (looksLikeApiKey(token)) return options.keys.verify(token);
+      if (looksLikeApiKey(token)) return options.keys.verify(token, client);
       const { userId, sessionId } = await tokens.read('access', token);
       const account = await accounts.get(sessionId);
       if (account?.id !== userId) throw invalidToken('access');

@@ -39,6 +39,7 @@ import { signingSecret } from './secret.js';
 export interface AccountParts {
   readonly authenticate: (
     header: string,
+    client: string,
   ) => ReturnType<Awaited<ReturnType<typeof createAuthenticator>>['authenticate']>;
   readonly gate: Gate;
   readonly sites: SiteDirectory;
@@ -122,7 +123,7 @@ export async function composeAccounts(
   return {
     gatewayParts: gatewayParts(config, metadata, telemetry),
     sessionEnded: (sessionId) => authenticator.sessionEnded(sessionId),
-    authenticate: (header) => authenticator.authenticate(header),
+    authenticate: (header, client) => authenticator.authenticate(header, client),
     gate,
     sites,
     websites,

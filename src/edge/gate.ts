@@ -1,14 +1,20 @@
 /** The one gate: who calls, and may they (promise P6). Every route passes here before its handler. */
+import { looksLikeApiKey } from '../auth/api-key-verifier.js';
+import { bearerToken } from '../auth/authenticator.js';
 import type { Gateway } from '../auth/gateway.js';
 import { ANONYMOUS, type KeyGrant, type Principal, type SiteAction } from '../auth/principal.js';
 import { isSameSecret } from '../auth/same-secret.js';
 import { AppError } from '../errors.js';
 import type { Site } from '../websites/site.js';
+import { addressGroup } from './address.js';
 import { type Access, type AnyRoute, keyScope, type RequestInfo } from './route.js';
 
 export interface GateOptions {
-  /** @throws AppError `invalid_token` */
-  authenticate(authorizationHeader: string): Promise<Principal>;
+  /**
+   * @param client group of addresses that calls
+   * @throws AppError `invalid_token`, `rate_limited`, `overloaded`
+   */
+  authenticate(authorizationHeader: string, client: string): Promise<Principal>;
   resolveSite(idOrSiteId: string): Promise<Site | null>;
   authorize(principal: Principal, site: Site, action: SiteAction): Promise<boolean> | boolean;
   /** Cloud mode: asked instead of `authenticate`, and the only thing that looks at the headers of a gateway. */
@@ -19,20 +25,21 @@ export interface GateOptions {
 
 /**
  * Who calls. On public routes everybody may be nobody.
- * @throws AppError `unauthorized`, `invalid_token`
+ * @throws AppError `unauthorized`, `invalid_token`, `rate_limited`, `overloaded`
  */
 export async function identify(
   gate: GateOptions,
   access: Access,
-  request: Pick<RequestInfo, 'header'>,
+  request: Pick<RequestInfo, 'header' | 'address'>,
 ): Promise<Principal> {
   if (access === 'internal') return admitService(gate, request);
   if (gate.gateway !== undefined)
     return access === 'public' ? ANONYMOUS : gate.gateway((name) => request.header(name));
   const authorization = credentialOf(request);
-  if (access === 'public') return optionalPrincipal(gate, authorization);
+  const client = addressGroup(request.address);
+  if (access === 'public') return optionalPrincipal(gate, authorization, client);
   if (authorization === '') throw new AppError('unauthorized', 'Authorization header required');
-  const principal = await gate.authenticate(authorization);
+  const principal = await gate.authenticate(authorization, client);
   if (principal.kind !== 'account') throw new AppError('invalid_token', 'Invalid or expired token');
   return principal;
 }
@@ -74,11 +81,14 @@ function credentialOf(request: Pick<RequestInfo, 'header'>): string {
  * On public routes a stale token is no error: the dashboard sends it along while it refreshes. An API key says nothing there: no scope
  * stands for them.
  */
-async function optionalPrincipal(gate: GateOptions, authorization: string): Promise<Principal> {
-  if (authorization === '') return ANONYMOUS;
+async function optionalPrincipal(
+  gate: GateOptions,
+  authorization: string,
+  client: string,
+): Promise<Principal> {
+  if (authorization === '' || looksLikeApiKey(bearerToken(authorization))) return ANONYMOUS;
   try {
-    const principal = await gate.authenticate(authorization);
-    return principal.kind === 'account' && principal.key !== undefined ? ANONYMOUS : principal;
+    return await gate.authenticate(authorization, client);
   } catch (error) {
     if (error instanceof AppError && error.code === 'invalid_token') return ANONYMOUS;
     throw error;

@@ -222,6 +222,31 @@ describe('a call with an API key', () => {
     expect(await codeOf('GET', SITES, gone.key)).toBe(invalid);
   });
 
+  it('is not looked up for a client that has sent many unknown ones, while keys in use go on', async () => {
+    const guarded = await startNode({ databaseUrl: database.url });
+    const see = async (token: string) => {
+      const { status, headers, body } = await guarded.call('GET', SITES, { token });
+      return { status, code: body.code, retryAfter: Number(headers.get('retry-after')) };
+    };
+    try {
+      const [inUse, other] = [(await key(['read'])).key, (await key(['read'])).key];
+      expect((await see(inUse)).status).toBe(200);
+      const unknown = (n: number) => `sk_seentics_${String(n).padStart(43, 'x')}`;
+      const answers = await Promise.all(Array.from({ length: 40 }, (_, n) => see(unknown(n))));
+      expect(answers.filter(({ status }) => status === 401)).toHaveLength(30);
+      expect(answers.filter(({ code }) => code === 'rate_limited')).toHaveLength(10);
+      // One that was found to be nobody's is known to be, without another look-up.
+      expect((await see(unknown(0))).status).toBe(401);
+      expect((await see(inUse)).status).toBe(200);
+      const refused = await see(other);
+      expect(refused.status).toBe(429);
+      expect(refused.retryAfter).toBeGreaterThan(0);
+      expect(refused.retryAfter).toBeLessThanOrEqual(60);
+    } finally {
+      await guarded.stop();
+    }
+  });
+
   it('says nothing on public routes, wherever the key stands', async () => {
     const { key: secret } = await key(['read']);
     expect(await codeOf('GET', '/api/v1/user/auth/setup-status', secret)).toBe('200');

@@ -10,6 +10,8 @@ export interface LookupOptions<V> {
   /** How long a value may be used without asking again. */
   readonly ttlMs: number;
   readonly load: (key: string) => Promise<V>;
+  /** Whether a value is worth keeping; default: every one is. */
+  readonly isKept?: (value: V) => boolean;
   readonly telemetry: Telemetry;
   /** Keys that may be loading at the same time; default 1,000. */
   readonly maxLoading?: number;
@@ -19,13 +21,15 @@ export interface LookupOptions<V> {
 export interface Lookup<V> {
   /** @throws what `load` throws (not kept), or AppError `overloaded` when too many keys are being loaded */
   get(key: string): Promise<V>;
+  /** What is kept of a key, without asking the store; undefined: nothing. */
+  peek(key: string): V | undefined;
   /** Forgets a key at once, also when it is just being loaded. */
   drop(key: string): void;
 }
 
 /** Creates a bounded read-through cache; simultaneous callers of one key share one load. */
 export function createLookup<V>(options: LookupOptions<V>): Lookup<V> {
-  const { load, name, maxLoading = 1_000 } = options;
+  const { load, name, maxLoading = 1_000, isKept = () => true } = options;
   const entries = new LRUCache<string, { readonly value: V }>({
     max: options.maxEntries,
     ttl: options.ttlMs,
@@ -41,7 +45,7 @@ export function createLookup<V>(options: LookupOptions<V>): Lookup<V> {
     const promise = load(key)
       .then((value) => {
         // Dropped meanwhile: what was read may be older than the notice.
-        if (loading.get(key) === promise) entries.set(key, { value });
+        if (loading.get(key) === promise && isKept(value)) entries.set(key, { value });
         return value;
       })
       .finally(() => {
@@ -56,6 +60,7 @@ export function createLookup<V>(options: LookupOptions<V>): Lookup<V> {
       const entry = entries.get(key);
       return entry ? entry.value : (loading.get(key) ?? start(key));
     },
+    peek: (key) => entries.get(key)?.value,
     drop(key) {
       loading.delete(key);
       entries.delete(key);

@@ -7,7 +7,7 @@ import { isSameSecret } from '../auth/same-secret.js';
 import { AppError } from '../errors.js';
 import type { Site } from '../websites/site.js';
 import { addressGroup } from './address.js';
-import { type Access, type AnyRoute, keyScope, type RequestInfo } from './route.js';
+import { type Access, type JsonEndpoint, keyScope, type RequestInfo } from './route.js';
 
 export interface GateOptions {
   /**
@@ -53,7 +53,7 @@ function admitService({ serviceKey = '' }: GateOptions, request: Pick<RequestInf
  * Whether the caller may call the route at all; what may be done with a site is asked of `admitToSite`.
  * @throws AppError `forbidden`, `insufficient_scope` (an API key where keys are refused, or without the scope)
  */
-export function admit(endpoint: Pick<AnyRoute, 'access' | 'keys'>, principal: Principal): void {
+export function admit(endpoint: Pick<JsonEndpoint, 'access' | 'keys'>, principal: Principal): void {
   if (endpoint.access === 'public' || principal.kind !== 'account') return;
   if (principal.key !== undefined) admitKey(endpoint, principal.key);
   if (endpoint.access === 'admin' && principal.role !== 'admin') {
@@ -61,12 +61,17 @@ export function admit(endpoint: Pick<AnyRoute, 'access' | 'keys'>, principal: Pr
   }
 }
 
-function admitKey(endpoint: Pick<AnyRoute, 'access' | 'keys'>, key: KeyGrant): void {
+function admitKey(endpoint: Pick<JsonEndpoint, 'access' | 'keys'>, key: KeyGrant): void {
   const scope = keyScope(endpoint);
   if (scope === null) throw new AppError('insufficient_scope', 'API keys may not do this');
-  if (!key.scopes.includes(scope)) {
-    throw new AppError('insufficient_scope', `The API key lacks the scope "${scope}"`);
-  }
+  // Another scope may be enough there, which the site says.
+  const dependsOnSite = typeof endpoint.access === 'object' && endpoint.access.unless !== undefined;
+  if (!dependsOnSite) checkScope(key, scope);
+}
+
+function checkScope(key: KeyGrant, scope: SiteAction): void {
+  if (key.scopes.includes(scope)) return;
+  throw new AppError('insufficient_scope', `The API key lacks the scope "${scope}"`);
 }
 
 /** What a request brings to be recognised by: `Authorization`, else an API key in `X-API-Key`. */
@@ -95,7 +100,7 @@ async function optionalPrincipal(
   }
 }
 
-/** @throws AppError `website_not_found` or `forbidden` */
+/** @throws AppError `website_not_found`, `forbidden`, or `insufficient_scope` where the site decides which scope is enough */
 export async function admitToSite(
   gate: GateOptions,
   access: Access,
@@ -105,8 +110,9 @@ export async function admitToSite(
   if (typeof access === 'string') throw new Error('a site route must say what is done with the site');
   const site = siteRef === '' ? null : await gate.resolveSite(siteRef);
   if (site === null) throw new AppError('website_not_found', 'Website not found');
-  if (!(await gate.authorize(principal, site, access.unless?.(site) ?? access.site))) {
-    throw new AppError('forbidden', 'Access denied to this website');
-  }
-  return site;
+  const instead = access.unless?.(site);
+  if (await gate.authorize(principal, site, access.site)) return site;
+  if (instead !== undefined && (await gate.authorize(principal, site, instead))) return site;
+  if (principal.kind === 'account' && principal.key !== undefined) checkScope(principal.key, access.site);
+  throw new AppError('forbidden', 'Access denied to this website');
 }

@@ -2,6 +2,8 @@
 import { parse } from 'csv-parse/sync';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createGate } from '../../src/auth/gate.js';
+import type { Principal } from '../../src/auth/principal.js';
 import { createApp } from '../../src/edge/app.js';
 import { createRateLimiter } from '../../src/edge/rate-limit.js';
 import { rawExportRoutes } from '../../src/edge/routes/raw-export.js';
@@ -86,6 +88,16 @@ const STORES = {
   },
 };
 
+/** `owner` is an account, `owner with read,write` one of its API keys. */
+function callerOf(token: string): Principal {
+  const [userId = '', list] = token.split(' with ');
+  const account = { kind: 'account', userId, email: 'a@example.com', role: 'user' } as const;
+  if (list === undefined) return account;
+  const scopes = SCOPES.filter((scope) => list.split(',').includes(scope));
+  return { ...account, key: { id: token, scopes, websiteIds: null } };
+}
+const SCOPES = ['read', 'write', 'manage'] as const;
+
 const byPlace = (a: EventRow, b: EventRow): number =>
   a.timestamp - b.timestamp || (a.event_id < b.event_id ? -1 : 1);
 
@@ -133,15 +145,13 @@ describe.each(['clickhouse', 'postgres'] as const)('events as a file, from %s', 
       rateLimiter: createRateLimiter({ cache, telemetry, limits }),
       cors: { allowedOrigins: [], production: true },
       trustedProxies: { trust: [] },
-      authenticate: async (header) => ({
-        kind: 'account',
-        userId: header.replace('Bearer ', ''),
-        email: 'a@example.com',
-        role: 'user',
-      }),
+      authenticate: async (header) => callerOf(header.replace('Bearer ', '')),
       resolveSite: async (id) => (id === SITE ? site : null),
-      authorize: (principal, _site, action) =>
-        principal.kind === 'account' && (principal.userId === 'owner' || action === 'read'),
+      authorize: createGate({
+        websites: { members: async () => [{ userId: 'reader', role: 'viewer' }] },
+        notices: { onChange: () => {} },
+        telemetry,
+      }).authorize,
     });
     base = `http://127.0.0.1:${await app.listen(0, '127.0.0.1')}/api/v1/websites/${SITE}/events/export`;
   });
@@ -182,11 +192,13 @@ describe.each(['clickhouse', 'postgres'] as const)('events as a file, from %s', 
     expect(lines).toHaveLength(expected.length);
     const texts = lines.map((line: string[]) => [
       line[0]?.replaceAll('-', ''),
-      restored(line[11] ?? ''),
-      line[39],
+      restored(line[FILE_COLUMNS.indexOf('title')] ?? ''),
+      line[FILE_COLUMNS.indexOf('bot')],
     ]);
     expect(texts).toEqual(expected.map((row) => [row.event_id, row.title, 'false']));
-    expect(lines.every((line: string[]) => !/^[=+@-]/.test(line[11] ?? ''))).toBe(true);
+    expect(lines.every((line: string[]) => !/^[=+@-]/.test(line[FILE_COLUMNS.indexOf('title')] ?? ''))).toBe(
+      true,
+    );
   });
 
   test('bots come along, or alone, when asked for', async () => {
@@ -241,6 +253,26 @@ describe.each(['clickhouse', 'postgres'] as const)('events as a file, from %s', 
     site.allowRawDataExport = true;
     expect((await get('bots=only', 'reader')).status).toBe(200);
     site.allowRawDataExport = false;
+  });
+
+  test.each([
+    ['owner with read', '403 insufficient_scope', '200'],
+    ['owner with write', '403 insufficient_scope', '403 insufficient_scope'],
+    ['owner with manage', '200', '200'],
+    ['reader with read', '403 insufficient_scope', '200'],
+    ['reader with read,write,manage', '403 forbidden', '200'],
+    ['stranger with read,write,manage', '403 forbidden', '403 forbidden'],
+  ])('is for the API key of %s: %s, when the owner opens it: %s', async (who, closed, open) => {
+    const outcome = async (): Promise<string> => {
+      const answer = await get('bots=only', who);
+      const text = await answer.text();
+      return answer.ok ? '200' : `${answer.status} ${JSON.parse(text).code}`;
+    };
+    expect(await outcome()).toBe(closed);
+    site.allowRawDataExport = true;
+    const opened = await outcome();
+    site.allowRawDataExport = false;
+    expect(opened).toBe(open);
   });
 
   test('ends its query when the caller leaves', async () => {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { AuditLog } from '../audit/audit-log.js';
+import { networkOf } from '../audit/network.js';
 import { AppError } from '../errors.js';
 import type { MetadataStore, User } from '../storage/metadata/metadata.js';
 import type { Logger } from '../telemetry.js';
@@ -7,14 +8,17 @@ import type { Attempts } from './attempts.js';
 import type { Authenticator } from './authenticator.js';
 import { CHALLENGE_SECONDS, type Challenges, staleChallenge } from './challenges.js';
 import { checkedEmail, checkedName, checkPassword } from './credentials.js';
+import type { CrowdAttempts } from './crowd-attempts.js';
 import type { Passwords } from './passwords.js';
 import type { SecondFactor } from './second-factor.js';
 import { hashOf, invalidToken, type TokenPair, type Tokens } from './tokens.js';
 
 export interface AuthServiceOptions {
   readonly metadata: Pick<MetadataStore, 'users' | 'sessions'>;
-  /** Of one account from one address. */
+  /** Of one account by one client. */
   readonly attempts: Attempts;
+  /** Of one account by all clients. */
+  readonly attemptsInAll: CrowdAttempts;
   readonly passwords: Passwords;
   readonly tokens: Tokens;
   readonly secondFactor: Pick<SecondFactor, 'isEnabled' | 'verify'>;
@@ -38,6 +42,13 @@ export interface SignedIn {
   readonly tokens: TokenPair;
 }
 
+/** Where a request comes from. */
+export interface Client {
+  readonly address: string;
+  /** The addresses that one client may have: in IPv6 a whole /64. */
+  readonly group: string;
+}
+
 export interface Credentials {
   readonly email: string;
   readonly password: string;
@@ -48,14 +59,11 @@ export interface AuthService {
   register(account: Credentials & { readonly name: string }, address: string): Promise<SignedIn>;
   /**
    * @param code of the second factor, where the account has one and its holder gave it at once
-   * @param address of the client, for counting attempts
+   * @param client for counting attempts
    * @throws AppError `invalid_credentials`, `two_factor_required` (its details hold a challenge), `invalid_second_factor`, `rate_limited`,
    * `overloaded`
    */
-  login(
-    credentials: Credentials & { readonly code?: string | undefined },
-    address: string,
-  ): Promise<SignedIn>;
+  login(credentials: Credentials & { readonly code?: string | undefined }, client: Client): Promise<SignedIn>;
   /**
    * The second half of a login that answered `two_factor_required`.
    * @throws AppError `invalid_credentials` (the challenge is not ours or too old), `invalid_second_factor`, `rate_limited`
@@ -79,6 +87,7 @@ const MAX_SESSIONS = 50;
 export function createAuthService(options: AuthServiceOptions): AuthService {
   const {
     attempts,
+    attemptsInAll,
     passwords,
     tokens,
     authenticator,
@@ -158,15 +167,23 @@ export function createAuthService(options: AuthServiceOptions): AuthService {
       return openSession(user);
     },
 
-    async login({ email, password, code }, address) {
-      const subject = `${email.trim().toLowerCase()}\n${address}`;
+    async login({ email, password, code }, { address, group }) {
+      const account = email.trim().toLowerCase();
+      const network = networkOf(address);
+      const subject = `${account}\n${group}`;
       await attempts.count(subject);
+      await attemptsInAll.check(account, network);
       const user = await users.findByEmail(email.trim());
       if (!(await passwords.verify(user?.passwordHash ?? null, password)) || !user) {
+        await attemptsInAll.failed(account, network);
         if (user) note('sign in', 'failed', user, address);
         throw wrongCredentials();
       }
-      await Promise.all([attempts.clear(subject), upgradeHash(user, password)]);
+      await Promise.all([
+        attempts.clear(subject),
+        attemptsInAll.succeeded(account, network),
+        upgradeHash(user, password),
+      ]);
       if (await secondFactor.isEnabled(user.id)) {
         if (code === undefined || code === '') throw await secondFactorRequired(user);
         await proveSecondFactor(user, code, address);

@@ -5,6 +5,7 @@ import { createAttempts } from '../auth/attempts.js';
 import { createAuthService } from '../auth/auth-service.js';
 import { createAuthenticator } from '../auth/authenticator.js';
 import { createChallenges } from '../auth/challenges.js';
+import { createCrowdAttempts } from '../auth/crowd-attempts.js';
 import { createGate, type Gate } from '../auth/gate.js';
 import { createKeyUsage, type KeyUsage } from '../auth/key-usage.js';
 import { createPasswords, type Passwords } from '../auth/passwords.js';
@@ -90,6 +91,7 @@ export async function composeAccounts(
     tokens,
     authenticator,
     attempts: createAttempts({ cache, log }),
+    attemptsInAll: createCrowdAttempts({ cache, log }),
     log,
   };
   const { users, secondFactors: factors } = metadata;

@@ -6,6 +6,7 @@ import { createAttempts } from '../../src/auth/attempts.js';
 import { createAuthService } from '../../src/auth/auth-service.js';
 import { type Authenticator, createAuthenticator } from '../../src/auth/authenticator.js';
 import { createChallenges } from '../../src/auth/challenges.js';
+import { createCrowdAttempts } from '../../src/auth/crowd-attempts.js';
 import { createGate, type Gate } from '../../src/auth/gate.js';
 import { createKeyUsage } from '../../src/auth/key-usage.js';
 import { createPasswords, type Passwords } from '../../src/auth/passwords.js';
@@ -50,6 +51,9 @@ export interface NodeOptions {
   readonly allowRegistration?: boolean;
   readonly production?: boolean;
   readonly maxAttempts?: number;
+  readonly maxAttemptsInAll?: number;
+  /** Proxies whose X-Forwarded-For is believed; default: none. */
+  readonly trust?: readonly string[];
   readonly refreshGraceMs?: number;
   readonly staleMs?: number;
   /** Clock of the second factor, ms. */
@@ -110,7 +114,8 @@ export async function startNode(options: NodeOptions) {
   const { log } = telemetry;
   const passwords = await createPasswords({ registry: telemetry.registry });
   const attempts = createAttempts({ cache, log, max: options.maxAttempts });
-  const common = { metadata, passwords, tokens, authenticator, attempts, log };
+  const attemptsInAll = createCrowdAttempts({ cache, log, max: options.maxAttemptsInAll });
+  const common = { metadata, passwords, tokens, authenticator, attempts, attemptsInAll, log };
   const audit = createAuditLog({ store: metadata.audit, telemetry, retentionDays: 365 });
   const secondFactor = createSecondFactor({
     factors: metadata.secondFactors,
@@ -167,7 +172,7 @@ export async function startNode(options: NodeOptions) {
       })) ?? []),
     ],
     cors: { allowedOrigins: ['https://dashboard.example'], production: true },
-    trustedProxies: { trust: [] },
+    trustedProxies: { trust: options.trust ?? [] },
     ...(options.serviceKey === undefined ? {} : { serviceKey: options.serviceKey }),
     authenticate: authenticator.authenticate,
     resolveSite: directory.resolve,

@@ -342,4 +342,33 @@ describe('two nodes with one Redis', () => {
     await Promise.all(caches.map((cache) => cache.close()));
     await database.drop();
   });
+
+  it('counts by household and over all networks, and keeps nobody out who does not guess', async () => {
+    const database = await freshPostgres();
+    const node = await startNode({
+      ...{ databaseUrl: database.url, maxAttempts: 4, maxAttemptsInAll: 12, trust: ['loopback'] },
+    });
+    const email = 'ann@example.com';
+    await signUp(node, email);
+    const login = async (from: string, password = 'wrong password', name = email) => {
+      const body = { email: name, password };
+      const headers = { 'x-forwarded-for': from };
+      return (await node.call('POST', '/api/v1/auth/login', { body, headers })).status;
+    };
+    const owner = '2001:db8:99:1::1';
+    expect(await login(owner, 'a slip')).toBe(400);
+    // One household has 2^64 addresses.
+    for (let n = 1; n <= 4; n++) expect(await login(`2001:db8:1:1::${n}`)).toBe(400);
+    expect(await login('2001:db8:1:1::5')).toBe(429);
+    // Its provider may have given it more of them: twelve wrong guesses in all.
+    for (let n = 2; n <= 8; n++) expect(await login(`2001:db8:1:${n}::1`)).toBe(400);
+    expect(await login('2001:db8:1:9::1')).toBe(429);
+    expect(await login('2001:db8:1:9::1', 'wrong password', 'else@example.com')).toBe(400);
+    // Others still have their slips.
+    expect(await login('192.0.2.1')).toBe(400);
+    expect(await login(owner, 'correct horse')).toBe(200);
+
+    await node.stop();
+    await database.drop();
+  });
 });

@@ -2,7 +2,8 @@ import Type from 'typebox';
 import type { AuthService, SignedIn } from '../../auth/auth-service.js';
 import { bearerToken } from '../../auth/authenticator.js';
 import { AppError } from '../../errors.js';
-import { type AnyRoute, route } from '../route.js';
+import { addressGroup } from '../address.js';
+import { type AnyRoute, type RequestInfo, route } from '../route.js';
 import { CodeText } from './second-factor.js';
 import { UserBody, userBody } from './user-body.js';
 
@@ -124,7 +125,7 @@ function sessionRoutes(auth: AuthService, prefix: string): AnyRoute[] {
         status: 200,
         body: {
           message: 'Logged in successfully',
-          data: signedInData(await auth.login({ ...body, code: body.totp }, request.address)),
+          data: signedInData(await auth.login({ ...body, code: body.totp }, clientOf(request))),
         },
       }),
     }),
@@ -179,3 +180,5 @@ function signedInData({ user, tokens: { accessToken, refreshToken } }: SignedIn)
     tokens: { accessToken, refreshToken, access_token: accessToken, refresh_token: refreshToken },
   };
 }
+
+const clientOf = ({ address }: Pick<RequestInfo, 'address'>) => ({ address, group: addressGroup(address) });

@@ -71,7 +71,7 @@ export function finishedMetrics(
   });
   const failures = new Counter({
     name: 'seentics_metrics_finishing_failures_total',
-    help: 'Times that putting sessions of finished days side by side failed; the next question tries again',
+    help: 'Times that putting sessions of finished days side by side failed; the rollup is read then, and ten minutes later it is tried again',
     registers,
   });
   return { made: (count) => days.inc(count), failed: () => failures.inc() };

@@ -13,6 +13,8 @@ import { second } from './sql-values.js';
 import type { RollupState } from './stretch.js';
 
 const DAY_SECONDS = 86_400;
+/** After a failure the rollup is read for so long. */
+const REST_MS = 600_000;
 
 export interface FinishedOptions {
   readonly telemetry?: Pick<Telemetry, 'registry'>;
@@ -32,6 +34,7 @@ export class FinishedSessions {
   private readonly versions: FinishedVersions;
   private readonly closing = new AbortController();
   private readonly metrics: FinishedMetrics;
+  private readonly resting = new LRUCache<string, true>({ max: 1_000, ttl: REST_MS });
   private builds: Promise<unknown> = Promise.resolve();
 
   constructor(
@@ -63,7 +66,7 @@ export class FinishedSessions {
     }
     const isValid = stored?.history === state.history;
     // Rows are being removed: wait until they are.
-    if (!isValid && state.isChanging) return undefined;
+    if ((!isValid && state.isChanging) || this.resting.has(siteId)) return undefined;
     const work = this.busy.get(siteId) ?? this.start(siteId, isValid ? stored : undefined, state);
     // A few days are quicker than the question from the rollup; all of them are not.
     return isValid || this.options.isAwaited ? work : undefined;
@@ -92,8 +95,8 @@ export class FinishedSessions {
         return finished;
       },
       () => {
-        // The next question tries again; this one reads the rollup.
         this.metrics.failed();
+        this.resting.set(siteId, true);
         return undefined;
       },
     );

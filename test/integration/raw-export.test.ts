@@ -7,7 +7,7 @@ import type { Principal } from '../../src/auth/principal.js';
 import { createApp } from '../../src/edge/app.js';
 import { createRateLimiter } from '../../src/edge/rate-limit.js';
 import { rawExportRoutes } from '../../src/edge/routes/raw-export.js';
-import { eventually, SITE as SHOP } from '../../src/edge/testing.js';
+import { SITE as SHOP } from '../../src/edge/testing.js';
 import type { EventRow } from '../../src/events/row-decoder.js';
 import { createMemoryCache } from '../../src/storage/cache/memory-cache.js';
 import { createClickhouseEventStore } from '../../src/storage/events/clickhouse-event-store.js';
@@ -21,6 +21,7 @@ import { FILE_COLUMNS, type RawEvent, type RawEventStore } from '../../src/trans
 import { transferMetrics } from '../../src/transfer/transfer-metrics.js';
 import { freshClickhouse, freshPostgres } from '../support/fresh.js';
 import { generateEvents, randomOf } from '../support/metrics-events.js';
+import { until } from '../support/wait.js';
 import { encodeRow, makeRow, SITE } from './event-rows.js';
 
 const NOW = Date.parse('2026-05-20T12:00:00Z');
@@ -28,31 +29,45 @@ const NOW = Date.parse('2026-05-20T12:00:00Z');
 interface Opened {
   readonly events: EventStore;
   readonly raw: RawEventStore;
-  /** Makes queries of events wait until the function that it answers is called. */
-  hold(): Promise<() => Promise<unknown>>;
-  /** Queries of exports that are running. */
-  running(): Promise<number>;
+  /** Words that tell the queries of an export apart, in the order in which they run. */
+  readonly queries: readonly string[];
+  /** Makes queries of one kind take minutes, until the function that it answers is called. */
+  hold(query: string): Promise<() => Promise<unknown>>;
+  /** How many of the kind are running. */
+  running(query: string): Promise<number>;
   drop(): Promise<void>;
 }
+
+/** No query ends by itself while a test watches it. */
+const LONG = { maxExecutionMs: 600_000 };
+const TEN_MINUTES = 'SELECT sleepEachRow(0.3) + 1 FROM numbers(2000) SETTINGS max_block_size = 1';
+/** Views that keep who counts rows, or only who reads whole ones. */
+const SLOW_VIEWS = {
+  intDiv: `SELECT * FROM events_aside WHERE 0 NOT IN (${TEN_MINUTES})`,
+  by_time: `SELECT * REPLACE (if(0 IN (${TEN_MINUTES}), '', title) AS title) FROM events_aside`,
+};
 
 const STORES = {
   async clickhouse(): Promise<Opened> {
     const { url, database, drop } = await freshClickhouse();
     const telemetry = silentTelemetry();
     const events = createClickhouseEventStore({ clickhouse: { url, database }, telemetry });
-    const raw = createClickhouseRaw({ url, database });
+    const raw = createClickhouseRaw({ url, database }, LONG);
+    const command = async (body: string): Promise<string> => {
+      const answer = await fetch(`${url}/?database=${database}`, { method: 'POST', body });
+      const text = await answer.text();
+      if (!answer.ok) throw new Error(text);
+      return text;
+    };
     return {
-      ...{ events, raw, drop },
-      async running() {
-        const query = `SELECT count() FROM system.processes WHERE current_database = '${database}' AND query LIKE '%intDiv%' AND query NOT LIKE '%processes%'`;
-        return Number(await (await fetch(url, { method: 'POST', body: query })).text());
+      ...{ events, raw, drop, queries: Object.keys(SLOW_VIEWS) },
+      async running(query) {
+        const found = `SELECT count() FROM system.processes WHERE current_database = '${database}' AND query LIKE '%${query}%'`;
+        return Number(await command(`${found} AND query NOT LIKE '%processes%'`));
       },
-      async hold() {
-        const command = (body: string) => fetch(`${url}/?database=${database}`, { method: 'POST', body });
+      async hold(query) {
         await command('RENAME TABLE events TO events_aside');
-        await command(
-          'CREATE VIEW events AS SELECT * FROM events_aside WHERE NOT ignore(sleepEachRow(0.001))',
-        );
+        await command(`CREATE VIEW events AS ${query === 'intDiv' ? SLOW_VIEWS.intDiv : SLOW_VIEWS.by_time}`);
         return async () => {
           await command('DROP VIEW events');
           await command('RENAME TABLE events_aside TO events');
@@ -67,16 +82,19 @@ const STORES = {
     const options = { url, maxConnections: 4, minConnections: 0, telemetry: silentTelemetry() };
     return {
       events: createPostgresEventStore(options),
-      raw: createPostgresRaw(options),
+      raw: createPostgresRaw({ ...options, ...LONG }),
+      queries: ['by_time'],
       drop: async () => {
         await spy.end();
         await drop();
       },
-      async running() {
+      async running(query) {
         // What is seen of others stays the same within a transaction.
         await spy.query('SELECT pg_stat_clear_snapshot()');
         const { rows } = await spy.query(
-          "SELECT FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' AND query LIKE '%by_time%' AND pid <> pg_backend_pid()",
+          `SELECT FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' AND position($1 in query) > 0
+             AND pid <> pg_backend_pid()`,
+          [query],
         );
         return rows.length;
       },
@@ -275,15 +293,23 @@ describe.each(['clickhouse', 'postgres'] as const)('events as a file, from %s', 
     expect(opened).toBe(open);
   });
 
-  test('ends its query when the caller leaves', async () => {
-    const release = await store.hold();
-    const caller = new AbortController();
-    const answer = fetch(base, { headers: { authorization: 'Bearer owner' }, signal: caller.signal });
-    answer.catch(() => {});
-    await eventually(async () => (await store.running()) === 1);
-    caller.abort();
-    await expect(answer).rejects.toThrow();
-    await eventually(async () => (await store.running()) === 0);
-    await release();
+  test('ends its query when the caller leaves, whichever is running', async () => {
+    for (const query of store.queries) {
+      const release = await store.hold(query);
+      try {
+        const caller = new AbortController();
+        const answer = fetch(base, { headers: { authorization: 'Bearer owner' }, signal: caller.signal });
+        answer.catch(() => {});
+        await until(async () => (await store.running(query)) === 1, { what: query, timeoutMs: 10_000 });
+        caller.abort();
+        await expect(answer).rejects.toThrow();
+        await until(async () => (await store.running(query)) === 0, {
+          what: `the end of ${query}`,
+          timeoutMs: 10_000,
+        });
+      } finally {
+        await release();
+      }
+    }
   });
 });

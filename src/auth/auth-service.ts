@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { AuditLog } from '../audit/audit-log.js';
 import { networkOf } from '../audit/network.js';
 import { AppError } from '../errors.js';
+import type { Client } from '../net/client.js';
 import type { MetadataStore, User } from '../storage/metadata/metadata.js';
 import type { Logger } from '../telemetry.js';
 import type { Attempts } from './attempts.js';
@@ -40,13 +41,6 @@ export interface AuthServiceOptions {
 export interface SignedIn {
   readonly user: User;
   readonly tokens: TokenPair;
-}
-
-/** Where a request comes from. */
-export interface Client {
-  readonly address: string;
-  /** The addresses that one client may have: in IPv6 a whole /64. */
-  readonly group: string;
 }
 
 export interface Credentials {

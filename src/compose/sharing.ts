@@ -1,4 +1,5 @@
 import { createAttempts } from '../auth/attempts.js';
+import { createCrowdAttempts } from '../auth/crowd-attempts.js';
 import type { Passwords } from '../auth/passwords.js';
 import type { Config } from '../config.js';
 import type { AnyRoute } from '../edge/route.js';
@@ -23,6 +24,8 @@ export interface SharingDeps {
   readonly analytics: Analytics;
   readonly notifier: Notifier;
   readonly telemetry: Telemetry;
+  /** Wrong passwords at one link in 5 minutes; default 200. */
+  readonly maxAttemptsInAll?: number;
   /** ms since epoch; default the system clock. */
   readonly clock?: () => number;
 }
@@ -43,7 +46,7 @@ export async function composeSharing(deps: SharingDeps): Promise<readonly AnyRou
     passwords,
     access: createShareAccess({ secret: await signingSecret(config.JWT_SECRET, config.DATA_DIR) }),
     attempts: createAttempts(attempts),
-    attemptsInAll: createAttempts({ ...attempts, max: ATTEMPTS_AT_A_LINK }),
+    attemptsInAll: createCrowdAttempts({ ...attempts, max: deps.maxAttemptsInAll ?? ATTEMPTS_AT_A_LINK }),
     onShared({ id, siteId, ownerId, name }) {
       void notifier.notify(ownerId, {
         type: 'site_shared',

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
+import { networkOf } from '../audit/network.js';
 import { checkedEmail } from '../auth/credentials.js';
 import { AppError } from '../errors.js';
 import { isMailAddress, type Mailer } from '../mail/mailer.js';
+import type { Client } from '../net/client.js';
 import type { Cache } from '../storage/cache/cache.js';
 import type { Telemetry } from '../telemetry.js';
 
@@ -29,14 +31,16 @@ export interface ContactServiceOptions {
 export interface ContactService {
   /**
    * Mails a message. It has been taken by the mail server when the call returns.
-   * @param visitor whose messages are counted together; only its hash is kept
+   * @param visitor whose messages are counted together; only hashes of it are kept
    * @throws AppError `mail_not_configured`, `invalid_parameter`, `rate_limited`, `mail_failed`
    */
-  send(message: ContactMessage, visitor: string): Promise<void>;
+  send(message: ContactMessage, visitor: Client): Promise<void>;
 }
 
 const LIMITS = {
   visitor: { max: 5, windowMs: 10 * 60_000 },
+  /** Of a /24, or a /48 in IPv6: one place alone does not use up what everybody has. */
+  network: { max: 20, windowMs: 60 * 60_000 },
   /** Of everybody: the mailbox stays usable, whoever sends from however many places. */
   all: { max: 100, windowMs: 60 * 60_000 },
 } as const;
@@ -69,7 +73,8 @@ export function createContactService(options: ContactServiceOptions): ContactSer
       const replyTo = checkedEmail(message.email);
       if (!isMailAddress(replyTo)) throw new AppError('invalid_parameter', 'email must be an e-mail address');
       if (message.message.trim() === '') throw new AppError('invalid_parameter', 'message must not be empty');
-      await count(visitor, LIMITS.visitor);
+      await count(visitor.group, LIMITS.visitor);
+      await count(`network ${networkOf(visitor.address)}`, LIMITS.network);
       await count('all', LIMITS.all);
       const text = textOf(message, replyTo);
       const result = await mailer.send({

@@ -3,6 +3,7 @@
  * (contract A14: forged X-Forwarded-For, CF-Connecting-IP and X-Test-IP are never honoured).
  */
 import ipaddr from 'ipaddr.js';
+import type { Client } from '../net/client.js';
 import type { UwsRequest, UwsResponse } from './uws.js';
 
 export interface TrustedProxies {
@@ -135,6 +136,12 @@ export function addressGroup(address: string): string {
     .map((part) => part.toString(16))
     .join(':')}::/64`;
 }
+
+/** Who is counted as one, of a request. */
+export const clientOf = ({ address }: { readonly address: string }): Client => ({
+  address,
+  group: addressGroup(address),
+});
 
 /** A proxy may add its own header line instead of extending the one that came; `getHeader` would see the forged first one only. */
 function allForwarded(req: UwsRequest): string {

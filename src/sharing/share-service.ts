@@ -1,8 +1,11 @@
 import { randomBytes } from 'node:crypto';
+import { networkOf } from '../audit/network.js';
 import type { Attempts } from '../auth/attempts.js';
 import { checkPassword } from '../auth/credentials.js';
+import type { CrowdAttempts } from '../auth/crowd-attempts.js';
 import type { Passwords } from '../auth/passwords.js';
 import { AppError } from '../errors.js';
+import type { Client } from '../net/client.js';
 import type { ShareRecord, ShareStore } from '../storage/metadata/shares.js';
 import type { Site, SiteDirectory } from '../websites/site.js';
 import type { ShareAccess } from './share-access.js';
@@ -16,8 +19,8 @@ export interface ShareServiceOptions {
   readonly access: ShareAccess;
   /** Of one visitor at one link. */
   readonly attempts: Attempts;
-  /** Of all visitors at one link, so that many addresses together may not guess without end either. */
-  readonly attemptsInAll: Attempts;
+  /** Of all visitors at one link. */
+  readonly attemptsInAll: CrowdAttempts;
   /** Told when a site gets a link that it did not have. */
   readonly onShared: (site: ShareableSite) => void;
 }
@@ -56,7 +59,7 @@ export interface ShareService {
    * @param visitor who tries, for counting attempts
    * @throws AppError `not_found`, `invalid_credentials`, `rate_limited`, `overloaded`
    */
-  unlock(publicId: string, password: string, visitor: string): Promise<{ token: string; expiresAt: Date }>;
+  unlock(publicId: string, password: string, visitor: Client): Promise<{ token: string; expiresAt: Date }>;
 }
 
 /** 192 random bits. */
@@ -111,13 +114,16 @@ export function createShareService(options: ShareServiceOptions): ShareService {
     async unlock(publicId, password, visitor) {
       const { share } = await find(publicId);
       if (share.passwordHash !== null) {
-        const subject = `public dashboard\n${share.publicId}\n${visitor}`;
+        const link = `public dashboard\n${share.publicId}`;
+        const subject = `${link}\n${visitor.group}`;
+        const network = networkOf(visitor.address);
         await attempts.count(subject);
-        await attemptsInAll.count(`public dashboard\n${share.publicId}`);
+        await attemptsInAll.check(link, network);
         if (!(await passwords.verify(share.passwordHash, password))) {
+          await attemptsInAll.failed(link, network);
           throw new AppError('invalid_credentials', 'The password is wrong');
         }
-        await attempts.clear(subject);
+        await Promise.all([attempts.clear(subject), attemptsInAll.succeeded(link, network)]);
       }
       return access.issue(share);
     },

@@ -45,6 +45,7 @@ async function start(
   const node = await startNode({
     databaseUrl: database.url,
     cache,
+    trust: ['loopback'],
     routes: () => composeContact({ SUPPORT_EMAIL: recipient }, mailer, cache, telemetry),
   });
   nodes.push(node);
@@ -171,5 +172,17 @@ describe('contact forms', () => {
     }
     expect(statuses).toEqual([200, 200, 200, 200, 200, 429]);
     expect(sink.mails).toHaveLength(5);
+  });
+
+  it('take twenty of one network in an hour, so that it leaves room for others', async () => {
+    const node = await start('127.0.0.1', SUPPORT);
+    const send = async (from: string, n: number) => {
+      const body = { email: 'a@b.example', message: `no ${n}` };
+      return (await node.call('POST', FORMS[0], { body, headers: { 'x-forwarded-for': from } })).status;
+    };
+    const own = (n: number) => send(`2001:db8:1:${n}::1`, n);
+    for (let n = 0; n < 20; n++) expect(await own(n)).toBe(200);
+    expect(await own(20)).toBe(429);
+    expect(await send('2001:db8:2::1', 21)).toBe(200);
   });
 });

@@ -38,7 +38,7 @@ export type Stores = Awaited<ReturnType<typeof openStores>>;
 export async function startSharing(
   stores: Pick<Stores, 'metrics'>,
   now: number,
-  options: Pick<NodeOptions, 'databaseUrl' | 'cache' | 'limits'>,
+  options: Pick<NodeOptions, 'databaseUrl' | 'cache' | 'limits' | 'trust' | 'maxAttemptsInAll'>,
 ) {
   const metrics = shareMetrics(stores.metrics, { telemetry: silentTelemetry(), ttlMs: 1 });
   const sql = new pg.Client({ connectionString: options.databaseUrl });
@@ -50,6 +50,7 @@ export async function startSharing(
         config: { JWT_SECRET: SECRET, DATA_DIR: '' },
         accounts: { sites, passwords },
         analytics: new Analytics(metrics, NO_HEAT),
+        ...(options.maxAttemptsInAll === undefined ? {} : { maxAttemptsInAll: options.maxAttemptsInAll }),
       }),
   });
   await sql.connect();

@@ -28,7 +28,9 @@ describe.each(['clickhouse', 'postgres'] as const)('public dashboards on %s', (k
 
   beforeAll(async () => {
     [stores, database] = await Promise.all([openStores(kind), freshPostgres()]);
-    node = await startSharing(stores, NOW, { databaseUrl: database.url });
+    node = await startSharing(stores, NOW, {
+      ...{ databaseUrl: database.url, trust: ['loopback'], maxAttemptsInAll: 20 },
+    });
     admin = await node.signUp('instance@example.com');
     owner = await node.signUp(OWNER);
   });
@@ -45,8 +47,11 @@ describe.each(['clickhouse', 'postgres'] as const)('public dashboards on %s', (k
     at.call('GET', `/api/v1/public/analytics/${id}${query}`, {
       headers: token === '' ? {} : { 'x-share-token': token },
     });
-  const unlock = (id: string, password: string) =>
-    node.call('POST', `/api/v1/public/analytics/${id}/access`, { body: { password } });
+  const unlock = (id: string, password: string, from = '127.0.0.1') =>
+    node.call('POST', `/api/v1/public/analytics/${id}/access`, {
+      body: { password },
+      headers: { 'x-forwarded-for': from },
+    });
   const outcome = ({ status, body }: Answer) => [status, body.code];
   const newSite = () => node.createSite(owner.token);
 
@@ -209,6 +214,16 @@ describe.each(['clickhouse', 'postgres'] as const)('public dashboards on %s', (k
     for (let i = 0; i < 11; i++) answers.push((await unlock(public_id, `guess ${i}`)).status);
     expect(answers).toEqual([...Array.from({ length: 10 }, () => 400), 429]);
     expect(outcome(await unlock(public_id, PASSWORD))).toEqual([429, 'rate_limited']);
+  });
+
+  it('open for everybody who knows the password, however many there are and whoever guesses', async () => {
+    const { public_id } = await share(await newSite(), { enabled: true, password: PASSWORD });
+    const status = async (...call: [password: string, from: string]) =>
+      (await unlock(public_id, ...call)).status;
+    for (let i = 0; i < 25; i++) expect(await status(PASSWORD, `192.0.2.${i}`)).toBe(200);
+    for (let i = 0; i < 20; i++) expect(await status('wrong password', `198.51.${i % 5}.${i}`)).toBe(400);
+    expect(await status('wrong password', '198.51.0.99')).toBe(429);
+    expect(await status(PASSWORD, '192.0.2.1')).toBe(200);
   });
 
   it('are told to the owner once for each link', async () => {

@@ -2,8 +2,8 @@ import Type from 'typebox';
 import type { AuthService, SignedIn } from '../../auth/auth-service.js';
 import { bearerToken } from '../../auth/authenticator.js';
 import { AppError } from '../../errors.js';
-import { addressGroup } from '../address.js';
-import { type AnyRoute, type RequestInfo, route } from '../route.js';
+import { clientOf } from '../address.js';
+import { type AnyRoute, route } from '../route.js';
 import { CodeText } from './second-factor.js';
 import { UserBody, userBody } from './user-body.js';
 
@@ -180,5 +180,3 @@ function signedInData({ user, tokens: { accessToken, refreshToken } }: SignedIn)
     tokens: { accessToken, refreshToken, access_token: accessToken, refresh_token: refreshToken },
   };
 }
-
-const clientOf = ({ address }: Pick<RequestInfo, 'address'>) => ({ address, group: addressGroup(address) });

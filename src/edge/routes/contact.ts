@@ -3,7 +3,7 @@ import Type from 'typebox';
 import type { Principal } from '../../auth/principal.js';
 import type { ContactService } from '../../contact/contact-service.js';
 import { AppError } from '../../errors.js';
-import { addressGroup } from '../address.js';
+import { clientOf } from '../address.js';
 import { type AnyRoute, route } from '../route.js';
 
 const email = Type.String({ minLength: 1, maxLength: 254 });
@@ -37,7 +37,7 @@ export function contactRoutes(contact: ContactService): AnyRoute[] {
       }),
       async handle({ body, principal, request }) {
         const sender = { ...body, email: addressOf(body.email, principal), ...accountOf(principal) };
-        await contact.send(sender, addressGroup(request.address));
+        await contact.send(sender, clientOf(request));
         return SENT;
       },
     }),
@@ -55,7 +55,7 @@ export function contactRoutes(contact: ContactService): AnyRoute[] {
       }),
       async handle({ body, principal, request }) {
         const sender = { ...body, websiteId: body.websiteId ?? undefined, ...accountOf(principal) };
-        await contact.send(sender, addressGroup(request.address));
+        await contact.send(sender, clientOf(request));
         return SENT;
       },
     }),

@@ -4,7 +4,7 @@ import { MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH } from '../../auth/passwords.j
 import type { PublicReports } from '../../sharing/public-reports.js';
 import type { ShareService } from '../../sharing/share-service.js';
 import type { ShareRecord } from '../../storage/metadata/shares.js';
-import { addressGroup } from '../address.js';
+import { clientOf } from '../address.js';
 import { type AnyRoute, type RequestInfo, route, siteRoute } from '../route.js';
 import * as body from './analytics-bodies.js';
 
@@ -153,11 +153,7 @@ function accessRoute(sharing: ShareService): AnyRoute {
       }),
     },
     async handle({ params, body: { password }, request }) {
-      const { token, expiresAt } = await sharing.unlock(
-        params.public_id,
-        password,
-        addressGroup(request.address),
-      );
+      const { token, expiresAt } = await sharing.unlock(params.public_id, password, clientOf(request));
       return { status: 200, body: { token, expires_at: expiresAt.toISOString() } };
     },
   });

@@ -12,10 +12,11 @@ parentPort.postMessage(require(workerData.module).compareSync(workerData.passwor
 
 export const isBcrypt = (hash: string): boolean => /^\$2[abxy]?\$\d\d\$.{53}$/.test(hash);
 
-/** Whether a bcrypt hash was made of this password. */
+/** bcrypt reads 72 bytes: no hash was made of a longer password (the original refused them), but many would match. */
+export const mayBeBcrypted = (password: string): boolean => !truncates(password);
+
+/** Whether a bcrypt hash was made of this password, which must not be too long for it. */
 export async function verifyBcrypt(hash: string, password: string): Promise<boolean> {
-  // bcrypt reads 72 bytes: no hash was made of a longer password (the original refused them), but many would match.
-  if (truncates(password)) return false;
   const worker = new Worker(PROGRAM, { eval: true, workerData: { module: BCRYPTJS, hash, password } });
   return new Promise<boolean>((resolve, reject) => {
     worker.once('message', (same: unknown) => resolve(same === true));

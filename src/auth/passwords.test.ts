@@ -6,7 +6,7 @@ import { createPasswords, type Passwords } from './passwords.js';
 describe('passwords', () => {
   let passwords: Passwords;
   beforeAll(async () => {
-    passwords = await createPasswords({ registry: new Registry() });
+    passwords = await createPasswords({ registry: new Registry(), refusalMs: 0 });
   });
 
   it('makes argon2id hashes that fit their password only', async () => {
@@ -32,6 +32,20 @@ describe('passwords', () => {
 
   it.each([null, '', 'plain', '$1$abc$def'])('says no to %j', async (hash) => {
     expect(await passwords.verify(hash, 'correct horse')).toBe(false);
+  });
+
+  it('takes the same time for a no, whichever hash there is or is not', async () => {
+    const waiting = await createPasswords({ registry: new Registry(), concurrency: 8, refusalMs: 300 });
+    const bcrypted = await bcrypt.hash('correct horse', 4);
+    const times = [null, await waiting.hash('correct horse'), bcrypted].flatMap((hash) =>
+      ['wrong', 'x'.repeat(80)].map(async (password) => {
+        const began = performance.now();
+        expect(await waiting.verify(hash, password)).toBe(false);
+        return performance.now() - began;
+      }),
+    );
+    // A timer may fire a millisecond early.
+    for (const time of await Promise.all(times)) expect(time).toBeGreaterThan(298);
   });
 
   it('does not block the event loop, not even for bcrypt', async () => {

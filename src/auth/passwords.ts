@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
 import argon2 from 'argon2';
 import type { Registry } from 'prom-client';
-import { isBcrypt, verifyBcrypt } from './bcrypt.js';
+import { isBcrypt, mayBeBcrypted, verifyBcrypt } from './bcrypt.js';
 import { createLimiter } from './limiter.js';
 
 export const MIN_PASSWORD_LENGTH = 8;
@@ -13,13 +14,16 @@ export interface PasswordsOptions {
   readonly concurrency?: number;
   /** Computations that may wait; default 64, about a second. */
   readonly maxWaiting?: number;
+  /** How long a no takes at least, ms; default 250, more than any of the ways to one. */
+  readonly refusalMs?: number;
 }
 
 export interface Passwords {
   /** @throws AppError `overloaded` */
   hash(password: string): Promise<string>;
   /**
-   * Whether the password belongs to the hash. Without a hash (no such account) it takes as long and says no.
+   * Whether the password belongs to the hash. Without a hash (no such account) it says no. The time of a no does not tell which kind
+   * of hash there was, if any.
    * @throws AppError `overloaded`
    */
   verify(hash: string | null, password: string): Promise<boolean>;
@@ -38,15 +42,23 @@ export async function createPasswords(options: PasswordsOptions): Promise<Passwo
   });
   const nobody = await argon2.hash(randomBytes(16), COST);
 
+  const refusalMs = options.refusalMs ?? 250;
+
+  const compare = async (hash: string | null, password: string): Promise<boolean> => {
+    if (hash !== null && isBcrypt(hash) && mayBeBcrypted(password)) return verifyBcrypt(hash, password);
+    const known = hash?.startsWith('$argon2') ?? false;
+    const same = await argon2.verify(known && hash !== null ? hash : nobody, password);
+    return known && same;
+  };
+
   return {
     hash: (password) => limiter.run(() => argon2.hash(password, COST)),
-    verify: (hash, password) =>
-      limiter.run(async () => {
-        if (hash !== null && isBcrypt(hash)) return verifyBcrypt(hash, password);
-        const known = hash?.startsWith('$argon2') ?? false;
-        const same = await argon2.verify(known && hash !== null ? hash : nobody, password);
-        return known && same;
-      }),
+    async verify(hash, password) {
+      const answerAt = performance.now() + refusalMs;
+      if (await limiter.run(() => compare(hash, password))) return true;
+      await pause(Math.max(0, answerAt - performance.now()));
+      return false;
+    },
     isOutdated: (hash) => !hash.startsWith('$argon2id$') || argon2.needsRehash(hash, COST),
   };
 }

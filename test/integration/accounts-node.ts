@@ -112,7 +112,7 @@ export async function startNode(options: NodeOptions) {
   const authenticator = await createAuthenticator({ tokens, sessions, keys, cache, telemetry });
   const gate = createGate({ websites, notices, telemetry });
   const { log } = telemetry;
-  const passwords = await createPasswords({ registry: telemetry.registry });
+  const passwords = await createPasswords({ registry: telemetry.registry, refusalMs: 0 });
   const attempts = createAttempts({ cache, log, max: options.maxAttempts });
   const attemptsInAll = createCrowdAttempts({ cache, log, max: options.maxAttemptsInAll });
   const common = { metadata, passwords, tokens, authenticator, attempts, attemptsInAll, log };

@@ -28,7 +28,7 @@ export interface CarriedQuestion {
 
 export interface CarriedOptions extends ArrivalsOptions {
   readonly telemetry?: Pick<Telemetry, 'registry'>;
-  /** Periods with fewer rows of the rollup are computed at once; default 20,000. */
+  /** Periods with fewer rows of the rollup are computed at once; default 5,000. */
   readonly minRows?: number;
   /** Labels that are kept, all answers together; default 300,000 (about 60 MB). */
   readonly maxLabels?: number;
@@ -118,7 +118,7 @@ export class CarriedAnswers {
   }
 
   private async isSmall(scope: Scope, signal: AbortSignal): Promise<boolean> {
-    return (await this.arrivals.size(scope, signal)) < (this.options.minRows ?? 20_000);
+    return (await this.arrivals.size(scope, signal)) < (this.options.minRows ?? 5_000);
   }
 
   private async carry(

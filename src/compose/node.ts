@@ -192,6 +192,8 @@ async function compose(
           await accounts.apiKeys.deleteAll(userId);
           await avatars.avatars.erase(userId);
         },
+        // A picture that was being uploaded: until then the account was there to have it.
+        afterAccountDeletion: avatars.avatars.erase,
       }),
     );
     const usage = composeUsage(metadata, stores, telemetry);

@@ -100,6 +100,8 @@ export interface PrivacyParts {
   readonly erasureMetrics: ErasureMetrics;
   /** Removes what else is kept of an account. */
   readonly beforeAccountDeletion: (userId: string) => Promise<void>;
+  /** Removes what came meanwhile. */
+  readonly afterAccountDeletion: (userId: string) => Promise<void>;
 }
 
 /** What accounts ask for about personal data. */
@@ -121,6 +123,7 @@ export function composePrivacy(
     attempts: createAttempts({ cache, log }),
     authenticator: { sessionEnded: accounts.sessionEnded },
     beforehand: parts.beforeAccountDeletion,
+    afterwards: parts.afterAccountDeletion,
     purge: accounts.websites.resumePurges,
   });
   return [

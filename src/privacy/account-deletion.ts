@@ -3,18 +3,22 @@ import type { Authenticator } from '../auth/authenticator.js';
 import type { Passwords } from '../auth/passwords.js';
 import { invalidToken } from '../auth/tokens.js';
 import { AppError } from '../errors.js';
-import type { MetadataStore } from '../storage/metadata/metadata.js';
+import type { MetadataStore, UserStore } from '../storage/metadata/metadata.js';
 import type { Logger } from '../telemetry.js';
 import type { SiteNotices } from '../websites/site-notices.js';
 
 export interface AccountDeletionOptions {
-  readonly metadata: Pick<MetadataStore, 'users' | 'accountDeletion'>;
+  readonly metadata: Pick<MetadataStore, 'accountDeletion'> & {
+    readonly users: Pick<UserStore, 'findById'>;
+  };
   readonly passwords: Pick<Passwords, 'verify'>;
   readonly attempts: Attempts;
   readonly authenticator: Pick<Authenticator, 'sessionEnded'>;
   readonly notices: Pick<SiteNotices, 'changed'>;
   /** Removes what else is kept of the account, while it is still there. */
   readonly beforehand: (userId: string) => Promise<void>;
+  /** The same for what may have come while the account went. */
+  readonly afterwards: (userId: string) => Promise<void>;
   /** Works off the sites that have to be purged. */
   readonly purge: () => Promise<unknown>;
   readonly log: Logger;
@@ -30,7 +34,8 @@ export interface AccountDeletion {
 }
 
 export function createAccountDeletion(options: AccountDeletionOptions): AccountDeletion {
-  const { metadata, passwords, attempts, authenticator, notices, beforehand, purge, log } = options;
+  const { metadata, passwords, attempts, authenticator, notices, beforehand, afterwards, purge, log } =
+    options;
   return {
     async delete(userId, password) {
       const subject = `account deletion\n${userId}`;
@@ -46,6 +51,9 @@ export function createAccountDeletion(options: AccountDeletionOptions): AccountD
       for (const site of gone.sites) await notices.changed(site);
       await attempts.clear(subject);
       log.info({ userId, websites: gone.sites.length }, 'account deleted');
+      await afterwards(userId).catch((err: unknown) =>
+        log.warn({ userId, err }, 'what came while an account was deleted may have stayed'),
+      );
       await purge();
     },
   };

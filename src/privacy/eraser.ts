@@ -31,8 +31,11 @@ export interface EraserOptions {
 export interface Eraser {
   /** All data of a site that was deleted, whatever comes of it later. */
   deletedSite(siteId: string): Promise<void>;
-  /** All data of a site that stays; what it receives from then on counts again. */
-  siteData(siteId: string): Promise<void>;
+  /**
+   * All data of a site that stays; what it receives from then on counts again.
+   * @param requestId of the privacy request; once it has emptied the site, another attempt leaves alone what came since
+   */
+  siteData(siteId: string, requestId: string): Promise<void>;
   /** Everything about a visitor of a site, recordings of the visitor's sessions included. */
   visitor(siteId: string, visitorId: string): Promise<void>;
   /** Makes a site's visitors anonymous; recordings cannot be and are removed. */
@@ -72,18 +75,33 @@ export function createEraser(options: EraserOptions): Eraser {
     }
   };
 
-  /** Rows of the subject are not stored while `work` runs, and never those that were received by then. */
-  const holding = async (siteId: string, visitorHash: string | null, work: () => Promise<void>) => {
+  /**
+   * Rows of the subject are not stored while `work` runs, and never those that were received by then.
+   * @param done notes the end when the work succeeded; default: as when it failed
+   */
+  const holding = async (
+    siteId: string,
+    visitorHash: string | null,
+    work: () => Promise<void>,
+    done?: (receivedUntil: number) => Promise<void>,
+  ) => {
     const note = (receivedUntil: number) => erasures.note({ siteId, visitorHash, receivedUntil });
     await note(Date.now() + HOLD_MS);
+    let renewal = Promise.resolve();
     const timer = setInterval(() => {
-      note(Date.now() + HOLD_MS).catch((err: unknown) => log.warn({ siteId, err }, 'an erasure is not held'));
+      renewal = note(Date.now() + HOLD_MS).catch((err: unknown) =>
+        log.warn({ siteId, err }, 'an erasure is not held'),
+      );
     }, RENEW_MS);
+    let end = note;
     try {
       await work();
+      end = done ?? note;
     } finally {
       clearInterval(timer);
-      await note(Date.now());
+      // A renewal that came after the end would prolong it.
+      await renewal;
+      await end(Date.now());
     }
   };
 
@@ -97,14 +115,20 @@ export function createEraser(options: EraserOptions): Eraser {
         await rewritten();
       }),
 
-    siteData: (siteId) =>
-      measured('site', siteId, () =>
-        holding(siteId, null, async () => {
-          await drain();
-          await wipe(siteId);
-          await rewritten();
-        }),
-      ),
+    siteData: (siteId, requestId) =>
+      measured('site', siteId, async () => {
+        if (!(await erasures.isWiped(siteId, requestId)))
+          await holding(
+            siteId,
+            null,
+            async () => {
+              await drain();
+              await wipe(siteId);
+            },
+            (receivedUntil) => erasures.wiped(siteId, requestId, receivedUntil),
+          );
+        await rewritten();
+      }),
 
     visitor: (siteId, visitorId) =>
       measured('visitor', siteId, () =>

@@ -1,5 +1,5 @@
 /** Doing what accounts ask for about personal data: by whichever node takes the request, again after a crash, until it is done. */
-import type { MetadataStore, WebsiteRecord } from '../storage/metadata/metadata.js';
+import type { MetadataStore } from '../storage/metadata/metadata.js';
 import type {
   NewPrivacyRequest,
   PrivacyRequest,
@@ -10,7 +10,7 @@ import type { Eraser } from './eraser.js';
 import type { ErasureMetrics } from './erasure-metrics.js';
 
 export interface PrivacyRequestsOptions {
-  readonly metadata: Pick<MetadataStore, 'privacyRequests' | 'websites' | 'erasures'>;
+  readonly metadata: Pick<MetadataStore, 'privacyRequests' | 'erasures'>;
   readonly eraser: Eraser;
   readonly metrics: ErasureMetrics;
   readonly log: Logger;
@@ -41,23 +41,20 @@ const POLLS_BETWEEN_CLEANINGS = 720;
 
 export function createPrivacyRequests(options: PrivacyRequestsOptions): PrivacyRequests {
   const { metadata, eraser, metrics, log } = options;
-  const { privacyRequests: requests, websites } = metadata;
+  const { privacyRequests: requests } = metadata;
   let timer: NodeJS.Timeout | undefined;
   let polls = 0;
   let closed = false;
   const running = new Set<Promise<unknown>>();
 
-  const ownSites = async (userId: string): Promise<WebsiteRecord[]> =>
-    (await websites.listFor(userId)).filter((site) => site.userId === userId);
-
-  const perform = async ({ type, userId, siteId, visitorId, salt }: PrivacyRequest): Promise<void> => {
-    if (type === 'delete_website' && siteId !== null) await eraser.siteData(siteId);
+  const perform = async ({ id, type, siteId, visitorId, salt }: PrivacyRequest): Promise<void> => {
+    if (type === 'delete_website' || type === 'delete_data')
+      for (const site of await requests.sitesOf(id)) await eraser.siteData(site, id);
     if (type === 'delete_visitor' && siteId !== null && visitorId !== null)
       await eraser.visitor(siteId, visitorId);
-    if (type === 'delete_data') for (const site of await ownSites(userId)) await eraser.siteData(site.siteId);
     if (type === 'anonymize' && salt !== null)
-      for (const site of await ownSites(userId))
-        await eraser.anonymise(site.siteId, { before: Date.now(), salt });
+      for (const site of await requests.sitesOf(id))
+        await eraser.anonymise(site, { before: Date.now(), salt });
     // An export is made while it is downloaded, so that there is no second copy of personal data.
   };
 

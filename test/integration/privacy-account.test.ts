@@ -211,9 +211,10 @@ describe.each(['clickhouse', 'postgres'] as const)('personal data of accounts on
     await vi.waitFor(async () => expect(await count('events', site_id)).toBe(2), { timeout: 10_000 });
     // As a node leaves it that dies in the middle: taken, its lease over.
     await node.sql.query(
-      `INSERT INTO privacy_requests (id, user_id, type, attempts, due_at, lease)
-       VALUES (gen_random_uuid(), $1, 'delete_data', 1, now() - interval '1 second', gen_random_uuid())`,
-      [id],
+      `WITH made AS (INSERT INTO privacy_requests (id, user_id, type, attempts, due_at, lease)
+         VALUES (gen_random_uuid(), $1, 'delete_data', 1, now() - interval '1 second', gen_random_uuid()) RETURNING id)
+       INSERT INTO privacy_request_sites (request_id, site_id) SELECT id, $2 FROM made`,
+      [id, site_id],
     );
     await vi.waitFor(async () => expect(await count('events', site_id)).toBe(0), { timeout: 15_000 });
   });

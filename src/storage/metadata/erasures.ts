@@ -16,11 +16,19 @@ export interface ErasureStore {
   of(siteIds: readonly string[]): Promise<Erasure[]>;
   /** Notes an erasure, in place of an earlier one of the same subject. */
   note(erasure: Erasure): Promise<void>;
+  /** Has a request emptied the site already? */
+  isWiped(siteId: string, requestId: string): Promise<boolean>;
+  /** Notes that a request has emptied a site, and the last of its erasure, both at once. */
+  wiped(siteId: string, requestId: string, receivedUntil: number): Promise<void>;
   /** Removes all imports of a site. @returns their ids */
   dropImports(siteId: string): Promise<string[]>;
   /** Forgets erasures older than any row that may still be under way. */
   expire(maxAgeMs: number): Promise<void>;
 }
+
+/** Of site, visitor, time. */
+const NOTE = `INSERT INTO erasures (site_id, visitor_hash, received_until) VALUES ($1, decode($2, 'hex'), to_timestamp($3::float8 / 1000))
+  ON CONFLICT (site_id, visitor_hash) DO UPDATE SET received_until = excluded.received_until`;
 
 export function createErasureStore(db: Database): ErasureStore {
   return {
@@ -40,10 +48,23 @@ export function createErasureStore(db: Database): ErasureStore {
     },
 
     async note({ siteId, visitorHash, receivedUntil }) {
+      await db.query(NOTE, [siteId, visitorHash ?? '', receivedUntil]);
+    },
+
+    async isWiped(siteId, requestId) {
+      const rows = await db.query(
+        'SELECT 1 FROM privacy_request_sites WHERE request_id = $1 AND site_id = $2 AND wiped_until IS NOT NULL',
+        [requestId, siteId],
+      );
+      return rows.length > 0;
+    },
+
+    async wiped(siteId, requestId, receivedUntil) {
       await db.query(
-        `INSERT INTO erasures (site_id, visitor_hash, received_until) VALUES ($1, decode($2, 'hex'), to_timestamp($3::float8 / 1000))
-         ON CONFLICT (site_id, visitor_hash) DO UPDATE SET received_until = excluded.received_until`,
-        [siteId, visitorHash ?? '', receivedUntil],
+        `WITH done AS (UPDATE privacy_request_sites SET wiped_until = to_timestamp($3::float8 / 1000)
+           WHERE request_id = $4 AND site_id = $1)
+         ${NOTE}`,
+        [siteId, '', receivedUntil, requestId],
       );
     },
 

@@ -48,10 +48,12 @@ export interface TakenPrivacyRequest extends PrivacyRequest {
 }
 
 export interface PrivacyRequestStore {
-  /** Stores a request; a pending one that asks for the same is answered instead. */
+  /** Stores a request with the sites it is about; a pending one that asks for the same is answered instead. */
   create(request: NewPrivacyRequest): Promise<PrivacyRequest>;
   /** Newest first, at most 100. */
   list(userId: string): Promise<PrivacyRequest[]>;
+  /** Public ids of the sites a request removes or changes, those that are still the account's. A visitor's request has none. */
+  sitesOf(id: string): Promise<string[]>;
   find(userId: string, id: string): Promise<PrivacyRequest | null>;
   /** Takes the oldest due one for `leaseMs`, or that one if it is due. */
   take(leaseMs: number, id: string | null): Promise<TakenPrivacyRequest | null>;
@@ -92,7 +94,13 @@ export function createPrivacyRequestStore(db: Database): PrivacyRequestStore {
           [...same, randomUUID(), reason ?? ''],
         );
         if (!row) throw new Error('the inserted request did not come back');
-        return readRequest(row);
+        const made = readRequest(row);
+        await tx.query(
+          `INSERT INTO privacy_request_sites (request_id, site_id) SELECT $1, site_id FROM websites WHERE user_id = $2
+             AND ($3 IN ('delete_data', 'anonymize') OR $3 = 'delete_website' AND site_id = $4)`,
+          [made.id, userId, type, siteId ?? null],
+        );
+        return made;
       }),
 
     async list(userId) {
@@ -101,6 +109,15 @@ export function createPrivacyRequestStore(db: Database): PrivacyRequestStore {
         [userId],
       );
       return rows.map(readRequest);
+    },
+
+    async sitesOf(id) {
+      const rows = await db.query(
+        `SELECT s.site_id FROM privacy_request_sites s JOIN privacy_requests r ON r.id = s.request_id
+         JOIN websites w ON w.site_id = s.site_id AND w.user_id = r.user_id WHERE s.request_id = $1 ORDER BY s.site_id`,
+        [id],
+      );
+      return rows.map((row) => text(row, 'site_id'));
     },
 
     async find(userId, id) {

@@ -1,0 +1,147 @@
+/** What an erasure leaves alone, and what it may not leave, when it is begun anew. */
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { createEraser, type EraserOptions } from '../../src/privacy/eraser.js';
+import { erasureMetrics } from '../../src/privacy/erasure-metrics.js';
+import { createPrivacyRequests } from '../../src/privacy/privacy-requests.js';
+import type { MetadataStore } from '../../src/storage/metadata/metadata.js';
+import { createMetadataStore } from '../../src/storage/metadata/postgres-store.js';
+import type { PrivacyRequestType } from '../../src/storage/metadata/privacy-requests.js';
+import { type Database, openPostgres } from '../../src/storage/postgres.js';
+import { silentTelemetry } from '../../src/telemetry.js';
+import { freshPostgres } from '../support/fresh.js';
+
+let database: Awaited<ReturnType<typeof freshPostgres>>;
+let metadata: MetadataStore;
+let sql: Database;
+beforeAll(async () => {
+  database = await freshPostgres();
+  const connection = {
+    url: database.url,
+    maxConnections: 2,
+    minConnections: 0,
+    telemetry: silentTelemetry(),
+  };
+  metadata = await createMetadataStore(connection);
+  sql = openPostgres({ ...connection, name: 'test' });
+});
+afterAll(async () => {
+  await metadata.close();
+  await sql.close();
+  await database.drop();
+});
+
+/** An account with so many sites. */
+async function accountWith(sites: number): Promise<{ userId: string; siteIds: string[] }> {
+  const userId = randomUUID();
+  await sql.query("INSERT INTO users (id, name, email) VALUES ($1, 'ada', $2)", [
+    userId,
+    `${userId}@a.example`,
+  ]);
+  const siteIds: string[] = [];
+  for (let made = 0; made < sites; made++) siteIds.push(await addSite(userId));
+  return { userId, siteIds };
+}
+
+async function addSite(userId: string): Promise<string> {
+  const siteId = randomUUID().replaceAll('-', '').slice(0, 24);
+  await sql.query(
+    "INSERT INTO websites (id, site_id, user_id, name, url, tracking_id) VALUES ($1, $2, $3, 'a', 'a.example', $2)",
+    [randomUUID(), siteId, userId],
+  );
+  return siteId;
+}
+
+/** What was done to the stores, in order; `fails` names steps that fail. */
+function setUp() {
+  const steps: string[] = [];
+  const fails = new Set<string>();
+  const step = async (name: string) => {
+    steps.push(name);
+    if (fails.has(name)) throw new Error(`${name} failed`);
+  };
+  const telemetry = silentTelemetry();
+  const metrics = erasureMetrics(telemetry.registry);
+  const options: EraserOptions = {
+    erasures: metadata.erasures,
+    personal: {
+      rows: async function* () {},
+      sessionsOf: async () => [],
+      deleteVisitor: () => step('delete visitor'),
+      deleteSite: (siteId) => step(`delete ${siteId}`),
+      anonymise: (siteId) => step(`anonymise ${siteId}`),
+      rewritten: () => step('rewritten'),
+      close: async () => {},
+    },
+    replays: { deleteSite: async () => {}, deleteSessions: async () => {}, sweep: async () => {} },
+    executions: { deleteVisitor: async () => {}, deleteSite: async () => {}, anonymise: async () => {} },
+    deleteUpload: async () => {},
+    streams: [{ drain: async () => {} }],
+    withLock: (_siteId, work) => work(),
+    metrics,
+    log: telemetry.log,
+  };
+  const requests = createPrivacyRequests({
+    metadata,
+    eraser: createEraser(options),
+    metrics,
+    log: telemetry.log,
+  });
+  return { steps, fails, requests };
+}
+
+const deletions = (steps: readonly string[]) => new Set(steps.filter((name) => name.startsWith('delete ')));
+
+describe('a privacy request that is begun anew', () => {
+  let world: ReturnType<typeof setUp>;
+  beforeEach(() => {
+    world = setUp();
+  });
+  const again = async (userId: string, type: PrivacyRequestType, siteId?: string) => {
+    await sql.query('UPDATE privacy_requests SET due_at = now() WHERE user_id = $1', [userId]);
+    return world.requests.submit({ userId, type, ...(siteId === undefined ? {} : { siteId }) });
+  };
+
+  it('P9: removes nothing that was received after it had emptied the site', async () => {
+    const { userId, siteIds } = await accountWith(1);
+    const [siteId = ''] = siteIds;
+    world.fails.add('rewritten');
+    const first = await world.requests.submit({ userId, type: 'delete_website', siteId });
+    expect(first).toMatchObject({ status: 'pending', attempts: 1 });
+    expect(deletions(world.steps)).toEqual(new Set([`delete ${siteId}`]));
+    const noted = await metadata.erasures.of([siteId]);
+    // What comes from now on counts, also while the bytes are being rewritten.
+    expect(noted[0]?.receivedUntil).toBeLessThanOrEqual(Date.now());
+
+    world.steps.length = 0;
+    world.fails.clear();
+    const second = await again(userId, 'delete_website', siteId);
+    expect(second).toMatchObject({ id: first.id, status: 'completed' });
+    expect(world.steps).toEqual(['rewritten']);
+    expect(await metadata.erasures.of([siteId])).toEqual(noted);
+  });
+
+  it('P9: empties a site again that it could not empty', async () => {
+    const { userId, siteIds } = await accountWith(1);
+    const [siteId = ''] = siteIds;
+    world.fails.add(`delete ${siteId}`);
+    expect(await again(userId, 'delete_website', siteId)).toMatchObject({ status: 'pending' });
+    world.fails.clear();
+    world.steps.length = 0;
+    expect(await again(userId, 'delete_website', siteId)).toMatchObject({ status: 'completed' });
+    expect(deletions(world.steps)).toEqual(new Set([`delete ${siteId}`]));
+  });
+
+  it('goes on with the sites that are left, and leaves alone those made after it', async () => {
+    const { userId, siteIds } = await accountWith(2);
+    const [first = '', second = ''] = siteIds.sort();
+    world.fails.add(`delete ${second}`);
+    expect(await again(userId, 'delete_data')).toMatchObject({ status: 'pending' });
+    await addSite(userId);
+    world.fails.clear();
+    expect(deletions(world.steps)).toEqual(new Set([`delete ${first}`, `delete ${second}`]));
+    world.steps.length = 0;
+    expect(await again(userId, 'delete_data')).toMatchObject({ status: 'completed' });
+    expect(deletions(world.steps)).toEqual(new Set([`delete ${second}`]));
+  });
+});

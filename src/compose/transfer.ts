@@ -23,7 +23,7 @@ const DRAIN_MS = 60_000;
 
 export interface TransferParts {
   readonly stores: Pick<EventStores, 'events' | 'raw' | 'imported'>;
-  readonly metadata: Pick<MetadataStore, 'imports'>;
+  readonly metadata: Pick<MetadataStore, 'imports' | 'erasures'>;
   readonly objects: ObjectStore;
   readonly stream: FrameStream;
   readonly publisher: Publisher;
@@ -40,6 +40,7 @@ export function composeTransfer(context: OpenContext, parts: TransferParts): rea
   const run = {
     ...{ imports, objects, metrics },
     events: stores.events,
+    erasures: parts.metadata.erasures,
     rows: stores.imported,
     publish: (frame: Parameters<Publisher['publish']>[0]) => publisher.publish(frame),
     keepsAddresses: async (siteId: string) => keepsAddresses(await sites.resolve(siteId)),

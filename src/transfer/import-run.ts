@@ -7,9 +7,11 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { AppError } from '../errors.js';
 import type { SiteFrame } from '../events/frame.js';
 import { type EventStore, StoreUnavailableError } from '../storage/events/event-store.js';
+import type { ErasureStore } from '../storage/metadata/erasures.js';
 import type { ImportProgress, ImportStore, TakenImport } from '../storage/metadata/imports.js';
 import type { ObjectStore } from '../storage/objects/objects.js';
 import { awaitStored } from './await-stored.js';
+import { type Erased, ErasureUnderWay, erasedOf } from './erased.js';
 import { type CheckedRow, checkRow, RowRefused, type RowTarget } from './event-check.js';
 import { csvRows, type FileRow, headerOf, ndjsonRows } from './file-rows.js';
 import type { ImportedRows } from './imported-rows.js';
@@ -21,6 +23,7 @@ export interface ImportRunOptions {
   readonly objects: Pick<ObjectStore, 'get'>;
   readonly events: Pick<EventStore, 'existingIds' | 'books'>;
   readonly rows: Pick<ImportedRows, 'noted' | 'note'>;
+  readonly erasures: Pick<ErasureStore, 'of'>;
   readonly publish: (frame: SiteFrame) => Promise<void>;
   /** Whether addresses of visitors are kept for a site. */
   readonly keepsAddresses: (siteId: string) => Promise<boolean>;
@@ -34,7 +37,8 @@ const CHUNK_BYTES = 8 * 1024 * 1024;
 const DAY_MS = 86_400_000;
 /**
  * Events of a file are received this long before they come in: so they are not taken for visitors of this moment (those of the last five
- * minutes), and are recent enough for what looks after a crash of the store at what came last.
+ * minutes), and are recent enough for what looks after a crash of the store at what came last. After an erasure it is less: the writers
+ * leave out what was received before its end.
  */
 const RECEIVED_MS = 6 * 60_000;
 const MAX_ERRORS = 20;
@@ -44,6 +48,7 @@ const BUSY_MS = [200, 500, 1_000, 2_000, 5_000];
 interface Chunk {
   /** ms since epoch */
   readonly receivedAt: number;
+  readonly erased: Erased;
   readonly rows: Map<string, CheckedRow>;
   bytes: number;
   /** Rows of the file, those that are refused or come twice among them. */
@@ -58,7 +63,7 @@ interface Chunk {
 /**
  * Works on an import until its file is done.
  * @returns false when it is to be undone meanwhile
- * @throws the signal's reason; AppError and StoreUnavailableError when something is away: go on later
+ * @throws the signal's reason; ErasureUnderWay, AppError and StoreUnavailableError when something is away: go on later
  */
 export async function runImport(
   options: ImportRunOptions,
@@ -73,7 +78,7 @@ export async function runImport(
     keepAddresses: await options.keepsAddresses(item.siteId),
   };
   let progress: ImportProgress = item;
-  let chunk = emptyChunk(item.doneBytes);
+  let chunk = await openChunk(options, item, item.doneBytes);
   for await (const row of rowsOf(options, item)) {
     signal.throwIfAborted();
     take(chunk, row, progress, { ...target, receivedAt: chunk.receivedAt });
@@ -81,24 +86,27 @@ export async function runImport(
     const next = await settle(options, item, chunk, progress, signal);
     if (next === null) return false;
     progress = next;
-    chunk = emptyChunk(next.doneBytes);
+    chunk = await openChunk(options, item, next.doneBytes);
   }
   chunk.end = item.bytes;
   return (await settle(options, item, chunk, progress, signal)) !== null;
 }
 
-const emptyChunk = (end: number): Chunk => ({
-  ...{
-    receivedAt: Date.now() - RECEIVED_MS,
-    rows: new Map(),
-    bytes: 0,
-    read: 0,
-    duplicates: 0,
-    errors: [],
-    rejected: 0,
-    end,
-  },
-});
+/** @throws ErasureUnderWay */
+async function openChunk(
+  { erasures }: Pick<ImportRunOptions, 'erasures'>,
+  { siteId, createdAt }: TakenImport,
+  end: number,
+): Promise<Chunk> {
+  const erased = await erasedOf(erasures, siteId, createdAt.getTime());
+  const now = Date.now();
+  if (erased.storedFrom > now) throw new ErasureUnderWay('data of the site is being erased');
+  return {
+    ...{ erased, end, rows: new Map(), errors: [] },
+    receivedAt: Math.max(now - RECEIVED_MS, erased.storedFrom),
+    ...{ bytes: 0, read: 0, duplicates: 0, rejected: 0 },
+  };
+}
 
 async function* rowsOf(
   { objects }: Pick<ImportRunOptions, 'objects'>,
@@ -130,6 +138,7 @@ function take(chunk: Chunk, row: FileRow, { rowsRead }: ImportProgress, target: 
   try {
     if (row.values === null) throw new RowRefused(row.error);
     const checked = checkRow(row.values, target);
+    if (chunk.erased.has(checked.visitorId)) throw new RowRefused(ERASED);
     if (chunk.rows.has(checked.id)) {
       chunk.duplicates++;
       return;
@@ -177,6 +186,7 @@ async function settle(
   return state === 'running' ? progress : null;
 }
 
+const ERASED = 'the visitor was erased after the import began';
 const LOST = 'some rows from here on were refused by the event store: see the quarantine';
 
 async function missingOf(

@@ -1,5 +1,6 @@
 import type { ImportStore, TakenImport } from '../storage/metadata/imports.js';
 import type { Telemetry } from '../telemetry.js';
+import { ErasureUnderWay } from './erased.js';
 import { isPassing } from './import-run.js';
 import type { TransferMetrics } from './transfer-metrics.js';
 
@@ -26,6 +27,7 @@ export interface ImportRunner {
 }
 
 const RETRY_MS = 5_000;
+const HELD_MS = 1_000;
 
 /** Works on one import after the other on this node. Nodes share the work by leases; what a dead node held comes up when its lease is over. */
 export function createImportRunner(options: ImportRunnerOptions): ImportRunner {
@@ -93,8 +95,9 @@ export function createImportRunner(options: ImportRunnerOptions): ImportRunner {
 
   const interrupted = async (item: TakenImport, err: unknown): Promise<void> => {
     const { signal } = stopping;
-    const mayGoOn = signal.aborted || isPassing(err) || item.state === 'undoing';
-    if (!signal.aborted) {
+    const isHeld = err instanceof ErasureUnderWay;
+    const mayGoOn = signal.aborted || isHeld || isPassing(err) || item.state === 'undoing';
+    if (!signal.aborted && !isHeld) {
       metrics.importFailures.inc();
       log.warn(
         { err, import: item.id },
@@ -102,7 +105,7 @@ export function createImportRunner(options: ImportRunnerOptions): ImportRunner {
       );
     }
     try {
-      if (mayGoOn) await imports.leave(item.id, item.lease, signal.aborted ? 0 : RETRY_MS);
+      if (mayGoOn) await imports.leave(item.id, item.lease, signal.aborted ? 0 : isHeld ? HELD_MS : RETRY_MS);
       else {
         await imports.end(item.id, item.lease, 'failed', 'The import met an internal error');
         await options.onEnded(item, 'failed');

@@ -10,6 +10,9 @@ import { eventually } from '../../src/edge/testing.js';
 import { AppError } from '../../src/errors.js';
 import type { SiteFrame } from '../../src/events/frame.js';
 import { createPostgresEventStore } from '../../src/storage/events/postgres-event-store.js';
+import { erasureMetrics } from '../../src/privacy/erasure-metrics.js';
+import { forgetfulStore } from '../../src/privacy/forgetful.js';
+import { visitorHashOf } from '../../src/privacy/forgotten.js';
 import { createPostgresImported } from '../../src/storage/events/transfer/postgres-imported.js';
 import { createFolderStore } from '../../src/storage/objects/folder.js';
 import { silentTelemetry } from '../../src/telemetry.js';
@@ -56,22 +59,29 @@ describe('imports', () => {
     imported = createPostgresImported(options);
     const metrics = transferMetrics(telemetry.registry);
     // The writer's part.
+    let written: Pick<typeof events, 'insertRows' | 'addToBooks' | 'quarantine'> = events;
     const publish = async ({ siteId, rows, received, rejected }: SiteFrame): Promise<void> => {
       await beforePublish();
       const bytes = rows.map((row) => row.subarray(5));
-      await events.insertRows('events', bytes, `${Math.random()}`, Date.now() + 30_000);
+      await written.insertRows('events', bytes, `${Math.random()}`, Date.now() + 30_000);
       const counts = { received, rejected, stored: rows.length, duplicate: 0, bot: 0, quarantined: 0 };
       const hour = Math.floor(Date.now() / 3_600_000) * 3_600_000;
-      await events.addToBooks([{ siteId, source: 'import', hour, ...counts }], `${Math.random()}`);
+      await written.addToBooks([{ siteId, source: 'import', hour, ...counts }], `${Math.random()}`);
     };
     node = await startNode({
       databaseUrl: database.url,
-      routes: ({ metadata: { imports } }) => {
+      routes: ({ metadata: { imports, erasures } }) => {
+        written = forgetfulStore(events, {
+          erasures,
+          onDropped: async () => {},
+          metrics: erasureMetrics(telemetry.registry),
+        });
         const run = {
           imports,
           objects,
           events,
           rows: imported,
+          erasures,
           publish,
           metrics,
           keepsAddresses: async () => false,
@@ -229,6 +239,56 @@ describe('imports', () => {
   });
 
   test('keep a report as it is, until it is undone', async () => {
+  test('come in after an erasure that has just ended, and not while it goes on', {
+    timeout: 30_000,
+  }, async () => {
+    const { erasures, imports } = node.metadata;
+    const note = (receivedUntil: number) =>
+      erasures.note({ siteId: site.site_id, visitorHash: null, receivedUntil });
+    const text = [400, 401, 402, 403, 404].map((n) => line({ event_id: id(n) })).join('');
+    await note(Date.now());
+    const { body } = await send(text);
+    const added = { read: 5, added: 5, duplicate: 0, rejected: 0 };
+    expect(body.import).toMatchObject({ state: 'done', rows: added });
+    const ids = [400, 404].map((n) => Buffer.from(id(n).replaceAll('-', ''), 'hex'));
+    const asked = [{ siteId: site.site_id, table: 'events', ids }] as const;
+    expect((await events.existingIds(asked)).size).toBe(2);
+    await node.call('DELETE', `/api/v1/websites/${site.id}/imports/${body.import.id}`, { token });
+
+    await note(Date.now() + 3_600_000);
+    const sending = send(text);
+    await eventually(async () => {
+      const [newest] = await imports.list(site.id, 1);
+      return newest !== undefined && newest.id !== body.import.id && newest.state === 'running';
+    });
+    expect((await events.existingIds(asked)).size).toBe(0);
+    await note(Date.now());
+    expect((await sending).body.import).toMatchObject({ state: 'done', rows: added });
+  });
+
+  test('leave out who was erased since they were asked for, and nobody else', {
+    timeout: 30_000,
+  }, async () => {
+    const note = (visitorId: string, receivedUntil: number) =>
+      node.metadata.erasures.note({
+        ...{ siteId: site.site_id, receivedUntil },
+        visitorHash: visitorHashOf(site.site_id, visitorId),
+      });
+    await note('back', Date.now());
+    await note('gone', Date.now() + 3_600_000);
+    const visitors = ['back', 'gone', 'other'];
+    const rows = visitors.map((visitor_id, n) => line({ event_id: id(410 + n), visitor_id }));
+    const { body } = await send(rows.join(''));
+    expect(body.import).toMatchObject({
+      state: 'done',
+      rows: { read: 3, added: 2, duplicate: 0, rejected: 1 },
+      errors: [{ row: 2, error: 'the visitor was erased after the import began' }],
+    });
+    const ids = [410, 411, 412].map((n) => Buffer.from(id(n).replaceAll('-', ''), 'hex'));
+    const existing = await events.existingIds([{ siteId: site.site_id, table: 'events', ids }]);
+    expect([...existing].map((it) => it.slice(-3)).sort()).toEqual(['19a', '19c']);
+  });
+
     const report = {
       ...{ website_id: 'x', period_days: 7, exported_at: '2026-01-31T12:00:00Z' },
       metrics: { page_views: 5, bounce_rate: 12.5 },

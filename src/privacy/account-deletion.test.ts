@@ -15,6 +15,7 @@ function deletionWith(erase: () => Promise<void>, whileItGoes: () => void) {
     metadata: {
       users: { findById: async () => user },
       accountDeletion: {
+        isLastAdmin: async () => false,
         async delete() {
           whileItGoes();
           return { sites: [], sessions: [] };

@@ -28,7 +28,8 @@ export interface AccountDeletion {
   /**
    * Removes the account at once, and all data of its websites as far as the stores can be reached now; the rest follows by itself.
    * @param password of the account; an account without one needs none
-   * @throws AppError `invalid_credentials`, `rate_limited`, `overloaded`, `conflict` (the password was changed meanwhile)
+   * @throws AppError `invalid_credentials`, `rate_limited`, `overloaded`, `conflict` (the password was changed meanwhile; or the
+   * account is the only admin of an instance that has other accounts)
    */
   delete(userId: string, password: string): Promise<void>;
 }
@@ -44,8 +45,10 @@ export function createAccountDeletion(options: AccountDeletionOptions): AccountD
       if (user === null) throw invalidToken('access');
       if (user.passwordHash !== null && !(await passwords.verify(user.passwordHash, password)))
         throw new AppError('invalid_credentials', 'password is incorrect');
+      if (await metadata.accountDeletion.isLastAdmin(userId)) throw lastAdmin();
       await beforehand(userId);
       const gone = await metadata.accountDeletion.delete(userId, user.passwordHash);
+      if (gone === 'last admin') throw lastAdmin();
       if (gone === null) throw new AppError('conflict', 'the account was changed meanwhile; try again');
       for (const session of gone.sessions) await authenticator.sessionEnded(session);
       for (const site of gone.sites) await notices.changed(site);
@@ -58,3 +61,6 @@ export function createAccountDeletion(options: AccountDeletionOptions): AccountD
     },
   };
 }
+
+const lastAdmin = () =>
+  new AppError('conflict', 'the only admin of the instance cannot leave while it has other accounts');

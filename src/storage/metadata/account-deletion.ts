@@ -1,5 +1,5 @@
 import type { Database } from '../postgres.js';
-import { text, texts } from '../row.js';
+import { bool, text, texts } from '../row.js';
 
 /** What went with an account. */
 export interface DeletedAccount {
@@ -13,20 +13,37 @@ export interface AccountDeletionStore {
    * Removes an account with its sessions, keys and memberships and its websites with what belongs to them, all at once; that the data of
    * those has to be purged is noted.
    * @param passwordHash the account's own when the decision was made
-   * @returns null when there is no such account, or its password was changed meanwhile
+   * @returns null when there is no such account, or its password was changed meanwhile; `last admin` when nobody would be left to look after
+   * the other accounts
    */
-  delete(userId: string, passwordHash: string | null): Promise<DeletedAccount | null>;
+  delete(userId: string, passwordHash: string | null): Promise<DeletedAccount | 'last admin' | null>;
+  /** Whether the account is the only instance admin, and there are other accounts. */
+  isLastAdmin(userId: string): Promise<boolean>;
+}
+
+const IS_LAST_ADMIN = `SELECT u.role = 'admin'
+    AND NOT EXISTS (SELECT 1 FROM users WHERE role = 'admin' AND id <> u.id)
+    AND EXISTS (SELECT 1 FROM users WHERE id <> u.id) AS is_last
+  FROM users u WHERE u.id = $1`;
+
+async function isLastAdmin(db: Pick<Database, 'query'>, userId: string): Promise<boolean> {
+  const [row] = await db.query(IS_LAST_ADMIN, [userId]);
+  return row !== undefined && bool(row, 'is_last');
 }
 
 export function createAccountDeletionStore(db: Database): AccountDeletionStore {
   return {
+    isLastAdmin: (userId) => isLastAdmin(db, userId),
     delete: (userId, passwordHash) =>
       db.transaction(async (tx) => {
+        // Of two admins that leave at the same moment the second waits here, and then is the last.
+        await tx.query("SELECT id FROM users WHERE role = 'admin' ORDER BY id FOR UPDATE", []);
         const [user] = await tx.query(
           'SELECT id FROM users WHERE id = $1 AND password_hash IS NOT DISTINCT FROM $2 FOR UPDATE',
           [userId, passwordHash],
         );
         if (!user) return null;
+        if (await isLastAdmin(tx, userId)) return 'last admin';
         const rows = await tx.query('DELETE FROM websites WHERE user_id = $1 RETURNING id, site_id', [
           userId,
         ]);

@@ -18,13 +18,14 @@ export async function deleteSite(clickhouse: Clickhouse, siteId: string): Promis
  * Removes the rows that fit a condition from some tables. Two steps a table: a lightweight delete, after which no query sees the rows, and a rewrite in the background of the parts that held
  * them, which also frees the bytes. (Deleting in one step would keep the caller waiting for the rewrite, since a part holds rows of many
  * sites.)
+ * @returns the tables that held such rows
  */
 export async function deleteRows(
   clickhouse: Clickhouse,
   candidates: readonly string[],
   condition: string,
   parameters: Record<string, unknown>,
-): Promise<void> {
+): Promise<string[]> {
   const onCluster = renderMigration('{{on_cluster}}', clickhouse.cluster);
   const holding = await Promise.all(
     candidates.map((table) => holds(clickhouse, table, condition, parameters)),
@@ -38,27 +39,39 @@ export async function deleteRows(
       }),
     ),
   );
-  for (const table of tables)
-    await run(
-      clickhouse,
-      `ALTER TABLE \`${table}\` ${onCluster} APPLY DELETED MASK`,
-      {},
-      { mutations_sync: '0', alter_sync: '0' },
-    );
+  for (const table of tables) await rewrite(clickhouse, table);
+  return tables;
 }
 
-/**
- * Removes the rows a session of a site's finished days, which are made anew when they are asked for. Whoever removes rows of single
- * visitors from `session_slots` calls it after that: a row of theirs may name several visitors.
- */
-export async function forgetFinished(clickhouse: Clickhouse, siteId: string): Promise<void> {
-  const suffix = clickhouse.cluster === undefined ? '' : '_local';
-  await deleteRows(
+/** Rewrites, in the background, the parts of a table in which rows were deleted. */
+async function rewrite(clickhouse: Clickhouse, table: string): Promise<void> {
+  const onCluster = renderMigration('{{on_cluster}}', clickhouse.cluster);
+  await run(
     clickhouse,
-    ['finished_sessions', 'finished_days'].map((table) => table + suffix),
-    'site_id = {site:String}',
-    { site: siteId },
+    `ALTER TABLE \`${table}\` ${onCluster} APPLY DELETED MASK`,
+    {},
+    { mutations_sync: '0', alter_sync: '0' },
   );
+}
+
+/** Rows a session of finished days, and which of them belong together. */
+const FINISHED = ['finished_sessions', 'finished_days'];
+
+/**
+ * Removes what is made of a site's rollup and made anew when it is asked for. Whoever removes rows of single visitors from
+ * `session_slots` calls it after that: a row of theirs may name several visitors.
+ * @param copies tables with further rows of that kind
+ */
+export async function forgetFinished(
+  clickhouse: Clickhouse,
+  siteId: string,
+  copies: readonly string[] = [],
+): Promise<void> {
+  const suffix = clickhouse.cluster === undefined ? '' : '_local';
+  const tables = [...FINISHED, ...copies].map((table) => table + suffix);
+  const removed = await deleteRows(clickhouse, tables, 'site_id = {site:String}', { site: siteId });
+  // Nodes that have read it, or are making it, heed mutations of the rollup only: there is one after this, though nothing is left there.
+  if (removed.length > 0) await rewrite(clickhouse, `session_slots${suffix}`);
 }
 
 /** Tables with all of these columns that hold data themselves: neither views nor the distributed tables over others. */

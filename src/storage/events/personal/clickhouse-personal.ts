@@ -169,14 +169,6 @@ async function anonymise(
     await deleteRows(clickhouse, [own], old, parameters);
   }
   await rebuildRollup(clickhouse, parameters);
-  // What is made of the rollup is made again.
-  for (const made of [['set_id'], ['version'], ['versions']])
-    await deleteRows(
-      clickhouse,
-      await tablesWith(clickhouse, ['site_id', ...made]),
-      'site_id = {site:String}',
-      parameters,
-    );
   const [imported = 'import_rows'] = await tablesWith(clickhouse, ['import_id', 'visitor']);
   const onCluster = renderMigration('{{on_cluster}}', clickhouse.cluster);
   await run(
@@ -184,7 +176,7 @@ async function anonymise(
     `ALTER TABLE ${imported} ${onCluster} UPDATE visitor = 0 WHERE site_id = {site:String} AND visitor != 0`,
     parameters,
   );
-  await forgetFinished(clickhouse, siteId);
+  await forgetFinished(clickhouse, siteId, ['changed_rows']);
   if (clickhouse.cluster === undefined) await repairSite(clickhouse, siteId, finishedSlot(before));
 }
 

@@ -1,0 +1,172 @@
+/** What becomes of figures and of rows that arrive meanwhile when ClickHouse forgets single visitors. */
+
+import { setMaxListeners } from 'node:events';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { type ClickHouseClient, createClient } from '@clickhouse/client';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import type { MetricsStore } from '../../src/metrics/metrics-store.js';
+import type { PersonalStore } from '../../src/privacy/personal-store.js';
+import { createClickhouseEventStore } from '../../src/storage/events/clickhouse-event-store.js';
+import { createClickhouseMetrics } from '../../src/storage/events/clickhouse-metrics.js';
+import type { EventStore } from '../../src/storage/events/event-store.js';
+import { createClickhousePersonal } from '../../src/storage/events/personal/clickhouse-personal.js';
+import { silentTelemetry } from '../../src/telemetry.js';
+import { freshClickhouse, freshName } from '../support/fresh.js';
+import { generateEvents, randomOf } from '../support/metrics-events.js';
+import { encodeRow, makeRow, SITE } from './event-rows.js';
+
+const DAY = 86_400_000;
+const HOUR = 3_600_000;
+const SLOT = 900_000;
+const never = new AbortController().signal;
+setMaxListeners(0, never);
+
+/** Stands before the server; `before` and `after` run once, around the next statement that begins with a text. */
+class Interceptor {
+  private readonly server: Server;
+  private armed: { text: string; before?: () => Promise<void>; after?: () => Promise<void> } | undefined;
+  constructor(private readonly target: string) {
+    this.server = createServer((request, response) => {
+      this.forward(request, response).catch((error: unknown) => response.writeHead(502).end(String(error)));
+    });
+  }
+  async listen(): Promise<string> {
+    await new Promise<void>((resolve) => this.server.listen(0, '127.0.0.1', resolve));
+    const address = this.server.address();
+    if (address === null || typeof address === 'string') throw new Error('no TCP address');
+    return `http://127.0.0.1:${address.port}`;
+  }
+  next(armed: { text: string; before?: () => Promise<void>; after?: () => Promise<void> }): void {
+    this.armed = armed;
+  }
+  get isArmed(): boolean {
+    return this.armed !== undefined;
+  }
+  close(): void {
+    this.server.close();
+    this.server.closeAllConnections();
+  }
+  private async forward(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(Buffer.from(chunk));
+    const body = Buffer.concat(chunks);
+    const hit = this.armed && body.includes(this.armed.text) ? this.armed : undefined;
+    if (hit) this.armed = undefined;
+    await hit?.before?.();
+    const { host: _, connection: __, 'transfer-encoding': ___, ...headers } = request.headers;
+    const given = Object.entries(headers).map(([name, value]) => [name, String(value)] as [string, string]);
+    const answer = await fetch(new URL(request.url ?? '/', this.target), {
+      method: request.method ?? 'GET',
+      headers: given.filter(([name]) => name !== 'content-length'),
+      ...(body.length === 0 ? {} : { body }),
+    });
+    const bytes = Buffer.from(await answer.arrayBuffer());
+    await hit?.after?.();
+    response.writeHead(answer.status, { 'content-type': answer.headers.get('content-type') ?? 'text/plain' });
+    response.end(bytes);
+  }
+}
+
+describe('single visitors in ClickHouse', () => {
+  let database: Awaited<ReturnType<typeof freshClickhouse>>;
+  let admin: ClickHouseClient;
+  let events: EventStore;
+  let personal: PersonalStore;
+  let proxy: Interceptor;
+  let proxied: string;
+
+  beforeAll(async () => {
+    database = await freshClickhouse();
+    admin = createClient({ url: database.url, database: database.database });
+    proxy = new Interceptor(database.url);
+    proxied = await proxy.listen();
+    events = createClickhouseEventStore({ clickhouse: database, telemetry: silentTelemetry() });
+    personal = createClickhousePersonal({ ...database, url: proxied });
+    await events.migrate();
+  });
+  afterAll(async () => {
+    await Promise.all([events?.close(), personal?.close(), admin?.close()]);
+    proxy?.close();
+    await database?.drop();
+  });
+
+  async function ask(query: string): Promise<string[]> {
+    const answer = await admin.query({ query, format: 'JSONCompactEachRow' });
+    return (await answer.json<[unknown]>()).map(([value]) => String(value));
+  }
+  const insert = (rows: readonly Parameters<typeof makeRow>[0][]) =>
+    events.insertRows(
+      'events',
+      rows.map((row) => encodeRow(makeRow(row))),
+      freshName('block'),
+      Date.now() + 20_000,
+    );
+
+  describe('and figures from finished days', () => {
+    const now = Date.now();
+    const scope = { siteId: SITE, from: Math.floor(now / DAY) * DAY - 13 * DAY, to: now, filters: [] };
+    let clock = 1;
+    let stores: MetricsStore[] = [];
+    /** Everything counts as settled that a moment ago was there. */
+    const node = (url: string): MetricsStore => {
+      const finished = { minRows: 0, isAwaited: true };
+      const settled = () => Math.ceil((now + HOUR) / SLOT) * SLOT;
+      const store = createClickhouseMetrics(
+        { ...database, url },
+        { carried: { minRows: 0, settled, clock: () => clock, finished } },
+      );
+      stores.push(store);
+      return store;
+    };
+    const totals = (store: MetricsStore) => {
+      clock += 60_000;
+      return store.totals(scope, never);
+    };
+    const rested = () => personal.rewritten(AbortSignal.timeout(20_000));
+
+    beforeAll(async () => {
+      await insert(generateEvents(randomOf(11), now, 60).events.filter(({ site_id }) => site_id === SITE));
+    });
+    afterAll(async () => {
+      await Promise.all(stores.map((store) => store.close()));
+      stores = [];
+    });
+
+    it('an erasure of nobody leaves them as they are, for nodes that have counted and for new ones', async () => {
+      const first = node(database.url);
+      const whole = await totals(first);
+      expect(Number((await ask('SELECT count() FROM finished_sessions'))[0])).toBeGreaterThan(10);
+      const second = node(database.url);
+      expect(await totals(second)).toEqual(whole);
+      await personal.deleteVisitor(SITE, 'nobody');
+      await rested();
+      const later = { ...scope, from: scope.from + DAY };
+      const expected = await node(database.url).totals(later, never);
+      for (const store of [first, second]) {
+        clock += 60_000;
+        expect(await store.totals(later, never)).toEqual(expected);
+      }
+      for (const store of [first, second, node(database.url)]) expect(await totals(store)).toEqual(whole);
+    });
+
+    it('one while they are made does not make their remains count', async () => {
+      await personal.deleteVisitor(SITE, 'nobody');
+      await rested();
+      const anew = createClickhouseMetrics(database, { rawOnly: true });
+      stores.push(anew);
+      const whole = await totals(anew);
+      proxy.next({
+        text: 'INSERT INTO finished_days',
+        before: async () => {
+          await personal.deleteVisitor(SITE, 'nobody');
+          await rested();
+        },
+      });
+      await totals(node(proxied));
+      expect(proxy.isArmed).toBe(false);
+      await vi.waitFor(async () => expect(await totals(node(database.url))).toEqual(whole), {
+        timeout: 5_000,
+      });
+    });
+  });
+});

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { AppError } from '../errors.js';
-import type { ImportRecord, ImportStore } from '../storage/metadata/imports.js';
+import type { ImportLimits, ImportRecord, ImportStore } from '../storage/metadata/imports.js';
 import type { ObjectStore } from '../storage/objects/objects.js';
 import { recognise } from './recognise.js';
 import { deleteUpload, type StoredUpload, storeUpload } from './upload.js';
@@ -24,7 +24,7 @@ export interface ImportService {
   /**
    * Begins an import and waits a few seconds for its end.
    * @returns the import as it is then
-   * @throws AppError `invalid_request` when the file is nothing known; it is discarded
+   * @throws AppError `invalid_request` when the file is nothing known, `limit_reached`; it is discarded
    */
   begin(
     site: { readonly id: string; readonly siteId: string },
@@ -32,7 +32,7 @@ export interface ImportService {
     upload: StoredUpload & { readonly fileName: string },
     signal: AbortSignal,
   ): Promise<ImportRecord>;
-  /** Newest first, a hundred at most. */
+  /** Newest first, a hundred at most, without what reports say. */
   list(websiteId: string): Promise<ImportRecord[]>;
   /** @throws AppError `not_found` */
   get(websiteId: string, id: string): Promise<ImportRecord>;
@@ -41,6 +41,7 @@ export interface ImportService {
 }
 
 const MAX_LISTED = 100;
+const LIMITS: ImportLimits = { all: 10_000, reports: 100, waiting: 20 };
 const POLL_MS = 50;
 const MAX_NAME = 255;
 
@@ -71,17 +72,19 @@ export function createImportService(options: ImportServiceOptions): ImportServic
       try {
         const file = recognise(head, bytes);
         const isReport = file.format === 'report';
-        const record = await imports.create({
+        const item = {
           ...{ id, bytes, userId, websiteId: site.id, siteId: site.siteId, format: file.format },
           fileName: upload.fileName.slice(0, MAX_NAME),
           report: isReport ? file.report : null,
           rows: isReport ? file.figures : 0,
-        });
+        };
+        const record = await imports.create(item, LIMITS);
+        if (record === null) throw tooMany();
         if (isReport) await deleteUpload(objects, id);
         else wake();
         return await settled(record, signal);
       } catch (error) {
-        if (error instanceof AppError && error.code === 'invalid_request') await deleteUpload(objects, id);
+        if (error instanceof AppError && REFUSED.has(error.code)) await deleteUpload(objects, id);
         throw error;
       }
     },
@@ -99,6 +102,14 @@ export function createImportService(options: ImportServiceOptions): ImportServic
     },
   };
 }
+
+const REFUSED: ReadonlySet<string> = new Set(['invalid_request', 'limit_reached']);
+
+const tooMany = (): AppError =>
+  new AppError(
+    'limit_reached',
+    `A website has at most ${LIMITS.waiting} imports at work, ${LIMITS.reports} reports and ${LIMITS.all} imports: wait, or undo some`,
+  );
 
 /** Whether something is still to be done about it. */
 export function isPending({ state }: Pick<ImportRecord, 'state'>): boolean {

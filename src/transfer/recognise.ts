@@ -15,8 +15,13 @@ export type Recognised =
 
 /** Columns without which a row is no event. */
 const NEEDED = ['event_id', 'timestamp', 'event_type'];
-const MAX_REPORT_BYTES = 1024 * 1024;
+const MAX_HEAD_BYTES = 1024 * 1024;
+/** Room for a hundred pages and sources with the longest names. */
+const MAX_REPORT_BYTES = 256 * 1024;
 const MAX_FIGURES = 100;
+/** Of either list. */
+const MAX_LINES = 100;
+const MAX_TEXT = 2_048;
 
 /**
  * @param head the beginning of the text, at least 1 MiB of a longer one
@@ -25,7 +30,7 @@ const MAX_FIGURES = 100;
  */
 export function recognise(head: Buffer, bytes: number): Recognised {
   if (bytes === 0) throw new AppError('invalid_request', 'The file is empty');
-  const text = head.toString('utf8', 0, MAX_REPORT_BYTES).replace(/^\ufeff/, '');
+  const text = head.toString('utf8', 0, MAX_HEAD_BYTES).replace(/^\ufeff/, '');
   if (/^\s*\{/.test(text)) return recogniseJson(text, bytes);
   if (/^Metric,Value\r?\n/i.test(text)) return reportFromTable(text);
   const columns = headerOf(head);
@@ -37,20 +42,43 @@ export function recognise(head: Buffer, bytes: number): Recognised {
 
 function recogniseJson(text: string, bytes: number): Recognised {
   const whole = bytes <= MAX_REPORT_BYTES ? objectOf(text) : null;
-  if (whole !== null && isObject(whole.metrics) && typeof whole.period_days === 'number') {
-    const { website_id, period_days, metrics, top_pages, top_sources, exported_at } = whole;
-    const report = { website_id, period_days, metrics, top_pages, top_sources, exported_at };
-    const lists = [top_pages, top_sources].map((list) => (Array.isArray(list) ? list.length : 0));
-    return {
-      format: 'report',
-      report,
-      figures: lists.reduce((sum, length) => sum + length, Object.keys(metrics).length),
-    };
-  }
+  const report = whole === null ? null : reportFrom(whole);
+  if (report !== null) return report;
   const first = objectOf(text.split('\n').find((line) => line.trim() !== '') ?? '');
   if (first !== null && NEEDED.every((name) => Object.hasOwn(first, name))) return { format: 'ndjson' };
   throw unknownFile();
 }
+
+/** What a report says, and nothing else that may stand beside or within it; null when it is none. */
+function reportFrom(whole: Readonly<Record<string, unknown>>): Recognised | null {
+  const { website_id, period_days, metrics, top_pages, top_sources, exported_at } = whole;
+  const lists = [top_pages, top_sources].map((list) => list ?? []);
+  if (typeof period_days !== 'number' || !isFlat(metrics) || !lists.every(isList)) return null;
+  if (![website_id, exported_at].every((value) => value === undefined || isValue(value))) return null;
+  return {
+    format: 'report',
+    report: { website_id, period_days, metrics, top_pages, top_sources, exported_at },
+    figures: lists.reduce((sum, { length }) => sum + length, Object.keys(metrics).length),
+  };
+}
+
+const isList = (value: unknown): value is readonly unknown[] =>
+  Array.isArray(value) && value.length <= MAX_LINES && value.every(isFlat);
+
+const isFlat = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  isObject(value) &&
+  Object.keys(value).length <= MAX_FIGURES &&
+  Object.entries(value).every(([name, it]) => isText(name) && isValue(it));
+
+const isValue = (value: unknown): boolean =>
+  value === null || ['number', 'boolean'].includes(typeof value) || isText(value);
+
+/** Postgres keeps neither NUL nor half of a character. */
+const isText = (value: unknown): boolean =>
+  typeof value === 'string' &&
+  value.length <= MAX_TEXT &&
+  !value.includes('\0') &&
+  !/\p{Surrogate}/u.test(value);
 
 /** `Metric,Value` and a line for each figure. */
 function reportFromTable(text: string): Recognised {

@@ -4,15 +4,16 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { importRoutes } from '../../src/edge/routes/imports.js';
 import { eventually } from '../../src/edge/testing.js';
 import { AppError } from '../../src/errors.js';
 import type { SiteFrame } from '../../src/events/frame.js';
-import { createPostgresEventStore } from '../../src/storage/events/postgres-event-store.js';
 import { erasureMetrics } from '../../src/privacy/erasure-metrics.js';
 import { forgetfulStore } from '../../src/privacy/forgetful.js';
 import { visitorHashOf } from '../../src/privacy/forgotten.js';
+import { createPostgresEventStore } from '../../src/storage/events/postgres-event-store.js';
 import { createPostgresImported } from '../../src/storage/events/transfer/postgres-imported.js';
 import { createFolderStore } from '../../src/storage/objects/folder.js';
 import { silentTelemetry } from '../../src/telemetry.js';
@@ -58,8 +59,8 @@ describe('imports', () => {
     await events.migrate();
     imported = createPostgresImported(options);
     const metrics = transferMetrics(telemetry.registry);
-    // The writer's part.
     let written: Pick<typeof events, 'insertRows' | 'addToBooks' | 'quarantine'> = events;
+    // The writer's part.
     const publish = async ({ siteId, rows, received, rejected }: SiteFrame): Promise<void> => {
       await beforePublish();
       const bytes = rows.map((row) => row.subarray(5));
@@ -80,8 +81,8 @@ describe('imports', () => {
           imports,
           objects,
           events,
-          rows: imported,
           erasures,
+          rows: imported,
           publish,
           metrics,
           keepsAddresses: async () => false,
@@ -238,7 +239,6 @@ describe('imports', () => {
     expect(existing.size).toBe(0);
   });
 
-  test('keep a report as it is, until it is undone', async () => {
   test('come in after an erasure that has just ended, and not while it goes on', {
     timeout: 30_000,
   }, async () => {
@@ -289,6 +289,7 @@ describe('imports', () => {
     expect([...existing].map((it) => it.slice(-3)).sort()).toEqual(['19a', '19c']);
   });
 
+  test('keep a report as it is, until it is undone', async () => {
     const report = {
       ...{ website_id: 'x', period_days: 7, exported_at: '2026-01-31T12:00:00Z' },
       metrics: { page_views: 5, bounce_rate: 12.5 },
@@ -305,6 +306,67 @@ describe('imports', () => {
     const path = `/api/v1/websites/${site.id}/imports/${table.body.import.id}`;
     expect((await node.call('DELETE', path, { token })).body.import).toMatchObject({ state: 'undone' });
     expect((await node.call('GET', path, { token })).body.report).toBeNull();
+  });
+
+  test('are listed without what reports say, which is asked for one by one', async () => {
+    const { body } = await send('Metric,Value\nTotal Visitors,12\n');
+    const list = await node.call('GET', `/api/v1/websites/${site.id}/imports`, { token });
+    expect(list.body.imports[0]).toMatchObject({ id: body.import.id, format: 'report', report: null });
+    const one = await node.call('GET', `/api/v1/websites/${site.id}/imports/${body.import.id}`, { token });
+    expect(one.body.report).toEqual({ metrics: { 'Total Visitors': 12 } });
+  });
+
+  test('are bounded: so many reports, so many at work; those that were undone count no more', async () => {
+    const client = new pg.Client({ connectionString: database.url });
+    await client.connect();
+    const made = await node.call('POST', '/api/v1/user/websites', {
+      token,
+      body: { name: 'Full', url: 'https://full.example' },
+    });
+    const { id: websiteId, site_id } = made.body.data;
+    const report = 'Metric,Value\nTotal Visitors,12\n';
+    const codeOf = async (file: string) => {
+      const { status, body } = await send(file, { websiteId });
+      return `${status} ${body.code ?? body.import.state}`;
+    };
+    // What has work to do is leased to somebody, so that the runner leaves it as it is.
+    const fill = (count: number, format: string, state: string) =>
+      client.query(
+        `INSERT INTO imports (id, website_id, site_id, format, file_name, state, bytes, lease, lease_until)
+         SELECT gen_random_uuid(), $1, $2, $3, 'x', $4, 1, CASE WHEN $4 = 'queued' THEN gen_random_uuid() END, now() + interval '1 hour' FROM generate_series(1, $5::int)`,
+        [websiteId, site_id, format, state, count],
+      );
+    try {
+      await fill(99, 'report', 'done');
+      await fill(50, 'report', 'undone');
+      const answers = await Promise.all([codeOf(report), codeOf(report), codeOf(report)]);
+      expect(answers.sort()).toEqual(['200 done', '400 limit_reached', '400 limit_reached']);
+      expect(await codeOf(line({ event_id: id(900) }))).toBe('200 done');
+      await fill(20, 'ndjson', 'queued');
+      expect(await codeOf(line({ event_id: id(901) }))).toBe('400 limit_reached');
+      await eventually(async () => (await kept()).length === 0);
+    } finally {
+      await client.query('DELETE FROM imports WHERE website_id = $1', [websiteId]);
+      await client.end();
+    }
+  });
+
+  const REPORT = { period_days: 7, metrics: { page_views: 5 }, top_pages: [], top_sources: [] };
+  test.each([
+    ['figures within figures', { metrics: { page_views: { of: 5 } } }],
+    ['a list of more than a hundred', { top_pages: Array.from({ length: 101 }, () => ({ page: '/' })) }],
+    ['lists within lines', { top_sources: [{ source: ['x'] }] }],
+    ['a text that is a novel', { top_pages: [{ page: 'x'.repeat(2_049) }] }],
+    [
+      'more than a hundred figures',
+      { metrics: Object.fromEntries(Array.from({ length: 101 }, (_, n) => [n, n])) },
+    ],
+    ['NUL', { exported_at: 'a\0' }],
+    ['half a character', { website_id: '\ud800' }],
+  ])('take no report with %s', async (_, changes) => {
+    expect((await send(JSON.stringify({ ...REPORT, ...changes }))).status).toBe(400);
+    const { body } = await send(JSON.stringify({ ...REPORT, beside: { x: [1] } }));
+    expect(body.import.report).toEqual(REPORT);
   });
 
   test.each([

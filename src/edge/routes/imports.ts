@@ -41,7 +41,7 @@ const ImportBody = Type.Object({
     description: 'The first of the rejected rows',
   }),
   error: orNull(Type.String(), 'Why it failed'),
-  report: orNull(Type.Record(Type.String(), Type.Unknown()), 'Of a report: what it says'),
+  report: orNull(Type.Record(Type.String(), Type.Unknown()), 'Of a report: what it says; not in the list'),
   created_at: Type.String({ format: 'date-time' }),
   finished_at: orNull(Type.String({ format: 'date-time' }), 'null: there is still work to do'),
 });

@@ -56,14 +56,23 @@ export interface NewImport {
   readonly rows: number;
 }
 
+/** How many imports a website may have that are not undone. */
+export interface ImportLimits {
+  readonly all: number;
+  readonly reports: number;
+  /** Of those with work to do. */
+  readonly waiting: number;
+}
+
 export interface TakenImport extends ImportRecord {
   readonly lease: string;
 }
 
 /** Imports and who works on them. */
 export interface ImportStore {
-  create(item: NewImport): Promise<ImportRecord>;
-  /** Newest first. */
+  /** Null when the website has as many as `limits` allow. */
+  create(item: NewImport, limits: ImportLimits): Promise<ImportRecord | null>;
+  /** Newest first, without what reports say. */
   list(websiteId: string, limit: number): Promise<ImportRecord[]>;
   find(websiteId: string, id: string): Promise<ImportRecord | null>;
   /** Which of these ids there are. */
@@ -82,27 +91,40 @@ export interface ImportStore {
   requestUndo(websiteId: string, id: string): Promise<ImportRecord | null>;
 }
 
-const COLUMNS = `i.id, i.website_id, i.site_id, i.user_id, i.format, i.file_name, i.state, i.bytes::float8, i.done_bytes::float8, i.chunk,
-  i.rows_read::float8, i.rows_added::float8, i.rows_duplicate::float8, i.rows_rejected::float8, i.errors, i.error, i.report, i.created_at,
+const PLAIN_COLUMNS = `i.id, i.website_id, i.site_id, i.user_id, i.format, i.file_name, i.state, i.bytes::float8, i.done_bytes::float8, i.chunk,
+  i.rows_read::float8, i.rows_added::float8, i.rows_duplicate::float8, i.rows_rejected::float8, i.errors, i.error, i.created_at,
   i.finished_at`;
+const COLUMNS = `${PLAIN_COLUMNS}, i.report`;
+
+// The website's row is locked first, so that imports begun at the same time are counted one after the other.
+const LOCK_WEBSITE = 'SELECT id FROM websites WHERE id = $1 FOR NO KEY UPDATE';
+
+const CREATE = `INSERT INTO imports AS i (id, website_id, site_id, user_id, format, file_name, state, bytes, report, rows_read, rows_added,
+    finished_at)
+  SELECT $1::uuid, $2::uuid, $3::text, $4::uuid, $5::text, $6::text, CASE WHEN $8::jsonb IS NULL THEN 'queued' ELSE 'done' END, $7::bigint,
+    $8::jsonb, $9::bigint, $9::bigint, CASE WHEN $8::jsonb IS NULL THEN NULL ELSE now() END
+  FROM (SELECT count(*) AS kept, count(*) FILTER (WHERE format = 'report') AS reports,
+      count(*) FILTER (WHERE state IN ('queued', 'running', 'undoing')) AS waiting
+    FROM imports WHERE website_id = $2::uuid AND state <> 'undone') present
+  WHERE kept < $10::bigint AND (reports < $11::bigint OR $5::text <> 'report') AND waiting < $12::bigint
+  RETURNING ${COLUMNS}`;
 
 export function createImportStore(db: Database): ImportStore {
   return {
-    async create({ id, websiteId, siteId, userId, format, fileName, bytes, report, rows }) {
-      const [row] = await db.query(
-        `INSERT INTO imports AS i (id, website_id, site_id, user_id, format, file_name, state, bytes, report, rows_read, rows_added,
-           finished_at)
-         VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $8::jsonb IS NULL THEN 'queued' ELSE 'done' END, $7, $8, $9, $9,
-           CASE WHEN $8::jsonb IS NULL THEN NULL ELSE now() END) RETURNING ${COLUMNS}`,
-        [id, websiteId, siteId, userId, format, fileName, bytes, report && JSON.stringify(report), rows],
-      );
-      if (row === undefined) throw new Error('an import was not stored');
-      return readImport(row);
-    },
+    create: ({ id, websiteId, siteId, userId, format, fileName, bytes, report, rows }, limits) =>
+      db.transaction(async (tx) => {
+        await tx.query(LOCK_WEBSITE, [websiteId]);
+        const kept = [fileName, bytes, report && JSON.stringify(report), rows];
+        const [row] = await tx.query(CREATE, [
+          ...[id, websiteId, siteId, userId, format, ...kept],
+          ...[limits.all, limits.reports, limits.waiting],
+        ]);
+        return row ? readImport(row) : null;
+      }),
 
     async list(websiteId, limit) {
       const rows = await db.query(
-        `SELECT ${COLUMNS} FROM imports i WHERE website_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2`,
+        `SELECT ${PLAIN_COLUMNS} FROM imports i WHERE website_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2`,
         [websiteId, limit],
       );
       return rows.map(readImport);

@@ -22,6 +22,7 @@ const BASE = {
 
 let app: TestApp;
 let taken = 0;
+let finished = 0;
 let discarded = 0;
 let received = 0;
 let failure: unknown;
@@ -41,6 +42,7 @@ async function take({ bytes, field, name, type }: FormFile) {
     failure = error;
     throw error;
   }
+  finished++;
   return { field, name, type, hex: Buffer.concat(parts).toString('hex') };
 }
 
@@ -82,7 +84,7 @@ beforeAll(async () => {
 });
 afterAll(() => app.app.close());
 beforeEach(() => {
-  taken = discarded = received = 0;
+  taken = finished = discarded = received = 0;
   failure = undefined;
   gate = undefined;
 });
@@ -254,5 +256,21 @@ describe('a form for a site', () => {
     expect({ taken, discarded }).toEqual({ taken: 1, discarded: 1 });
     expect(await post('/site', form({}, randomBytes(9)))).toMatchObject({ status: 400 });
     expect({ taken, discarded }).toEqual({ taken: 2, discarded: 2 });
+  });
+
+  it.each([
+    ['a second file', 'Content-Disposition: form-data; name="b"; filename="b"\r\n\r\nb\r\n--XX--\r\n'],
+    ['a torn end', 'Content-Dispo'],
+    ['a long field', `Content-Disposition: form-data; name="site"\r\n\r\n${'x'.repeat(9_999)}\r\n--XX--\r\n`],
+  ])('is discarded when behind its file comes %s', async (_, rest) => {
+    const file = `${PART}a file\r\n--XX\r\n`;
+    const wire = new Wire(app.port);
+    const head = TORN.join('\r\n').replace('/form', '/site');
+    wire.write(`${head}\r\nContent-Length: ${file.length + rest.length}\r\n\r\n${file}`);
+    await eventually(() => finished === 1);
+    wire.write(rest);
+    expect(await wire.until('"code"')).toMatch(/^HTTP\/1.1 400 /);
+    wire.socket.destroy();
+    expect({ taken, discarded }).toEqual({ taken: 1, discarded: 1 });
   });
 });

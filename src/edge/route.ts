@@ -129,7 +129,7 @@ export interface RawRoute<P extends TObject = TObject, Q extends TObject = TObje
 
 /**
  * Reads the form that a request brings, once. A site is asked about as soon as its field is there: before the file when it stands before
- * it, else after the file, and then the file is given to `discard` when the caller may not.
+ * it, else after the file. A file that was taken is given to `discard` when the caller may not, or when the rest of the form is bad.
  */
 export type ReadForm<S> = <T>(
   take: (file: FormFile, fields: ReadonlyMap<string, string>) => Promise<T>,

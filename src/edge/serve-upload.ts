@@ -100,21 +100,23 @@ function formReader(
   };
   return async (take, discard) => {
     let site: Site | null = null;
-    const { fields, file } = await readForm(
-      body,
-      request.header('content-type'),
-      form,
-      async (arriving, before) => {
-        if (siteField !== null && before.has(siteField)) site = await siteOf(before);
-        return { taken: await take(arriving, before) };
-      },
-    );
+    let kept: { readonly taken: Awaited<ReturnType<typeof take>> } | undefined;
     try {
+      const { fields, file } = await readForm(
+        body,
+        request.header('content-type'),
+        form,
+        async (arriving, before) => {
+          if (siteField !== null && before.has(siteField)) site = await siteOf(before);
+          kept = { taken: await take(arriving, before) };
+          return kept;
+        },
+      );
       site ??= await siteOf(fields);
+      return { fields, file: file?.taken, site };
     } catch (error) {
-      if (file !== undefined) await discard?.(file.taken);
+      if (kept !== undefined) await discard?.(kept.taken);
       throw error;
     }
-    return { fields, file: file?.taken, site };
   };
 }

@@ -102,6 +102,45 @@ describe('single visitors in ClickHouse', () => {
       Date.now() + 20_000,
     );
 
+  describe('made anonymous', () => {
+    const [QUIET, BUSY] = ['aaaaaaaaaaaaaaaa00000001', 'bbbbbbbbbbbbbbbb00000002'];
+    const how = { before: Date.now(), salt: 'c0ffee' };
+    const at = how.before - 2 * DAY;
+    const stored = (site: string) =>
+      ask(`SELECT concat(lower(hex(event_id)), ' ', city, ' ', toString(match(visitor_id, '^anon_[0-9a-f]{16}$')))
+        FROM events WHERE site_id = '${site}' ORDER BY event_id`);
+    const id = (n: number) => String(n).padStart(32, '0');
+    const rollup = (site: string) =>
+      ask(`SELECT sum(page_views) FROM session_slots WHERE site_id = '${site}'`);
+
+    it('a row that arrives meanwhile stays', async () => {
+      const row = { site_id: BUSY, timestamp: at };
+      await insert([{ ...row, event_id: id(1) }]);
+      proxy.next({ text: 'INSERT INTO events ', after: () => insert([{ ...row, event_id: id(2) }]) });
+      await personal.anonymise(BUSY, how);
+      expect(proxy.isArmed).toBe(false);
+      expect(await stored(BUSY)).toEqual([`${id(1)}  1`, `${id(2)} Berlin 0`]);
+      await personal.anonymise(BUSY, how);
+      expect(await stored(BUSY)).toEqual([`${id(1)}  1`, `${id(2)}  1`]);
+      expect(await rollup(BUSY)).toEqual(['2']);
+    });
+
+    it('rows without visitor or session stay, once', async () => {
+      const row = { site_id: QUIET, timestamp: at, session_id: '' };
+      await insert([
+        { ...row, event_id: id(3), visitor_id: '' },
+        { ...row, event_id: id(4) },
+      ]);
+      for (let i = 0; i < 2; i++) {
+        await personal.anonymise(QUIET, how);
+        expect(await stored(QUIET)).toEqual([`${id(3)}  1`, `${id(4)}  1`]);
+      }
+      const ids = `SELECT DISTINCT session_id FROM events WHERE site_id = '${QUIET}'`;
+      expect(await ask(ids)).toEqual(['']);
+      expect(await rollup(QUIET)).toEqual(['2']);
+    });
+  });
+
   describe('and figures from finished days', () => {
     const now = Date.now();
     const scope = { siteId: SITE, from: Math.floor(now / DAY) * DAY - 13 * DAY, to: now, filters: [] };

@@ -36,6 +36,8 @@ export async function deleteRows(
       run(clickhouse, `DELETE FROM \`${table}\` ${onCluster} WHERE ${condition}`, parameters, {
         lightweight_deletes_sync: '2',
         mutations_sync: '2',
+        // Each replica asks the inner query of a condition itself.
+        ...(clickhouse.cluster === undefined ? {} : { allow_nondeterministic_mutations: '1' }),
       }),
     ),
   );

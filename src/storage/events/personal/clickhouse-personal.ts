@@ -146,7 +146,7 @@ async function anonymise(
   };
   const old = `site_id = {site:String} AND timestamp < toDateTime({before:UInt32}, 'UTC') AND NOT match(visitor_id, '${ANONYMOUS_ID}')`;
   const oneWay = (column: string) =>
-    `if(${column} = '', '', concat('anon_', lower(left(hex(SHA256(concat({salt:String}, ${column}))), 16))))`;
+    `concat('anon_', lower(left(hex(SHA256(concat({salt:String}, ${column}))), 16)))`;
   for (const table of PERSONAL_TABLES) {
     const changed = anonymousColumns(table, {
       oneWay,
@@ -154,6 +154,8 @@ async function anonymise(
     });
     const names = TABLE_COLUMNS[table].map(({ name }) => name);
     const values = names.map((name) => changed.get(name) ?? name);
+    const isCopied = (ids: string) =>
+      `IN (SELECT event_id FROM ${ids} WHERE site_id = {site:String} AND match(visitor_id, '${ANONYMOUS_ID}'))`;
     // What an interrupted attempt has copied is not copied again.
     await run(
       clickhouse,
@@ -161,12 +163,12 @@ async function anonymise(
         /\b(site_id|timestamp|visitor_id)\b/g,
         't.$1',
       )}
-       AND t.event_id GLOBAL NOT IN (SELECT event_id FROM ${table}
-         WHERE site_id = {site:String} AND match(visitor_id, '${ANONYMOUS_ID}'))`,
+       AND t.event_id GLOBAL NOT ${isCopied(table)}`,
       parameters,
     );
     const own = clickhouse.cluster === undefined ? table : `${table}_local`;
-    await deleteRows(clickhouse, [own], old, parameters);
+    // Not what has arrived since, of which there is no copy.
+    await deleteRows(clickhouse, [own], `${old} AND event_id ${isCopied(own)}`, parameters);
   }
   await rebuildRollup(clickhouse, parameters);
   const [imported = 'import_rows'] = await tablesWith(clickhouse, ['import_id', 'visitor']);

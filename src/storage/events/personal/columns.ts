@@ -6,8 +6,8 @@ import { isRecord } from '../../row.js';
 /** One-way ids look like this; nothing that looks so is made anonymous again. */
 export const ANONYMOUS_ID = '^anon_[0-9a-f]{16}$';
 
-/** Ids that become one-way values. */
-const IDS: readonly string[] = ['visitor_id', 'session_id', 'page_view_id'];
+/** Ids that become one-way values, as the visitor's does. */
+const IDS: readonly string[] = ['session_id', 'page_view_id'];
 /** What is emptied: versions of user agents, click ids, addresses, where the address said somebody was, window sizes, properties. */
 const EMPTIED: Readonly<Record<string, string>> = {
   browser_version: "''",
@@ -26,16 +26,22 @@ const EMPTIED: Readonly<Record<string, string>> = {
 
 /** How a store writes what anonymising does to texts. */
 export interface AnonymousSql {
+  /** Of an empty text too. */
   readonly oneWay: (column: string) => string;
   readonly withoutQuery: (column: string) => string;
 }
 
-/** For each column that changes, what it becomes. */
+/**
+ * For each column that changes, what it becomes. What is empty stays so, but for the visitor: by this id a row is known to be anonymous,
+ * and all rows without one are of one visitor as before.
+ */
 export function anonymousColumns(table: PersonalTable, sql: AnonymousSql): ReadonlyMap<string, string> {
   const changed = new Map<string, string>();
   for (const { name } of TABLE_COLUMNS[table]) {
     const emptied = EMPTIED[name];
-    if (IDS.includes(name)) changed.set(name, sql.oneWay(name));
+    if (name === 'visitor_id') changed.set(name, sql.oneWay(name));
+    else if (IDS.includes(name))
+      changed.set(name, `CASE WHEN ${name} = '' THEN '' ELSE ${sql.oneWay(name)} END`);
     else if (name === 'referrer') changed.set(name, sql.withoutQuery(name));
     else if (emptied !== undefined) changed.set(name, emptied);
   }

@@ -130,7 +130,7 @@ async function storeTables(db: Database, column: string): Promise<string[]> {
 }
 
 const oneWay = (column: string, salt: string): string =>
-  `CASE ${column} WHEN '' THEN '' ELSE 'anon_' || left(encode(sha256(convert_to(${salt} || ${column}, 'UTF8')), 'hex'), 16) END`;
+  `'anon_' || left(encode(sha256(convert_to(${salt} || ${column}, 'UTF8')), 'hex'), 16)`;
 
 function anonymiseSql(table: PersonalTable): string {
   const changed = anonymousColumns(table, {

@@ -17,8 +17,12 @@ import { Program } from '../support/program.js';
 import { until } from '../support/wait.js';
 
 const DAY = 86_400_000;
-/** Long enough ago that no figure changes while the test runs. */
 const NOW = Math.floor(Date.now() / DAY) * DAY - 2 * DAY;
+/** Whole days, so that no figure changes while the test runs: a period that ends now is compared with one that grows. */
+const period = (days: number): string =>
+  [NOW - days * DAY, NOW]
+    .map((at, i) => `${['from', 'to'][i]}=${new Date(at).toISOString().slice(0, 10)}`)
+    .join('&');
 
 const settings = {
   async clickhouse(_postgres: string) {
@@ -142,7 +146,8 @@ describe.each(['clickhouse', 'postgres'] as const)('a site that goes out and com
   const figures = async (of: Site): Promise<unknown> => {
     const answers: Record<string, unknown> = {};
     for (const [place, name] of FIGURES.entries()) {
-      const query = place % 2 === 0 ? 'days=30&timezone=UTC' : 'days=90&timezone=America/New_York';
+      const zone = place % 2 === 0 ? 'UTC' : 'America/New_York';
+      const query = `${period(place % 2 === 0 ? 30 : 80)}&timezone=${zone}`;
       const text = JSON.stringify(await api.get(Type.Unknown(), `analytics/${name}/${of.id}?${query}`));
       answers[`${name}?${query}`] = JSON.parse(text.replaceAll(of.id, 'ID').replaceAll(of.siteId, 'ID'));
     }

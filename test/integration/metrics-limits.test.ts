@@ -33,7 +33,8 @@ describe('ClickHouse', () => {
       query: `CREATE VIEW session_slots AS SELECT '${SITE}' AS site_id, toDateTime(now() - 3600, 'UTC') AS slot,
           number AS session, number AS visitor, now64(3, 'UTC') AS first_ts, first_ts AS last_ts, first_ts AS last_view,
           toUInt32(1) AS page_views, toUInt32(0) AS customs, toUInt64(0) AS last_exit, [first_ts] AS view_ts,
-          '' AS place, '' AS agent, '' AS source, [''] AS view_page, toDateTime(now(), 'UTC') AS arrived
+          '' AS place, '' AS agent, '' AS source, [''] AS view_page,
+          [first_ts] AS custom_ts, [''] AS custom_type, toDateTime(now(), 'UTC') AS arrived
         FROM numbers(${MANY})`,
     });
     await client.close();

@@ -129,7 +129,7 @@ export function sentEvents(random: Random, now: number, siteId: string, sessions
     if (chance(0.02)) {
       sent.push(
         pick<object>([
-          { ...whole, visitor_id: ' ' },
+          { ...whole, event_type: ['pageview'] },
           { ...whole, timestamp: 'yesterday' },
           { ...whole, timestamp: new Date(now - 31 * DAY).toISOString() },
         ]),

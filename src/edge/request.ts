@@ -69,11 +69,19 @@ export class EdgeRequest implements RequestInfo {
   }
 }
 
-/** All headers; of a repeated one the first. */
+/** What a gateway says of the caller. */
+const BELIEVED = /^x-(?:api-key|user-(?:id|email|role|plan))$/;
+
+/**
+ * All headers; of a repeated one the first. What a gateway says is joined instead (RFC 9110, 5.3), which is nobody's key, account or role:
+ * one that adds its lines to those of the client is found out, and the client chooses nothing.
+ */
 export function allHeaders(req: UwsRequest): ReadonlyMap<string, string> {
   const headers = new Map<string, string>();
   req.forEach((name, value) => {
-    if (!headers.has(name)) headers.set(name, value);
+    const before = headers.get(name);
+    if (before === undefined) headers.set(name, value);
+    else if (BELIEVED.test(name)) headers.set(name, `${before}, ${value}`);
   });
   return headers;
 }

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { request } from 'node:http';
 import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
@@ -130,6 +131,29 @@ describe('cloud mode', () => {
     const shouted = await call('GET', SITES, { headers: as({ ...ADA, id: ADA.id.toUpperCase() }) });
     expect(shouted.body).toEqual((await call('GET', SITES, { headers: as(ADA) })).body);
     expect(shouted.body.data.length).toBeGreaterThan(0);
+  });
+
+  test('believes nothing that is said twice, whoever said it first', async () => {
+    const site = (await createSite(as(ADA), 'twice.example')).body.data.id;
+    const say = (...more: [name: string, value: string][]): Promise<number> =>
+      new Promise((resolve, reject) => {
+        const headers = ['host', 'stats.example', ...[...Object.entries(as(BOB)), ...more].flat()];
+        const sent = request(`${program.url}${SITES}/${site}`, { headers }, (answer) => {
+          answer.resume();
+          resolve(answer.statusCode ?? 0);
+        });
+        sent.on('error', reject).end();
+      });
+    expect(await say()).toBe(403);
+    expect(await say(['x-user-id', ADA.id])).toBe(401);
+    expect(await say(['x-api-key', KEY])).toBe(401);
+    expect(await say(['x-user-email', 'else@cloud.example'])).toBe(400);
+    expect(await say(['x-user-role', 'admin'])).toBe(200);
+    for (const roles of [
+      ['admin', 'user'],
+      ['user', 'admin'],
+    ])
+      expect(await say(...roles.map((role): [string, string] => ['x-user-role', role]))).toBe(403);
   });
 
   test('never gives one account the address of another', async () => {

@@ -102,6 +102,17 @@ describe('single visitors in ClickHouse', () => {
       Date.now() + 20_000,
     );
 
+  it('leave what another site has in quarantine under the same id', async () => {
+    const [own, other] = ['aaaaaaaaaaaaaaaa0000000a', 'bbbbbbbbbbbbbbbb0000000b'];
+    for (const site of [own, other])
+      await admin.command({
+        query: `INSERT INTO quarantine (id, site_id, source, row_table, quarantined_at, reason, bytes)
+          SELECT 'same', '${site}', 'batch', 'events', now(), 'test', concat(char(3), 'ada')`,
+      });
+    await personal.deleteVisitor(own, 'ada');
+    expect(await ask(`SELECT site_id FROM quarantine WHERE id = 'same'`)).toEqual([other]);
+  });
+
   describe('made anonymous', () => {
     const [QUIET, BUSY] = ['aaaaaaaaaaaaaaaa00000001', 'bbbbbbbbbbbbbbbb00000002'];
     const how = { before: Date.now(), salt: 'c0ffee' };

@@ -127,10 +127,15 @@ async function deleteQuarantined(
   condition: string,
   parameters: Record<string, unknown>,
 ): Promise<void> {
-  const found = await select(clickhouse, `SELECT id FROM quarantine WHERE ${condition}`, parameters);
-  if (found.length === 0) return;
+  const found = await select(clickhouse, `SELECT site_id, id FROM quarantine WHERE ${condition}`, parameters);
+  const [first] = found;
+  if (first === undefined) return;
   const [table = 'quarantine'] = await tablesWith(clickhouse, ['row_table', 'quarantined_at']);
-  await deleteRows(clickhouse, [table], 'id IN {ids:Array(String)}', { ids: found.map(([id]) => id) });
+  // Of one site all of them; another site may have the same ids.
+  await deleteRows(clickhouse, [table], 'site_id = {site:String} AND id IN {ids:Array(String)}', {
+    site: first[0],
+    ids: found.map(([, id]) => id),
+  });
 }
 
 async function anonymise(

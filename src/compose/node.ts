@@ -117,6 +117,7 @@ async function compose(
       metadata,
       postgresUrl: engines.postgresUrl,
       objects: objects.store,
+      erasures: erasures.erasures,
     },
     storeOutlivesUs: !engines.parts.every((part) => part.embedded),
   });

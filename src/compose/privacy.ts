@@ -8,6 +8,7 @@ import { createAccountDeletion } from '../privacy/account-deletion.js';
 import { createEraser, type Eraser } from '../privacy/eraser.js';
 import { type ErasureMetrics, erasureMetrics } from '../privacy/erasure-metrics.js';
 import type { ForgetfulOptions } from '../privacy/forgetful.js';
+import { createKnownErasures } from '../privacy/known-erasures.js';
 import { createPersonalExport } from '../privacy/personal-export.js';
 import { createPrivacyRequests } from '../privacy/privacy-requests.js';
 import { sessionKeyOf } from '../replays/recording-row.js';
@@ -30,10 +31,10 @@ const WAIT_MS = 10_000;
 export function forgetting(
   metadata: MetadataStore,
   { replays }: Pick<EventStores, 'replays'>,
-  { registry }: Telemetry,
+  telemetry: Telemetry,
 ): ForgetfulOptions {
   return {
-    erasures: metadata.erasures,
+    erasures: createKnownErasures(metadata.erasures, telemetry),
     onDropped: (siteId, sessionIds) =>
       sessionIds.length === 0
         ? Promise.resolve()
@@ -42,7 +43,7 @@ export function forgetting(
             sessionIds.map((id) => sessionKeyOf(siteId, id)),
             Date.now(),
           ),
-    metrics: erasureMetrics(registry),
+    metrics: erasureMetrics(telemetry.registry),
   };
 }
 
@@ -131,6 +132,10 @@ export function composePrivacy(
       ...{ requests, exports },
       accountExists: async (id) => (await metadata.users.findById(id)) !== null,
     }),
-    ...userPrivacyRoutes({ requests, store: metadata.privacyRequests, exports, accounts: deletion }),
+    ...userPrivacyRoutes({
+      ...{ requests, exports, store: metadata.privacyRequests },
+      accounts: deletion,
+      websites: accounts.websites,
+    }),
   ];
 }

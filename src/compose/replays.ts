@@ -5,6 +5,7 @@ import { createPartitionWriter, DEFAULT_INSERT_MS } from '../actors/partition-wr
 import type { AnyRoute } from '../edge/route.js';
 import { replayRoutes } from '../edge/routes/replays.js';
 import type { GeoImage } from '../enrich/geo-database.js';
+import type { KnownErasures } from '../privacy/known-erasures.js';
 import { createPlayback, type Playback } from '../replays/playback.js';
 import { createRecordingQuota } from '../replays/quota.js';
 import { createRecorder } from '../replays/recorder.js';
@@ -43,6 +44,7 @@ export interface ReplayParts {
   readonly stores: Pick<EventStores, 'events' | 'replays'>;
   readonly objects: ObjectStore;
   readonly metadata: MetadataStore;
+  readonly erasures: KnownErasures;
   readonly postgresUrl: string;
   /** The event store is a server, where an insert may still take effect after this process was killed. */
   readonly storeOutlivesUs: boolean;
@@ -93,7 +95,7 @@ export async function openReplays(context: OpenContext, parts: ReplayParts): Pro
           ...parts.stores,
           objects: parts.objects,
           siteExists: siteExists(parts.metadata),
-          erasures: parts.metadata.erasures,
+          erasures: parts.erasures,
           metrics,
         }),
         partitions: stream.partitions,

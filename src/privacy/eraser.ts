@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import type { ReplayUpkeep } from '../replays/replay-upkeep.js';
 import type { ErasureStore } from '../storage/metadata/erasures.js';
 import type { ExecutionStore } from '../storage/metadata/executions.js';
@@ -5,6 +6,7 @@ import type { FrameStream } from '../storage/stream/stream.js';
 import type { Logger } from '../telemetry.js';
 import type { ErasureMetrics } from './erasure-metrics.js';
 import { visitorHashOf } from './forgotten.js';
+import { ERASURES_KNOWN_AFTER_MS } from './known-erasures.js';
 import type { Anonymisation, PersonalStore } from './personal-store.js';
 
 export interface EraserOptions {
@@ -54,6 +56,11 @@ export function createEraser(options: EraserOptions): Eraser {
   const drain = async () => {
     const signal = AbortSignal.timeout(options.drainMs ?? 30_000);
     await Promise.all(options.streams.map((stream) => stream.drain(signal)));
+  };
+  /** After an erasure was noted: nothing of it comes out of the streams any more. */
+  const drainKnowing = async () => {
+    await pause(ERASURES_KNOWN_AFTER_MS);
+    await drain();
   };
   const wipe = async (siteId: string) => {
     for (const id of await erasures.dropImports(siteId)) await options.deleteUpload(id);
@@ -110,7 +117,7 @@ export function createEraser(options: EraserOptions): Eraser {
       measured('deleted site', siteId, async () => {
         // At once, so that nothing is seen of it; then again, for what was being stored meanwhile.
         await wipe(siteId);
-        await drain();
+        await drainKnowing();
         await wipe(siteId);
         await rewritten();
       }),
@@ -122,7 +129,7 @@ export function createEraser(options: EraserOptions): Eraser {
             siteId,
             null,
             async () => {
-              await drain();
+              await drainKnowing();
               await wipe(siteId);
             },
             (receivedUntil) => erasures.wiped(siteId, requestId, receivedUntil),
@@ -133,7 +140,7 @@ export function createEraser(options: EraserOptions): Eraser {
     visitor: (siteId, visitorId) =>
       measured('visitor', siteId, () =>
         holding(siteId, visitorHashOf(siteId, visitorId), async () => {
-          await drain();
+          await drainKnowing();
           const sessions = await personal.sessionsOf(siteId, visitorId);
           // Before the rows that name them.
           for (let at = 0; at < sessions.length; at += SESSIONS_A_STEP)

@@ -2,12 +2,12 @@
 import type { RowObserver } from '../actors/writer/observer.js';
 import type { RowTable } from '../events/tables.js';
 import { type EventStore, RowsRefusedError } from '../storage/events/event-store.js';
-import type { ErasureStore } from '../storage/metadata/erasures.js';
 import type { ErasureMetrics } from './erasure-metrics.js';
-import { forgottenOf, receivedAtOf, siteOf, sitesOf } from './forgotten.js';
+import { forgottenOf, oldestOf, receivedAtOf, siteOf, sitesOf } from './forgotten.js';
+import type { KnownErasures } from './known-erasures.js';
 
 export interface ForgetfulOptions {
-  readonly erasures: Pick<ErasureStore, 'of'>;
+  readonly erasures: KnownErasures;
   /** Rows of an erased visitor were dropped: the recordings of their sessions have to go as well. */
   readonly onDropped: (siteId: string, sessionIds: readonly string[]) => Promise<void>;
   readonly metrics: ErasureMetrics;
@@ -16,8 +16,8 @@ export interface ForgetfulOptions {
 type Written = Pick<EventStore, 'insertRows' | 'addToBooks' | 'quarantine'>;
 
 /**
- * A store that leaves out erased rows. An erasure is noted before the stream is drained, and a message is acknowledged after its rows are
- * stored: so once it is drained, no insert that did not know of the erasure is under way. The books count such rows as stored, which is
+ * A store that leaves out erased rows. An erasure is noted, and time is left for all writers to know of it, before the stream is drained, and
+ * a message is acknowledged after its rows are stored: so once it is drained, no insert that did not know of the erasure is under way. The books count such rows as stored, which is
  * what they would have been before they were erased; of a deleted site there are none any more.
  */
 export function forgetfulStore<Store extends Written>(store: Store, options: ForgetfulOptions): Store {
@@ -33,12 +33,14 @@ export function forgetfulStore<Store extends Written>(store: Store, options: For
       }
     },
     addToBooks: async (entries: Parameters<Written['addToBooks']>[0], token: string) => {
-      const forgotten = await forgottenOf(options.erasures, unique(entries));
+      const forgotten = await forgottenOf(options.erasures, unique(entries), Date.now());
       const kept = entries.filter(({ siteId }) => !forgotten?.site(siteId, Number.POSITIVE_INFINITY));
       if (kept.length > 0) await store.addToBooks(kept, token);
     },
     quarantine: async (entries: Parameters<Written['quarantine']>[0], token: string) => {
-      const forgotten = await forgottenOf(options.erasures, unique(entries));
+      const readable = entries.map(({ bytes }) => bytes).filter(({ length }) => length >= HEADER_BYTES);
+      const oldest = Math.min(oldestOf(readable), Date.now());
+      const forgotten = await forgottenOf(options.erasures, unique(entries), oldest);
       const isKept = ({ siteId, table, bytes }: (typeof entries)[number]) =>
         forgotten === null ||
         bytes.length < HEADER_BYTES ||
@@ -64,7 +66,7 @@ async function keptOf(
   rows: readonly Uint8Array[],
   { erasures, onDropped, metrics }: ForgetfulOptions,
 ): Promise<readonly Uint8Array[]> {
-  const forgotten = await forgottenOf(erasures, await sitesOf(rows));
+  const forgotten = await forgottenOf(erasures, await sitesOf(rows), oldestOf(rows));
   if (forgotten === null) return rows;
   const sessions = new Map<string, Set<string>>();
   const kept = rows.filter((row) => {
@@ -101,7 +103,7 @@ export function forgetfulObserver(observer: RowObserver, { erasures }: Forgetful
   return {
     wants: (siteId) => observer.wants(siteId),
     async observe(rows) {
-      const forgotten = await forgottenOf(erasures, unique(rows));
+      const forgotten = await forgottenOf(erasures, unique(rows), oldestOf(rows.map(({ bytes }) => bytes)));
       const isShown = ({ siteId, table, bytes }: (typeof rows)[number]) =>
         forgotten === null ||
         !(

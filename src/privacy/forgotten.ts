@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { AppError } from '../errors.js';
 import { decodeRowOf } from '../events/row-decoder.js';
 import type { RowTable } from '../events/tables.js';
-import type { ErasureStore } from '../storage/metadata/erasures.js';
+import type { KnownErasures } from './known-erasures.js';
 
 /** Rows after whose site other work gets its turn. */
 const ROWS_A_TURN = 10_000;
@@ -25,24 +25,34 @@ export function visitorHashOf(siteId: string, visitorId: string): string {
   return createHash('sha256').update(`${siteId}\u0000${visitorId}`).digest('hex');
 }
 
-/** Asks for the erasures of sites; null when there are none. */
+/**
+ * Asks for the erasures of sites; null when there are none.
+ * @param oldest when the first of the rows in question was received, ms since epoch
+ */
 export async function forgottenOf(
-  erasures: Pick<ErasureStore, 'of'>,
+  erasures: KnownErasures,
   siteIds: readonly string[],
+  oldest: number,
 ): Promise<Forgotten | null> {
-  const found = siteIds.length === 0 ? [] : await erasures.of(siteIds);
+  const found = siteIds.length === 0 ? [] : await erasures.of(siteIds, oldest);
   if (found.length === 0) return null;
   const sites = new Map<string, number>();
   const visitors = new Map<string, Map<string, number>>();
+  /** End of the last erasure of a visitor: what came later need not be read. */
+  const ends = new Map<string, number>();
   for (const { siteId, visitorHash, receivedUntil } of found) {
     if (visitorHash === null) sites.set(siteId, Math.max(receivedUntil, sites.get(siteId) ?? 0));
-    else visitors.set(siteId, (visitors.get(siteId) ?? new Map()).set(visitorHash, receivedUntil));
+    else {
+      visitors.set(siteId, (visitors.get(siteId) ?? new Map()).set(visitorHash, receivedUntil));
+      ends.set(siteId, Math.max(receivedUntil, ends.get(siteId) ?? 0));
+    }
   }
   return {
     site: (siteId, receivedAt) => receivedAt <= (sites.get(siteId) ?? -1),
     visitor(siteId, table, row) {
       const until = visitors.get(siteId);
       if (until === undefined || table === 'heat_points') return undefined;
+      if (receivedAtOf(row) > (ends.get(siteId) ?? 0)) return undefined;
       const subject = subjectOf(table, row);
       if (subject === undefined) return undefined;
       const forgottenUntil = until.get(visitorHashOf(siteId, subject.visitor_id)) ?? -1;
@@ -64,6 +74,13 @@ function subjectOf(table: Exclude<RowTable, 'heat_points'>, row: Uint8Array) {
 /** When the edge received a row, ms since epoch. */
 export function receivedAtOf(row: Uint8Array): number {
   return Number(viewOf(row).readBigInt64LE(RECEIVED_AT));
+}
+
+/** When the first of some rows was received, ms since epoch; Infinity for none. */
+export function oldestOf(rows: Iterable<Uint8Array>): number {
+  let oldest = Number.POSITIVE_INFINITY;
+  for (const row of rows) oldest = Math.min(oldest, receivedAtOf(row));
+  return oldest;
 }
 
 /** The site of a row of any table; '' where there is none to be read. */

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { AppError } from '../errors.js';
 import { forgottenOf } from '../privacy/forgotten.js';
+import type { KnownErasures } from '../privacy/known-erasures.js';
 import { type EventStore, RowsRefusedError, StoreUnavailableError } from '../storage/events/event-store.js';
-import type { ErasureStore } from '../storage/metadata/erasures.js';
 import type { ObjectStore } from '../storage/objects/objects.js';
 import { inParallel } from './in-parallel.js';
 import { type BuiltObject, buildObjects, OBJECT_TYPE } from './recording-objects.js';
@@ -18,7 +18,7 @@ export interface RecordingStoreOptions {
   /** Whether the site still exists; what comes late for a deleted one is dropped. */
   readonly siteExists: (siteId: string) => Promise<boolean>;
   /** What was erased: older recordings of such a site are dropped. */
-  readonly erasures: Pick<ErasureStore, 'of'>;
+  readonly erasures: KnownErasures;
   readonly metrics: RecordingStoreMetrics;
 }
 
@@ -97,7 +97,8 @@ async function withoutDeleted(
 ): Promise<RecordingPart[]> {
   const kept: RecordingPart[] = [];
   const siteIds = [...new Set(parts.map((part) => part.siteId))];
-  const forgotten = await forgottenOf(erasures, siteIds);
+  const oldest = parts.reduce((least, { receivedAt }) => Math.min(least, receivedAt), Date.now());
+  const forgotten = await forgottenOf(erasures, siteIds, oldest);
   for (const siteId of siteIds) {
     const isForgotten = (part: RecordingPart) => forgotten?.site(siteId, part.receivedAt) ?? false;
     const ofSite = parts.filter((part) => part.siteId === siteId && !isForgotten(part));

@@ -56,6 +56,7 @@ async function addSite(userId: string): Promise<string> {
 function setUp() {
   const steps: string[] = [];
   const fails = new Set<string>();
+  const drains: number[] = [];
   const step = async (name: string) => {
     steps.push(name);
     if (fails.has(name)) throw new Error(`${name} failed`);
@@ -76,7 +77,7 @@ function setUp() {
     replays: { deleteSite: async () => {}, deleteSessions: async () => {}, sweep: async () => {} },
     executions: { deleteVisitor: async () => {}, deleteSite: async () => {}, anonymise: async () => {} },
     deleteUpload: async () => {},
-    streams: [{ drain: async () => {} }],
+    streams: [{ drain: async () => void drains.push(performance.now()) }],
     withLock: (_siteId, work) => work(),
     metrics,
     log: telemetry.log,
@@ -87,10 +88,47 @@ function setUp() {
     metrics,
     log: telemetry.log,
   });
-  return { steps, fails, requests };
+  return { steps, fails, drains, requests };
 }
 
 const deletions = (steps: readonly string[]) => new Set(steps.filter((name) => name.startsWith('delete ')));
+
+it('P9: every erasure and every deletion of a site changes the version of the erasures', async () => {
+  const { userId, siteIds } = await accountWith(2);
+  const [siteId = '', other = ''] = siteIds;
+  const request = await metadata.privacyRequests.create({ userId, type: 'delete_website', siteId });
+  const { erasures } = metadata;
+  const changes: Readonly<Record<string, () => Promise<unknown>>> = {
+    noted: () => erasures.note({ siteId, visitorHash: null, receivedUntil: 1_000 }),
+    'noted again': () => erasures.note({ siteId, visitorHash: null, receivedUntil: 1_000 }),
+    wiped: () => erasures.wiped(siteId, request.id, 2_000),
+    'site deleted': async () => {
+      const [site] = await metadata.websites.findMany([siteId]);
+      return metadata.websites.delete(site?.id ?? '');
+    },
+    'account deleted': () => metadata.accountDeletion.delete(userId, null),
+  };
+  const seen = [await erasures.version()];
+  for (const [what, change] of Object.entries(changes)) {
+    await change();
+    const version = await erasures.version();
+    expect(seen, what).not.toContain(version);
+    seen.push(version);
+    expect(await erasures.version(), what).toBe(version);
+  }
+  expect(await erasures.of([siteId, other], Date.now())).toHaveLength(2);
+  expect(await erasures.of([siteId, other], 2_000)).toHaveLength(3);
+});
+
+it('P9: drains no sooner than all writers know of the erasure', async () => {
+  const { userId, siteIds } = await accountWith(1);
+  const [siteId = ''] = siteIds;
+  const world = setUp();
+  const beganAt = performance.now();
+  await world.requests.submit({ userId, type: 'delete_website', siteId });
+  expect(world.drains.length).toBeGreaterThan(0);
+  for (const at of world.drains) expect(at - beganAt).toBeGreaterThan(500);
+});
 
 describe('a privacy request that is begun anew', () => {
   let world: ReturnType<typeof setUp>;

@@ -12,8 +12,13 @@ export interface Erasure {
 }
 
 export interface ErasureStore {
-  /** What was erased of some sites, deleted ones included. */
-  of(siteIds: readonly string[]): Promise<Erasure[]>;
+  /**
+   * What was erased of some sites, deleted ones included.
+   * @param since only erasures of rows received then or later, ms since epoch; default: all
+   */
+  of(siteIds: readonly string[], since?: number): Promise<Erasure[]>;
+  /** Something that is never the same again, for an hour at least, after an erasure was noted or a site was deleted. */
+  version(): Promise<string>;
   /** Notes an erasure, in place of an earlier one of the same subject. */
   note(erasure: Erasure): Promise<void>;
   /** Has a request emptied the site already? */
@@ -32,19 +37,26 @@ const NOTE = `INSERT INTO erasures (site_id, visitor_hash, received_until) VALUE
 
 export function createErasureStore(db: Database): ErasureStore {
   return {
-    async of(siteIds) {
+    async of(siteIds, since = 0) {
       const rows = await db.query(
         `SELECT site_id, NULL AS visitor, 'Infinity'::float8 AS until FROM site_purges WHERE site_id = ANY ($1::text[])
          UNION ALL
          SELECT site_id, encode(visitor_hash, 'hex'), (extract(epoch FROM received_until) * 1000)::float8 FROM erasures
-         WHERE site_id = ANY ($1::text[])`,
-        [siteIds],
+         WHERE site_id = ANY ($1::text[]) AND received_until >= to_timestamp($2::float8 / 1000)`,
+        [siteIds, since],
       );
       return rows.map((row) => ({
         siteId: text(row, 'site_id'),
         visitorHash: textOrNull(row, 'visitor') || null,
         receivedUntil: number(row, 'until'),
       }));
+    },
+
+    async version() {
+      const [row] = await db.query(
+        "SELECT COALESCE(md5(string_agg(id::text, ' ' ORDER BY id)), '') AS version FROM erasure_changes",
+      );
+      return row ? text(row, 'version') : '';
     },
 
     async note({ siteId, visitorHash, receivedUntil }) {
@@ -78,6 +90,7 @@ export function createErasureStore(db: Database): ErasureStore {
         "DELETE FROM erasures WHERE received_until < now() - $1::float8 * interval '1 millisecond'",
         [maxAgeMs],
       );
+      await db.query("DELETE FROM erasure_changes WHERE changed_at < now() - interval '2 hours'");
     },
   };
 }

@@ -36,7 +36,8 @@ beforeAll(async () => {
           throw new Error('not asked here');
         },
       };
-      return userPrivacyRoutes({ requests, store: metadata.privacyRequests, exports, accounts });
+      const websites = { list: nobody };
+      return userPrivacyRoutes({ requests, store: metadata.privacyRequests, exports, accounts, websites });
     },
   });
 });

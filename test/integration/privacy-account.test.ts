@@ -29,6 +29,7 @@ const Asked = Type.Object({
     download_url: Type.Union([Type.String(), Type.Null()]),
   }),
 });
+const Complies = Type.Object({ data: Type.Object({ visitor_addresses_stored: Type.Boolean() }) });
 const Listed = Type.Object({ data: Type.Array(Asked.properties.data) });
 
 describe.each(['clickhouse', 'postgres'] as const)('personal data of accounts on %s', (kind) => {
@@ -201,6 +202,27 @@ describe.each(['clickhouse', 'postgres'] as const)('personal data of accounts on
     expect(parse(Listed, list.body).data.map(({ type }) => type)).toEqual(['deletion', 'export']);
     const { body } = await node.call('GET', 'user/privacy/compliance', undefined, token);
     expect(body).toMatchObject({ success: true, data: { pending_requests: 0 } });
+  });
+
+  it('says whether addresses of visitors are stored: by the settings of own websites', async () => {
+    const { token, id } = await signUp('compliant');
+    const stored = async (): Promise<boolean> => {
+      const { body } = await node.call('GET', 'user/privacy/compliance', undefined, token);
+      return parse(Complies, body).data.visitor_addresses_stored;
+    };
+    const shared = await node.site({ ipHandling: 'keep' });
+    await node.sql.query(
+      "INSERT INTO website_members (website_id, user_id, role) VALUES ($1, $2, 'viewer')",
+      [shared.id, id],
+    );
+    const made = await node.call('POST', 'user/websites', { name: 'Mine', url: 'shop.example' }, token);
+    const path = `user/websites/${parse(Made, made.body).data.id}`;
+    const said: boolean[] = [await stored()];
+    for (const ipHandling of ['keep', 'truncate', 'drop']) {
+      await node.call('PUT', path, { settings: { ipHandling } }, token);
+      said.push(await stored());
+    }
+    expect(said).toEqual([false, true, true, false]);
   });
 
   it('takes a request up again that a crash has left', async () => {

@@ -5,6 +5,7 @@ import type { AccountDeletion } from '../../privacy/account-deletion.js';
 import type { PersonalExport } from '../../privacy/personal-export.js';
 import type { PrivacyRequests } from '../../privacy/privacy-requests.js';
 import type { PrivacyRequest, PrivacyRequestStore } from '../../storage/metadata/privacy-requests.js';
+import type { WebsiteService } from '../../websites/website-service.js';
 import { type AnyRoute, route } from '../route.js';
 import { AccountExport, exportReply, userIdOf } from './privacy.js';
 
@@ -13,6 +14,7 @@ export interface UserPrivacyRoutesOptions {
   readonly store: Pick<PrivacyRequestStore, 'list' | 'find' | 'settings' | 'saveSettings'>;
   readonly exports: PersonalExport;
   readonly accounts: AccountDeletion;
+  readonly websites: Pick<WebsiteService, 'list'>;
 }
 
 const Nothing = Type.Object({});
@@ -59,7 +61,10 @@ const Compliance = Type.Object({
     right_of_access: Type.Boolean(),
     right_to_erasure: Type.Boolean(),
     right_to_portability: Type.Boolean(),
-    visitor_addresses_stored: Type.Boolean(),
+    visitor_addresses_stored: Type.Boolean({
+      description:
+        'As the websites that the account owns are set now: addresses or their networks are stored',
+    }),
     third_party_requests: Type.Boolean(),
     pending_requests: Type.Integer({ minimum: 0 }),
     last_request_at: Type.Union([Type.String({ format: 'date-time' }), Type.Null()]),
@@ -84,6 +89,7 @@ export function userPrivacyRoutes({
   store,
   exports,
   accounts,
+  websites,
 }: UserPrivacyRoutesOptions): AnyRoute[] {
   const deleteAccount = async (userId: string, entered: string | undefined) => {
     await accounts.delete(userId, entered ?? '');
@@ -198,14 +204,18 @@ export function userPrivacyRoutes({
       summary: 'How the installation treats personal data, and what is asked for and not done yet',
       responses: { 200: Compliance },
       async handle({ principal }) {
-        const list = await store.list(userIdOf(principal));
+        const userId = userIdOf(principal);
+        const [list, sites] = await Promise.all([store.list(userId), websites.list(userId)]);
+        const storesAddresses = sites.some(
+          (site) => site.userId === userId && site.settings.ipHandling !== 'drop',
+        );
         return {
           status: 200,
           body: {
             success: true,
             data: {
               ...{ right_of_access: true, right_to_erasure: true, right_to_portability: true },
-              ...{ visitor_addresses_stored: false, third_party_requests: false },
+              ...{ visitor_addresses_stored: storesAddresses, third_party_requests: false },
               pending_requests: list.filter(({ status }) => status === 'pending').length,
               last_request_at: list[0]?.createdAt.toISOString() ?? null,
             },

@@ -136,6 +136,18 @@ describe('single visitors in ClickHouse', () => {
       expect(await rollup(BUSY)).toEqual(['2']);
     });
 
+    it('a late row that arrives while the rollup is made anew counts once', async () => {
+      const site = 'cccccccccccccccc00000003';
+      const row = { site_id: site, timestamp: at };
+      await insert([{ ...row, event_id: id(5) }]);
+      const late = { ...row, event_id: id(6), received_at: Date.now() };
+      proxy.next({ text: 'INSERT INTO session_slots SELECT', before: () => insert([late]) });
+      await personal.anonymise(site, how);
+      expect(proxy.isArmed).toBe(false);
+      expect(await stored(site)).toHaveLength(2);
+      expect(await rollup(site)).toEqual(['2']);
+    });
+
     it('rows without visitor or session stay, once', async () => {
       const row = { site_id: QUIET, timestamp: at, session_id: '' };
       await insert([

@@ -29,7 +29,8 @@ const OF_PARTITION = `
     AND reinterpretAsUInt32(reverse(unhex(right(site_id, 8)))) % {partitions:UInt32} = {partition:UInt32}`;
 const OF_SITE = `
   SELECT DISTINCT site_id, toStartOfFifteenMinutes(timestamp) FROM events
-  WHERE site_id = {site:String} AND timestamp >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')`;
+  WHERE site_id = {site:String} AND (timestamp >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')
+    OR received_at >= fromUnixTimestamp64Milli({receivedSince:Int64}, 'UTC'))`;
 /** Attempts to meet a moment in which a site gets nothing. */
 const SITE_ROUNDS = 20;
 
@@ -66,13 +67,17 @@ export async function repairRollup(
 }
 
 /**
- * Makes the rollup of a site's events since a time (ms) agree with them while more of them may come: what came in between is seen by
- * comparing again.
+ * Makes the rollup of a site's events since a time agree with them while more of them may come: what came in between is seen by
+ * comparing again. Slots of before that time count as well where events fall into that were received lately; both in ms.
  * @throws StoreUnavailableError, also when it does not agree in the end
  */
-export async function repairSite(clickhouse: Clickhouse, site: string, since: number): Promise<void> {
+export async function repairSite(
+  clickhouse: Clickhouse,
+  site: string,
+  { since, receivedSince }: { readonly since: number; readonly receivedSince: number },
+): Promise<void> {
   for (let round = 0; round < SITE_ROUNDS; round++) {
-    const [found] = await select(clickhouse, differing(OF_SITE), { site, since });
+    const [found] = await select(clickhouse, differing(OF_SITE), { site, since, receivedSince });
     if (found === undefined) return;
     await rebuild(clickhouse, site, found[1]);
   }

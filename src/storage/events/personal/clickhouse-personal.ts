@@ -17,6 +17,8 @@ import { ANONYMOUS_ID, anonymousColumns, exported, lengthPrefixHex } from './col
 
 const POLL_MS = 100;
 const SLOT_MS = 15 * 60_000;
+/** What is being stored now was received after this long ago; imported events say that they were some minutes ago. */
+const UNDER_WAY_MS = 20 * 60_000;
 
 /** Single visitors in ClickHouse. */
 export function createClickhousePersonal(options: ClickhouseOptions): PersonalStore {
@@ -143,12 +145,11 @@ async function anonymise(
   siteId: string,
   { before, salt }: Anonymisation,
 ): Promise<void> {
-  const parameters = {
-    site: siteId,
-    before: Math.floor(before / 1000),
-    salt,
-    finished: finishedSlot(before) / 1000,
-  };
+  const receivedSince = Date.now() - UNDER_WAY_MS;
+  const finished = finishedSlot(before);
+  // Where nothing can be compared, slots that still get events are made anew like the others, up to the last with a changed event.
+  const until = clickhouse.cluster === undefined ? finished : finished + 2 * SLOT_MS;
+  const parameters = { site: siteId, before: Math.floor(before / 1000), salt, until: until / 1000 };
   const old = `site_id = {site:String} AND timestamp < toDateTime({before:UInt32}, 'UTC') AND NOT match(visitor_id, '${ANONYMOUS_ID}')`;
   const oneWay = (column: string) =>
     `concat('anon_', lower(left(hex(SHA256(concat({salt:String}, ${column}))), 16)))`;
@@ -184,15 +185,16 @@ async function anonymise(
     parameters,
   );
   await forgetFinished(clickhouse, siteId, ['changed_rows']);
-  if (clickhouse.cluster === undefined) await repairSite(clickhouse, siteId, finishedSlot(before));
+  if (clickhouse.cluster === undefined)
+    await repairSite(clickhouse, siteId, { since: finished, receivedSince });
 }
 
 /** Slots before this one get no events any more, but for late ones. */
 const finishedSlot = (before: number): number => Math.floor(before / SLOT_MS - 1) * SLOT_MS;
 
-/** Makes the finished slots of a site anew from its events. */
+/** Makes the slots of a site up to a time anew from its events. What arrives meanwhile may count twice until it is compared. */
 async function rebuildRollup(clickhouse: Clickhouse, parameters: Record<string, unknown>): Promise<void> {
-  const slots = "site_id = {site:String} AND slot < toDateTime({finished:UInt32}, 'UTC')";
+  const slots = "site_id = {site:String} AND slot < toDateTime({until:UInt32}, 'UTC')";
   const table = clickhouse.cluster === undefined ? 'session_slots' : 'session_slots_local';
   await deleteRows(clickhouse, [table], slots, parameters);
   // Of all shards, not of the one that answers.

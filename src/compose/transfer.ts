@@ -64,7 +64,7 @@ export function composeTransfer(context: OpenContext, parts: TransferParts): rea
   });
   lifecycle.add('import runner', runner, (it) => it.stop());
   const sweep = () =>
-    sweepUploads(objects, (ids) => imports.existing(ids), Date.now()).catch((err: unknown) =>
+    sweepUploads(objects, (ids) => imports.unfinished(ids), Date.now()).catch((err: unknown) =>
       telemetry.log.warn({ err }, 'left uploads could not be removed: it comes again'),
     );
   const timer = setInterval(sweep, SWEEP_MS);

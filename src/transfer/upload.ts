@@ -90,12 +90,12 @@ export async function deleteUpload(objects: Pick<Objects, 'delete' | 'list'>, id
 }
 
 /**
- * Removes uploads of a day ago and more that belong to no import: of websites that were deleted, or left by a crash.
+ * Removes uploads of a day ago and more that no import needs any more: of websites that were deleted, or left by a crash or a storage that was away.
  * @returns how many
  */
 export async function sweepUploads(
   objects: Objects,
-  existing: (ids: readonly string[]) => Promise<ReadonlySet<string>>,
+  needed: (ids: readonly string[]) => Promise<ReadonlySet<string>>,
   now: number,
 ): Promise<number> {
   const ids = new Set<string>();
@@ -104,7 +104,7 @@ export async function sweepUploads(
     if (timeOf(id) < now - DAY_MS) ids.add(id);
   }
   if (ids.size === 0) return 0;
-  const known = await existing([...ids]);
+  const known = await needed([...ids]);
   const orphans = [...ids].filter((id) => !known.has(id));
   for (const id of orphans) await deleteUpload(objects, id);
   return orphans.length;

@@ -30,6 +30,8 @@ const ROW = {
   event_id: '01234567-0123-4123-8123-0123456789ab',
   timestamp: '2026-01-31T12:00:00.000Z',
   event_type: 'pageview',
+  visitor_id: 'v',
+  session_id: 's',
 };
 const line = (changes: object): string => `${JSON.stringify({ ...ROW, ...changes })}\n`;
 const id = (n: number): string => `01234567-0123-4123-8123-${n.toString(16).padStart(12, '0')}`;
@@ -262,6 +264,10 @@ describe('imports', () => {
       return newest !== undefined && newest.id !== body.import.id && newest.state === 'running';
     });
     expect((await events.existingIds(asked)).size).toBe(0);
+    const [newest] = await imports.list(site.id, 1);
+    const both = [body.import.id, newest?.id ?? ''];
+    // Only the file of this one is still needed.
+    expect([...(await imports.unfinished(both))]).toEqual([newest?.id]);
     await note(Date.now());
     expect((await sending).body.import).toMatchObject({ state: 'done', rows: added });
   });

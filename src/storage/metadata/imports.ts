@@ -75,8 +75,8 @@ export interface ImportStore {
   /** Newest first, without what reports say. */
   list(websiteId: string, limit: number): Promise<ImportRecord[]>;
   find(websiteId: string, id: string): Promise<ImportRecord | null>;
-  /** Which of these ids there are. */
-  existing(ids: readonly string[]): Promise<Set<string>>;
+  /** Which of these ids are imports whose file is still needed. */
+  unfinished(ids: readonly string[]): Promise<Set<string>>;
   /** Takes the oldest import that has work to do and that nobody holds, of a site of which nobody holds one. */
   take(leaseMs: number): Promise<TakenImport | null>;
   /** Renews the lease. False when it is lost. */
@@ -138,8 +138,11 @@ export function createImportStore(db: Database): ImportStore {
       return row ? readImport(row) : null;
     },
 
-    async existing(ids) {
-      const rows = await db.query('SELECT id FROM imports WHERE id = ANY ($1::uuid[])', [ids]);
+    async unfinished(ids) {
+      const rows = await db.query(
+        `SELECT id FROM imports WHERE id = ANY ($1::uuid[]) AND state IN ('queued', 'running', 'undoing')`,
+        [ids],
+      );
       return new Set(rows.map((row) => text(row, 'id')));
     },
 

@@ -39,6 +39,9 @@ const PROPERTIES_BYTES = 64 * 1024;
 const ADDRESS: string = 'ip_address';
 const IDS: ReadonlySet<string> = new Set(['visitor_id', 'session_id', 'page_view_id', 'event_type']);
 
+/** No event of our own is without them: such rows would all be of one visitor, who could neither be erased nor made anonymous. */
+const NEEDED: ReadonlySet<string> = new Set(['visitor_id', 'session_id', 'event_type']);
+
 const EVENT_ID = /^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$/i;
 const TIME = /^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})$/;
 const MAXIMA: Readonly<Record<string, number>> = { u8: 0xff, u16: 0xffff, u32: 0xffff_ffff };
@@ -112,8 +115,7 @@ function wholeOf(name: string, value: unknown, max = 0): number {
   return number;
 }
 
-function textOf(name: string, type: string, value: unknown): string {
-  if (value === undefined) return '';
+function textOf(name: string, type: string, value: unknown = ''): string {
   if (typeof value !== 'string') throw new RowRefused(`${name} is no text`);
   const limit = IDS.has(name) ? ID_TEXT : type === 'label' ? LABEL_TEXT : STRING_TEXT;
   if (value.length > limit) throw new RowRefused(`${name} is longer than ${limit} characters`);
@@ -121,7 +123,7 @@ function textOf(name: string, type: string, value: unknown): string {
   if (value.includes('\0')) throw new RowRefused(`${name} contains NUL`);
   if (name === 'country_code' && !/^(?:[A-Z]{2})?$/.test(value))
     throw new RowRefused('country_code is no ISO 3166 code');
-  if (name === 'event_type' && value === '') throw new RowRefused('event_type is empty');
+  if (value === '' && NEEDED.has(name)) throw new RowRefused(`${name} is empty`);
   return value;
 }
 

@@ -68,6 +68,7 @@ const events: fc.Arbitrary<RawEvent> = fc
       if (name === 'site_id') return SITE;
       if (name === 'kind') return (number % 3) + 1;
       if (name === 'event_type') return `e${texts[index] ?? ''}`;
+      if (name === 'visitor_id' || name === 'session_id') return `v${texts[index] ?? ''}`;
       if (name === 'country_code') return 'DE';
       if (name === 'properties') return JSON.stringify(properties);
       return type === 'string' || type === 'label' ? (texts[index] ?? '') : number;
@@ -156,6 +157,9 @@ describe('rows that are none', () => {
     [{ timestamp: '2999-12-31T23:59:59Z' }, 'timestamp'],
     [{ timestamp: 'yesterday' }, 'timestamp'],
     [{ event_type: '' }, 'event_type'],
+    [{ visitor_id: '' }, 'visitor_id'],
+    [{ session_id: '' }, 'session_id'],
+    [{ session_id: undefined }, 'session_id'],
     [{ title: 'a\0b' }, 'NUL'],
     [{ title: 'x'.repeat(5_000) }, 'title'],
     [{ title: 5 }, 'title'],
@@ -172,6 +176,8 @@ describe('rows that are none', () => {
       event_id: '01234567-0123-0123-0123-0123456789ab',
       timestamp: '2026-01-31T12:00:00.000Z',
       event_type: 'pageview',
+      visitor_id: 'v',
+      session_id: 's',
     };
     expect(checkRow(right, TARGET).id).toBe('01234567012301230123' + '0123456789ab');
     expect(() => checkRow({ ...right, ...wrong }, TARGET)).toThrow(RowRefused);
@@ -183,6 +189,8 @@ describe('rows that are none', () => {
       event_id: '01234567-0123-0123-0123-0123456789ab',
       timestamp: '2026-01-31T12:00:00.000Z',
       event_type: 'pageview',
+      visitor_id: 'v',
+      session_id: 's',
       ip_address: '192.0.2.1',
     };
     const text = (keepAddresses: boolean) =>

@@ -1,6 +1,7 @@
 import { AppError } from '../errors.js';
 import type { MetadataStore, User } from '../storage/metadata/metadata.js';
 import type { Logger } from '../telemetry.js';
+import type { AddressNotice } from './address-notice.js';
 import type { Attempts } from './attempts.js';
 import type { Authenticator } from './authenticator.js';
 import { checkedEmail, checkedName, checkPassword } from './credentials.js';
@@ -13,6 +14,7 @@ export interface ProfileServiceOptions {
   readonly tokens: Pick<Tokens, 'sessionOf'>;
   readonly attempts: Attempts;
   readonly authenticator: Pick<Authenticator, 'sessionEnded'>;
+  readonly addressMoved: AddressNotice;
   readonly log: Logger;
 }
 
@@ -23,7 +25,10 @@ export interface PasswordChange {
 
 /** What an account may change of itself. */
 export interface ProfileService {
-  /** @throws AppError `invalid_parameter`, `email_taken`, `invalid_token` when the account is gone */
+  /**
+   * A former address is told that there is another one.
+   * @throws AppError `invalid_parameter`, `email_taken`, `rate_limited` (of changed addresses), `invalid_token` when the account is gone
+   */
   update(userId: string, profile: { readonly name: string; readonly email: string }): Promise<User>;
   /**
    * All sessions of the account end but that of the caller.
@@ -35,15 +40,22 @@ export interface ProfileService {
 }
 
 export function createProfileService(options: ProfileServiceOptions): ProfileService {
-  const { passwords, tokens, attempts, authenticator, log } = options;
+  const { passwords, tokens, attempts, authenticator, addressMoved, log } = options;
   const { users, sessions } = options.metadata;
   return {
     async update(userId, { name, email }) {
-      const user = await users.updateProfile(userId, checkedName(name), checkedEmail(email));
+      const next = { name: checkedName(name), email: checkedEmail(email) };
+      const before = await users.findById(userId);
+      if (before === null) throw invalidToken('access');
+      const moves = before.email.toLowerCase() !== next.email.toLowerCase();
+      // Each is a mail to somebody.
+      if (moves) await attempts.count(`address change\n${userId}`);
+      const user = await users.updateProfile(userId, next.name, next.email);
       if (user === 'taken') throw new AppError('email_taken', 'user with this email already exists');
       if (user === null) throw invalidToken('access');
       // The address that the nodes remember for the account's sessions may be the old one.
       for (const session of await sessions.ofAccount(userId)) await authenticator.sessionEnded(session);
+      if (moves) addressMoved(before);
       return user;
     },
 

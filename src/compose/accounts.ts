@@ -1,4 +1,5 @@
 import { type AuditLog, createAuditLog } from '../audit/audit-log.js';
+import { createAddressNotice } from '../auth/address-notice.js';
 import { createApiKeyVerifier } from '../auth/api-key-verifier.js';
 import { type ApiKeyService, createApiKeyService } from '../auth/api-keys.js';
 import { createAttempts } from '../auth/attempts.js';
@@ -22,6 +23,7 @@ import { profileRoutes } from '../edge/routes/profile.js';
 import { secondFactorRoutes } from '../edge/routes/second-factor.js';
 import { trackerRoutes } from '../edge/routes/tracker-config.js';
 import { websiteRoutes } from '../edge/routes/websites.js';
+import type { Mailer } from '../mail/mailer.js';
 import type { Notifier } from '../notifications/notification-service.js';
 import { tellingMembers } from '../notifications/occasions.js';
 import type { Cache } from '../storage/cache/cache.js';
@@ -72,6 +74,7 @@ export async function composeAccounts(
   loadTrackedPages: (siteId: string) => Promise<readonly string[]>,
   telemetry: Telemetry,
   notifier: Notifier,
+  mailer: Mailer,
 ): Promise<AccountParts> {
   const { log, registry } = telemetry;
   const secret = await signingSecret(config.JWT_SECRET, config.DATA_DIR);
@@ -121,6 +124,7 @@ export async function composeAccounts(
     telemetry,
   });
   const apiKeys = createApiKeyService({ keys: metadata.apiKeys, verifier: keys, sites, gate, log });
+  const addressMoved = createAddressNotice({ mailer, frontendUrl: config.FRONTEND_URL, log });
   const production = config.ENVIRONMENT === 'production';
   return {
     gatewayParts: gatewayParts(config, metadata, telemetry),
@@ -140,7 +144,7 @@ export async function composeAccounts(
       ...authRoutes(auth),
       ...secondFactorRoutes(secondFactor),
       ...auditRoutes(metadata.audit),
-      ...profileRoutes(createProfileService(common)),
+      ...profileRoutes(createProfileService({ ...common, addressMoved })),
       ...apiKeyRoutes(apiKeys),
       ...websiteRoutes(websites, gate),
       ...memberRoutes(tellingMembers(createMemberService({ ...metadata, notices }), notifier)),

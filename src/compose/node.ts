@@ -135,6 +135,7 @@ async function compose(
     trackedPagesOf(stores.heat),
     telemetry,
     notifications,
+    mailer,
   );
   lifecycle.add('use of API keys', accounts.keyUsage, (it) => it.close());
   lifecycle.add('audit log', accounts.audit, (it) => it.close());

@@ -1,5 +1,6 @@
 /** One node of the product as far as accounts and websites go, over real HTTP; several may share a database and a Redis. */
 import { createAuditLog } from '../../src/audit/audit-log.js';
+import { createAddressNotice } from '../../src/auth/address-notice.js';
 import { createApiKeyVerifier } from '../../src/auth/api-key-verifier.js';
 import { createApiKeyService } from '../../src/auth/api-keys.js';
 import { createAttempts } from '../../src/auth/attempts.js';
@@ -26,6 +27,7 @@ import { profileRoutes } from '../../src/edge/routes/profile.js';
 import { secondFactorRoutes } from '../../src/edge/routes/second-factor.js';
 import { trackerRoutes } from '../../src/edge/routes/tracker-config.js';
 import { websiteRoutes } from '../../src/edge/routes/websites.js';
+import type { Mailer } from '../../src/mail/mailer.js';
 import {
   createNotificationService,
   type NotificationService,
@@ -62,6 +64,8 @@ export interface NodeOptions {
   readonly limits?: Partial<RateLimits>;
   /** Key of internal routes. */
   readonly serviceKey?: string;
+  /** Tells former addresses of accounts; default: nobody does. */
+  readonly mailer?: Mailer;
   readonly onDeleted?: (siteId: string) => Promise<void>;
   /** Routes beside those of accounts, websites and trackers. */
   readonly routes?: (parts: NodeParts) => readonly AnyRoute[] | Promise<readonly AnyRoute[]>;
@@ -116,6 +120,10 @@ export async function startNode(options: NodeOptions) {
   const attempts = createAttempts({ cache, log, max: options.maxAttempts });
   const attemptsInAll = createCrowdAttempts({ cache, log, max: options.maxAttemptsInAll });
   const common = { metadata, passwords, tokens, authenticator, attempts, attemptsInAll, log };
+  const { mailer } = options;
+  const addressMoved = mailer
+    ? createAddressNotice({ mailer, frontendUrl: 'https://dashboard.example', log })
+    : () => {};
   const audit = createAuditLog({ store: metadata.audit, telemetry, retentionDays: 365 });
   const secondFactor = createSecondFactor({
     factors: metadata.secondFactors,
@@ -160,7 +168,7 @@ export async function startNode(options: NodeOptions) {
       ...authRoutes(auth),
       ...secondFactorRoutes(secondFactor),
       ...auditRoutes(metadata.audit),
-      ...profileRoutes(createProfileService(common)),
+      ...profileRoutes(createProfileService({ ...common, addressMoved })),
       ...apiKeyRoutes(createApiKeyService({ keys: apiKeys, verifier: keys, sites: directory, gate, log })),
       ...websiteRoutes(service, gate),
       ...memberRoutes(tellingMembers(createMemberService({ ...metadata, notices }), notifications)),

@@ -1,6 +1,10 @@
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createMailer } from '../../src/mail/mailer.js';
+import { silentTelemetry } from '../../src/telemetry.js';
 import { freshPostgres } from '../support/fresh.js';
+import { smtpSink } from '../support/smtp-sink.js';
+import { until } from '../support/wait.js';
 import { type Node, signUp, startNode } from './accounts-node.js';
 
 const PASSWORD = 'correct horse';
@@ -9,15 +13,29 @@ const NEXT = 'battery staple';
 let database: Awaited<ReturnType<typeof freshPostgres>>;
 let node: Node;
 let client: pg.Client;
+let sink: Awaited<ReturnType<typeof smtpSink>>;
 beforeAll(async () => {
   database = await freshPostgres();
-  node = await startNode({ databaseUrl: database.url, maxAttempts: 3, refreshGraceMs: 0 });
+  sink = await smtpSink();
+  const mailer = createMailer({
+    ...{
+      host: '127.0.0.1',
+      port: sink.port,
+      secure: false,
+      user: '',
+      password: '',
+      from: 'stats@example.com',
+    },
+    telemetry: silentTelemetry(),
+  });
+  node = await startNode({ databaseUrl: database.url, maxAttempts: 3, refreshGraceMs: 0, mailer });
   client = new pg.Client({ connectionString: database.url });
   await client.connect();
 });
 afterAll(async () => {
   await client.end();
   await node.stop();
+  await sink.close();
   await database.drop();
 });
 
@@ -49,6 +67,24 @@ describe('the profile', () => {
     expect((await login('old@example.com', PASSWORD)).status).toBe(400);
     // The same address in another case is the account's own.
     expect((await put('profile', token, { name: 'Ann', email: 'new@example.com' })).status).toBe(200);
+  });
+
+  it('tells the former address of the new one, and nobody of a new name', async () => {
+    const { token } = await signUp(node, 'before@example.com');
+    const become = async (name: string, email: string) =>
+      (await put('profile', token, { name, email })).status;
+    expect(await become('Bee', 'Before@example.com')).toBe(200);
+    expect(await become('Bee', 'after@example.com')).toBe(200);
+    const told = () => sink.mails.filter(({ to }) => /before@|after@/i.test(to.join()));
+    await until(async () => told().length > 0, { what: 'the mail' });
+    expect(told().map(({ to }) => to)).toEqual([['Before@example.com']]);
+    expect(told()[0]?.raw).toContain('https://dashboard.example');
+    expect(told()[0]?.raw).not.toContain('after@example.com');
+    // Each is a mail to somebody: nobody gets them without end.
+    expect(await become('Bee', 'before@example.com')).toBe(200);
+    expect(await become('Bee', 'after@example.com')).toBe(200);
+    expect(await become('Bee', 'before@example.com')).toBe(429);
+    expect(await become('Cee', 'after@example.com')).toBe(200);
   });
 
   it('never takes the address of another account, in any case, also when two want it at once', async () => {

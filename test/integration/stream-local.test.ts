@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { lockDirectory } from '../../src/storage/stream/local/directory-lock.js';
+import { realDisk } from '../../src/storage/stream/local/disk.js';
 import { type LocalLogOptions, openLocalLog } from '../../src/storage/stream/local-log.js';
 import { StreamUnavailableError } from '../../src/storage/stream/stream.js';
 import { silentTelemetry } from '../../src/telemetry.js';
@@ -57,6 +58,39 @@ describe('local log', () => {
     for (const text of texts) await log.append(0, Buffer.from(text));
     await log.close();
   };
+
+  it('P9: a drain waits for nothing that is appended while it begins', async () => {
+    let isSlow = false;
+    let begun = () => {};
+    let end = () => {};
+    const closing = new Promise<void>((resolve) => {
+      begun = resolve;
+    });
+    const held = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    const slow = {
+      ...realDisk,
+      close: async (fd: number) => {
+        if (isSlow) {
+          isSlow = false;
+          begun();
+          await held;
+        }
+        await realDisk.close(fd);
+      },
+    };
+    const log = await openLog({ disk: slow });
+    await log.consume(new Recorder());
+    await log.append(0, Buffer.from('before'));
+    isSlow = true;
+    const drained = log.drain(AbortSignal.timeout(2_000));
+    await closing;
+    await log.append(0, Buffer.from('meanwhile'));
+    end();
+    await drained;
+    await log.close();
+  });
 
   it('cuts off a torn tail and keeps all before it', async () => {
     await fill(['one', 'two', 'three']);

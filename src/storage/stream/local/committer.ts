@@ -226,8 +226,10 @@ export class Committer {
    */
   async rotate(): Promise<number> {
     while (this.running !== undefined) await this.running;
+    // What is appended while the file is closed goes into the next one.
+    const end = this.nextSequence;
     if (this.active !== undefined) await this.sealActive(this.active);
-    return this.nextSequence;
+    return end;
   }
 
   /** Bytes of the appends that wait for their flush. */

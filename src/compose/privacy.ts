@@ -125,7 +125,7 @@ export function composePrivacy(
     authenticator: { sessionEnded: accounts.sessionEnded },
     beforehand: parts.beforeAccountDeletion,
     afterwards: parts.afterAccountDeletion,
-    purge: accounts.websites.resumePurges,
+    purge: accounts.websites.purge,
   });
   return [
     ...privacyRoutes({

@@ -10,7 +10,11 @@ const user: User = {
 };
 
 /** @param erase removes the account's pictures, each time it is called */
-function deletionWith(erase: () => Promise<void>, whileItGoes: () => void) {
+function deletionWith(
+  erase: () => Promise<void>,
+  whileItGoes: () => void,
+  purge: (siteIds: readonly string[]) => Promise<void> = async () => {},
+) {
   return createAccountDeletion({
     metadata: {
       users: { findById: async () => user },
@@ -18,7 +22,7 @@ function deletionWith(erase: () => Promise<void>, whileItGoes: () => void) {
         isLastAdmin: async () => false,
         async delete() {
           whileItGoes();
-          return { sites: [], sessions: [] };
+          return { sites: [{ id: randomUUID(), siteId: 'own' }], sessions: [] };
         },
       },
     },
@@ -28,7 +32,8 @@ function deletionWith(erase: () => Promise<void>, whileItGoes: () => void) {
     notices: { changed: async () => {} },
     beforehand: erase,
     afterwards: erase,
-    purge: async () => {},
+    purge,
+    waitMs: 20,
     log: silentTelemetry().log,
   });
 }
@@ -39,6 +44,17 @@ describe('the deletion of an account', () => {
     const erase = async () => pictures.clear();
     await deletionWith(erase, () => pictures.add('meanwhile')).delete(user.id, 'right');
     expect([...pictures]).toEqual([]);
+  });
+
+  it('purges its own websites and does not wait for what takes long', async () => {
+    const asked: (readonly string[])[] = [];
+    const never = (siteIds: readonly string[]) => {
+      asked.push(siteIds);
+      return new Promise<void>(() => {});
+    };
+    const erase = async () => {};
+    await deletionWith(erase, () => {}, never).delete(user.id, 'right');
+    expect(asked).toEqual([['own']]);
   });
 
   it('is done when the pictures cannot be looked through again', async () => {

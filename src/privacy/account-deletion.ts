@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Attempts } from '../auth/attempts.js';
 import type { Authenticator } from '../auth/authenticator.js';
 import type { Passwords } from '../auth/passwords.js';
@@ -19,10 +20,14 @@ export interface AccountDeletionOptions {
   readonly beforehand: (userId: string) => Promise<void>;
   /** The same for what may have come while the account went. */
   readonly afterwards: (userId: string) => Promise<void>;
-  /** Works off the sites that have to be purged. */
-  readonly purge: () => Promise<unknown>;
+  /** Purges the account's sites; those that cannot be purged now are by themselves later. */
+  readonly purge: (siteIds: readonly string[]) => Promise<unknown>;
   readonly log: Logger;
+  /** How long the call waits for the purge, ms. Default 10,000. */
+  readonly waitMs?: number;
 }
+
+const WAIT_MS = 10_000;
 
 export interface AccountDeletion {
   /**
@@ -57,7 +62,12 @@ export function createAccountDeletion(options: AccountDeletionOptions): AccountD
       await afterwards(userId).catch((err: unknown) =>
         log.warn({ userId, err }, 'what came while an account was deleted may have stayed'),
       );
-      await purge();
+      const purged = purge(gone.sites.map(({ siteId }) => siteId)).catch((err: unknown) =>
+        log.warn({ userId, err }, 'the websites of a deleted account are purged later'),
+      );
+      const waited = new AbortController();
+      const late = pause(options.waitMs ?? WAIT_MS, undefined, { signal: waited.signal }).catch(() => {});
+      await Promise.race([purged, late]).finally(() => waited.abort());
     },
   };
 }

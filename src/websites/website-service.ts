@@ -41,6 +41,8 @@ export interface WebsiteService {
   delete(site: SiteIds): Promise<void>;
   /** Tries again to purge deleted sites whose data is not proven gone; how many are left. */
   resumePurges(): Promise<number>;
+  /** The same for some of them, public ids. */
+  purge(siteIds: readonly string[]): Promise<number>;
 }
 
 const PURGES_A_ROUND = 1_000;
@@ -60,6 +62,12 @@ export function createWebsiteService(options: WebsiteServiceOptions): WebsiteSer
       );
       return false;
     }
+  };
+
+  const purgeAll = async (siteIds: readonly string[]): Promise<number> => {
+    let left = 0;
+    for (const siteId of siteIds) if (!(await purge(siteId))) left++;
+    return left;
   };
 
   const stored = async (id: string): Promise<Website> =>
@@ -102,13 +110,8 @@ export function createWebsiteService(options: WebsiteServiceOptions): WebsiteSer
       await purge(site.siteId);
     },
 
-    async resumePurges() {
-      let left = 0;
-      for (const siteId of await websites.pendingPurges(PURGES_A_ROUND)) {
-        if (!(await purge(siteId))) left++;
-      }
-      return left;
-    },
+    resumePurges: async () => purgeAll(await websites.pendingPurges(PURGES_A_ROUND)),
+    purge: purgeAll,
   };
 }
 

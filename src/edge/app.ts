@@ -190,7 +190,10 @@ function variants(path: string): readonly string[] {
 function registerRoute(server: UwsApp, route: AnyRoute, options: ServeOptions): void {
   const refuse = route.kind === 'raw' && route.refuse !== undefined ? route.refuse.bind(route) : null;
   const negotiated = route.kind !== 'raw';
-  const own = { ...traits(options.edge, route.method, route.path, route.cors), negotiated, refuse };
+  const own = {
+    ...traits(options.edge, route.method, route.path, route.cors),
+    ...{ negotiated, refuse, noted: route.isNoted === true },
+  };
   for (const path of variants(route.path))
     server[REGISTER[route.method]](path, handlerOf(route, own, options));
   if (route.method !== 'GET' || route.kind === 'raw' || route.kind === 'upload') return;
@@ -239,5 +242,5 @@ function refuse(
 
 function traits(edge: EdgeContext, method: string, path: string, cors: 'tracker' | 'api'): RouteTraits {
   const metrics = edge.metrics.route(method, path);
-  return { cors, metrics, negotiated: true, name: `${method} ${path}`, refuse: null };
+  return { cors, metrics, noted: false, negotiated: true, name: `${method} ${path}`, refuse: null };
 }

@@ -35,6 +35,8 @@ export interface RouteTraits {
   readonly metrics: RouteMetrics;
   /** Answers are tagged and compressed; ingestion answers are too short and too many for it. */
   readonly negotiated: boolean;
+  /** Reading it goes into the audit log, too. */
+  readonly noted: boolean;
   /** `METHOD pattern`, for log lines. */
   readonly name: string;
   /** Turns a refusal into the route's own answer. */
@@ -137,7 +139,7 @@ export class Exchange {
   #audit(reply: Reply<unknown>): void {
     const { audit } = this.edge;
     if (audit === null || this.request === null || reply.status >= 400 || isReplayed(reply.headers)) return;
-    const fact = auditFact(this.request, this.traits.name, reply);
+    const fact = auditFact(this.request, this.traits, reply);
     if (fact !== null) audit.record(fact);
   }
 

@@ -75,6 +75,8 @@ interface RouteBase<P extends TObject, Q extends TObject> {
   readonly bodyLimit?: number;
   /** The answer holds a secret that is shown once; it is never kept for a repeated request. */
   readonly answerIsSecret?: boolean;
+  /** Hands out so much that the audit log has it, though it changes nothing. */
+  readonly isNoted?: boolean;
 }
 
 export interface Route<P extends TObject = TObject, Q extends TObject = TObject, B extends TSchema = TSchema>

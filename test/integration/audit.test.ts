@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type AuditFact, createAuditLog } from '../../src/audit/audit-log.js';
 import { networkOf } from '../../src/audit/network.js';
 import { siteUploadRoute } from '../../src/edge/route.js';
+import { privacyRoutes } from '../../src/edge/routes/privacy.js';
 import { AppError } from '../../src/errors.js';
 import type { AuditEntry } from '../../src/storage/metadata/audit.js';
 import { silentTelemetry } from '../../src/telemetry.js';
@@ -31,13 +32,23 @@ const upload = siteUploadRoute({
   },
 });
 
+/** Exports of nothing. */
+const exporting = privacyRoutes({
+  requests: { submit: () => Promise.reject(new Error('not asked here')) },
+  exports: { account: async () => nothing(), visitor: () => nothing() },
+  accountExists: async () => true,
+});
+async function* nothing() {
+  yield Buffer.from('{}');
+}
+
 let database: Awaited<ReturnType<typeof freshPostgres>>;
 let node: Node;
 let client: pg.Client;
 let admin: { token: string; id: string };
 beforeAll(async () => {
   database = await freshPostgres();
-  node = await startNode({ databaseUrl: database.url, routes: () => [upload] });
+  node = await startNode({ databaseUrl: database.url, routes: () => [upload, ...exporting] });
   client = new pg.Client({ connectionString: database.url });
   await client.connect();
   admin = await signUp(node, 'admin@example.com');
@@ -107,6 +118,27 @@ describe('the audit log', () => {
       { ...anybody, action: `POST ${SITES}`, website_id: null, target_id: site.id },
       { ...anybody, action: 'register', website_id: null },
     ]);
+  });
+
+  it('has every export: of whose data, of which website', async () => {
+    const { id } = await createSite();
+    const exportOf = (account: string, token: string) =>
+      node.call('GET', `/api/v1/privacy/export/${account}`, { token });
+    expect((await exportOf(owner.id, admin.token)).status).toBe(200);
+    expect((await exportOf(admin.id, owner.token)).status).toBe(403);
+    const ofVisitor = `/api/v1/websites/${id}/visitors/somebody/export`;
+    expect((await node.call('GET', ofVisitor, { token: owner.token })).status).toBe(200);
+    const [visitor, site] = await deeds();
+    expect(visitor).toMatchObject({
+      action: 'GET /api/v1/websites/:website_id/visitors/:visitor_id/export',
+      ...{ user_id: owner.id, website_id: id, target_id: null, outcome: 'done' },
+    });
+    expect(site?.action).toBe(`POST ${SITES}`);
+    const [account] = (await read(`${ADMIN}?user_id=${admin.id}`, admin.token)).data;
+    expect(account).toMatchObject({
+      action: 'GET /api/v1/privacy/export/:user_id',
+      ...{ user_id: admin.id, website_id: null, target_id: owner.id },
+    });
   });
 
   it('has what a key did as done with that key', async () => {

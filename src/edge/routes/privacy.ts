@@ -82,6 +82,7 @@ export function privacyRoutes({ requests, exports, accountExists }: PrivacyRoute
       summary: 'Everything that is kept of the own websites',
       access: 'account',
       params: ByUser,
+      isNoted: true,
       responses: { 200: AccountExport },
       async handle({ principal, params, request }) {
         const userId = await admitted(principal, params.user_id);
@@ -143,6 +144,7 @@ export function privacyRoutes({ requests, exports, accountExists }: PrivacyRoute
       access: { site: 'manage' },
       siteFrom: { param: 'website_id' },
       params: ByVisitor,
+      isNoted: true,
       responses: { 200: VisitorExport },
       handle: async ({ site, params, request }) =>
         exportReply(exports.visitor(site.siteId, params.visitor_id, request.signal), 'visitor'),

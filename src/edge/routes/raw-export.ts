@@ -45,6 +45,7 @@ export function rawExportRoutes({ store, metrics, clock = Date.now }: RawExportR
           'timestamp,event_id of the last whole line of a file that broke off: goes on behind it, without header',
         ),
       }),
+      isNoted: true,
       responses: {
         200: Type.String({
           contentMediaType: 'application/x-ndjson',

@@ -153,6 +153,7 @@ export function userPrivacyRoutes({
       method: 'GET',
       path: `${BASE}/export`,
       summary: 'Everything that is kept of the account and its websites',
+      isNoted: true,
       responses: { 200: AccountExport },
       handle: async ({ principal, request }) =>
         exportReply(await exports.account(userIdOf(principal), request.signal), 'account'),
@@ -163,6 +164,7 @@ export function userPrivacyRoutes({
       path: `${BASE}/download`,
       summary: 'The file of an export that was asked for; made at the moment, so that no copy lies about',
       query: Type.Object({ request_id: Type.Optional(Type.String({ format: 'uuid' })) }),
+      isNoted: true,
       responses: { 200: AccountExport },
       async handle({ principal, query, request }) {
         const userId = userIdOf(principal);

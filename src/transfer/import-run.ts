@@ -162,11 +162,15 @@ async function settle(
 ): Promise<ImportProgress | null> {
   const { imports, rows, metrics } = options;
   const noted = await rows.noted(item.siteId, item.id, before.chunk);
-  const added = [...chunk.rows.values()].filter(({ id }) => noted.has(id));
-  if (noted.size === 0) {
-    added.push(...(await missingOf(options, item.siteId, [...chunk.rows.values()])));
-    await rows.note(item.siteId, item.id, before.chunk, added);
-  }
+  const all = [...chunk.rows.values()];
+  // What an earlier attempt has noted is sent as it is. The chunk may have ended elsewhere then, so there may be others.
+  const fresh = await missingOf(
+    options,
+    item.siteId,
+    all.filter(({ id }) => !noted.has(id)),
+  );
+  if (fresh.length > 0) await rows.note(item.siteId, item.id, before.chunk, fresh);
+  const added = [...all.filter(({ id }) => noted.has(id)), ...fresh];
   const lost = await send(options, item.siteId, added, chunk.rejected, signal);
   const duplicates = chunk.duplicates + chunk.rows.size - added.length;
   const errors = [...chunk.errors, ...(lost > 0 ? [{ row: before.rowsRead + 1, error: LOST }] : [])];

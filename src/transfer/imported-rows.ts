@@ -12,7 +12,7 @@ export interface AddedRow {
 export interface ImportedRows {
   /** Ids (32 lower-case hex characters) that were noted for a chunk. */
   noted(siteId: string, importId: string, chunk: number): Promise<Set<string>>;
-  /** Notes what a chunk is about to add: all or nothing. The same chunk again, after an answer that was lost, is a no-op. */
+  /** Notes what a chunk is about to add: all or nothing. The same rows again, after an answer that was lost, are a no-op. */
   note(siteId: string, importId: string, chunk: number, rows: readonly AddedRow[]): Promise<void>;
   /** Removes every event that an import has added, what rollups hold of it, and the notes. May be begun anew after a crash. */
   undo(siteId: string, importId: string): Promise<void>;

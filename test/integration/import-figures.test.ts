@@ -104,8 +104,10 @@ it('figures of finished days notice an import of old events, and its end', { tim
     visitorId: row.visitor_id,
     sessionId: row.session_id,
   }));
-  await imported.note(SITE, IMPORT, 0, added);
-  await imported.note(SITE, IMPORT, 0, added);
+  // A chunk may turn out to be longer than what was noted of it.
+  await imported.note(SITE, IMPORT, 0, added.slice(0, 5));
+  await imported.note(SITE, IMPORT, 0, added.slice(0, 5));
+  await imported.note(SITE, IMPORT, 0, added.slice(5));
   expect((await imported.noted(SITE, IMPORT, 0)).size).toBe(added.length);
   await events.insertRows('events', old.map(encodeRow), 'imported', Date.now() + 60_000);
   const whole = await ask(anew);

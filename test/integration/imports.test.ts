@@ -50,6 +50,7 @@ describe('imports', () => {
   /** What the stream and the list of imports say before they do what they should. */
   let beforePublish: () => Promise<void> = async () => {};
   let beforeProgress: () => Promise<void> = async () => {};
+  let chunkRows = 3;
 
   beforeAll(async () => {
     database = await freshPostgres();
@@ -98,7 +99,7 @@ describe('imports', () => {
         };
         runner = createImportRunner({
           ...{ imports, metrics, telemetry },
-          run: (item, signal) => runImport({ ...run, imports: failing, chunkRows: 3 }, item, signal),
+          run: (item, signal) => runImport({ ...run, imports: failing, chunkRows }, item, signal),
           async undo(item) {
             if (item.format !== 'report') await imported.undo(item.siteId, item.id);
             await deleteUpload(objects, item.id);
@@ -211,6 +212,23 @@ describe('imports', () => {
     expect(failures).toBeGreaterThan(6);
     const { rows } = (await node.call('GET', path, { token })).body;
     expect(rows).toEqual({ read: 8, added: 7, duplicate: 1, rejected: 0 });
+  });
+
+  test('lose no row when a chunk ends elsewhere after something failed', { timeout: 30_000 }, async () => {
+    chunkRows = 2;
+    beforeProgress = async () => {
+      beforeProgress = async () => {};
+      chunkRows = 3;
+      throw new AppError('storage_unavailable', 'away');
+    };
+    const { body } = await send([220, 221, 222, 223].map((n) => line({ event_id: id(n) })).join(''));
+    const path = `/api/v1/websites/${site.id}/imports/${body.import.id}`;
+    await eventually(async () => (await node.call('GET', path, { token })).body.state === 'done');
+    expect((await node.call('GET', path, { token })).body.rows).toMatchObject({ added: 4, duplicate: 0 });
+    await node.call('DELETE', path, { token });
+    const ids = [220, 221, 222, 223].map((n) => Buffer.from(id(n).replaceAll('-', ''), 'hex'));
+    const left = await events.existingIds([{ siteId: site.site_id, table: 'events', ids }]);
+    expect(left.size).toBe(0);
   });
 
   test('stop where they are and leave nothing when they are undone before their end', async () => {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { AddedRow, ImportedRows } from '../../../transfer/imported-rows.js';
 import { type Clickhouse, type ClickhouseOptions, openClickhouse } from '../../clickhouse.js';
@@ -45,6 +46,13 @@ async function noted(
   return new Set((await answer.json<[string]>()).map(([id]) => id));
 }
 
+/** A chunk may be noted in two steps. */
+function hashOf(rows: readonly AddedRow[]): string {
+  const hash = createHash('sha256');
+  for (const { id } of rows) hash.update(id);
+  return hash.digest('hex').slice(0, 32);
+}
+
 async function note(
   { client, cluster }: Clickhouse,
   siteId: string,
@@ -65,7 +73,7 @@ async function note(
       clickhouse_settings: {
         async_insert: 0,
         insert_deduplicate: 1,
-        insert_deduplication_token: `import-${importId}-${chunk}`,
+        insert_deduplication_token: `import-${importId}-${chunk}-${hashOf(rows)}`,
         max_execution_time: NOTE_TIMEOUT_MS / 1_000,
         max_insert_block_size: '1048449',
         min_insert_block_size_rows: '1048449',

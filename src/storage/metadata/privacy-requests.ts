@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import type { Database, Row } from '../postgres.js';
+import { AppError } from '../../errors.js';
+import type { Database, Queryable, Row } from '../postgres.js';
 import { date, dateOrNull, jsonObject, number, text, textOrNull } from '../row.js';
 
 /**
@@ -32,7 +33,7 @@ export interface PrivacyRequest {
   readonly status: PrivacyRequestStatus;
   readonly reason: string;
   readonly siteId: string | null;
-  /** Null again when it is completed. */
+  /** Null again when it is completed, or given up. */
   readonly visitorId: string | null;
   /** Of a pending one: a secret that stays the same over its attempts. Hex. */
   readonly salt: string | null;
@@ -48,7 +49,10 @@ export interface TakenPrivacyRequest extends PrivacyRequest {
 }
 
 export interface PrivacyRequestStore {
-  /** Stores a request with the sites it is about; a pending one that asks for the same is answered instead. */
+  /**
+   * Stores a request with the sites it is about; a pending one that asks for the same is answered instead.
+   * @throws AppError `limit_reached` when too many visitors of the site wait
+   */
   create(request: NewPrivacyRequest): Promise<PrivacyRequest>;
   /** Newest first, at most 100. */
   list(userId: string): Promise<PrivacyRequest[]>;
@@ -61,7 +65,7 @@ export interface PrivacyRequestStore {
   renew(id: string, lease: string, leaseMs: number): Promise<boolean>;
   /** Notes that it is done and forgets whom it was about. */
   complete(id: string, lease: string): Promise<void>;
-  /** Notes a failed attempt and when to try again; null: never. */
+  /** Notes a failed attempt and when to try again; null: never, and it is forgotten whom it was about. */
   fail(id: string, lease: string, error: string, retryMs: number | null): Promise<void>;
   /** Removes completed and failed requests older than this. */
   expire(maxAgeMs: number): Promise<void>;
@@ -76,6 +80,8 @@ export interface PrivacyRequestStore {
 const COLUMNS = `id, user_id, type, status, reason, site_id, visitor_id, encode(salt, 'hex') AS salt, error, attempts,
   created_at, completed_at`;
 
+const MAX_VISITORS_WAITING = 20;
+
 const SAME = `user_id = $1 AND type = $2 AND site_id IS NOT DISTINCT FROM $3 AND visitor_id IS NOT DISTINCT FROM $4 AND status = 'pending'`;
 
 export function createPrivacyRequestStore(db: Database): PrivacyRequestStore {
@@ -88,6 +94,11 @@ export function createPrivacyRequestStore(db: Database): PrivacyRequestStore {
         const same = [userId, type, siteId ?? null, visitorId ?? null];
         const [known] = await tx.query(`SELECT ${COLUMNS} FROM privacy_requests WHERE ${SAME} LIMIT 1`, same);
         if (known) return readRequest(known);
+        if (type === 'delete_visitor' && (await waitingVisitors(tx, siteId ?? '')) >= MAX_VISITORS_WAITING)
+          throw new AppError(
+            'limit_reached',
+            `${MAX_VISITORS_WAITING} visitors of the website wait: ask again later`,
+          );
         const [row] = await tx.query(
           `INSERT INTO privacy_requests (id, user_id, type, site_id, visitor_id, reason, salt)
            VALUES ($5, $1, $2, $3, $4, $6, uuid_send(gen_random_uuid())) RETURNING ${COLUMNS}`,
@@ -161,7 +172,9 @@ export function createPrivacyRequestStore(db: Database): PrivacyRequestStore {
         `UPDATE privacy_requests SET error = $3, lease = NULL,
            due_at = now() + COALESCE($4::float8, 0) * interval '1 millisecond',
            status = CASE WHEN $4::float8 IS NULL THEN 'failed' ELSE status END,
-           completed_at = CASE WHEN $4::float8 IS NULL THEN now() END
+           completed_at = CASE WHEN $4::float8 IS NULL THEN now() END,
+           visitor_id = CASE WHEN $4::float8 IS NOT NULL THEN visitor_id END,
+           salt = CASE WHEN $4::float8 IS NOT NULL THEN salt END
          WHERE id = $1 AND lease = $2`,
         [id, lease, error, retryMs],
       );
@@ -188,6 +201,14 @@ export function createPrivacyRequestStore(db: Database): PrivacyRequestStore {
       return row ? jsonObject(row, 'settings') : {};
     },
   };
+}
+
+async function waitingVisitors(tx: Queryable, siteId: string): Promise<number> {
+  const [row] = await tx.query(
+    "SELECT count(*)::int AS n FROM privacy_requests WHERE site_id = $1 AND type = 'delete_visitor' AND status = 'pending'",
+    [siteId],
+  );
+  return row ? number(row, 'n') : 0;
 }
 
 function readRequest(row: Row): PrivacyRequest {

@@ -176,6 +176,9 @@ async function anonymise(
     // Not what has arrived since, of which there is no copy.
     await deleteRows(clickhouse, [own], `${old} AND event_id ${isCopied(own)}`, parameters);
   }
+  // Rows as they came, which could be stored some day.
+  await deleteQuarantined(clickhouse, 'site_id = {site:String}', { site: siteId });
+  await deleteUnreadable(clickhouse, siteId, '');
   await rebuildRollup(clickhouse, parameters);
   const [imported = 'import_rows'] = await tablesWith(clickhouse, ['import_id', 'visitor']);
   const onCluster = renderMigration('{{on_cluster}}', clickhouse.cluster);

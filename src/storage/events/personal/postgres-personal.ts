@@ -67,6 +67,9 @@ export function createPostgresPersonal(options: Omit<PostgresOptions, 'name'>): 
             `UPDATE import_rows SET visitor_id = ${oneWay('visitor_id', '$2')} WHERE site_id = $1 AND visitor_id !~ '${ANONYMOUS_ID}'`,
             [siteId, salt],
           );
+          // Rows as they came, which could be stored some day.
+          await tx.query('DELETE FROM quarantine WHERE site_id = $1', [siteId]);
+          await tx.query(UNREADABLE, [siteId, '']);
         }),
       ),
 

@@ -63,7 +63,11 @@ export function createEraser(options: EraserOptions): Eraser {
     await drain();
   };
   const wipe = async (siteId: string) => {
-    for (const id of await erasures.dropImports(siteId)) await options.deleteUpload(id);
+    const imports = await erasures.dropImports(siteId);
+    for (const { id } of imports) await options.deleteUpload(id);
+    // A node that works on one notes rows until it learns that it lost it.
+    if (imports.some(({ leaseMs }) => leaseMs > 0))
+      await pause(Math.max(...imports.map(({ leaseMs }) => leaseMs)));
     await replays.deleteSite(siteId);
     await personal.deleteSite(siteId);
     await executions.deleteSite(siteId);
@@ -131,6 +135,8 @@ export function createEraser(options: EraserOptions): Eraser {
             async () => {
               await drainKnowing();
               await wipe(siteId);
+              // What was being made of the site's rows meanwhile.
+              await personal.deleteSite(siteId);
             },
             (receivedUntil) => erasures.wiped(siteId, requestId, receivedUntil),
           );

@@ -25,8 +25,8 @@ export interface ErasureStore {
   isWiped(siteId: string, requestId: string): Promise<boolean>;
   /** Notes that a request has emptied a site, and the last of its erasure, both at once. */
   wiped(siteId: string, requestId: string, receivedUntil: number): Promise<void>;
-  /** Removes all imports of a site. @returns their ids */
-  dropImports(siteId: string): Promise<string[]>;
+  /** Removes all imports of a site. @returns how long a node may still take each for its own, ms; 0: none does */
+  dropImports(siteId: string): Promise<readonly { readonly id: string; readonly leaseMs: number }[]>;
   /** Forgets erasures older than any row that may still be under way. */
   expire(maxAgeMs: number): Promise<void>;
 }
@@ -81,8 +81,12 @@ export function createErasureStore(db: Database): ErasureStore {
     },
 
     async dropImports(siteId) {
-      const rows = await db.query('DELETE FROM imports WHERE site_id = $1 RETURNING id', [siteId]);
-      return rows.map((row) => text(row, 'id'));
+      const rows = await db.query(
+        `DELETE FROM imports WHERE site_id = $1
+         RETURNING id, GREATEST(0, COALESCE(extract(epoch FROM lease_until - now()) * 1000, 0))::float8 AS lease_ms`,
+        [siteId],
+      );
+      return rows.map((row) => ({ id: text(row, 'id'), leaseMs: number(row, 'lease_ms') }));
     },
 
     async expire(maxAgeMs) {

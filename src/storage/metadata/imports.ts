@@ -77,7 +77,7 @@ export interface ImportStore {
   find(websiteId: string, id: string): Promise<ImportRecord | null>;
   /** Which of these ids are imports whose file is still needed. */
   unfinished(ids: readonly string[]): Promise<Set<string>>;
-  /** Takes the oldest import that has work to do and that nobody holds, of a site of which nobody holds one. */
+  /** Takes an import that has work to do and that nobody holds, of a site of which nobody holds one. Accounts take turns. */
   take(leaseMs: number): Promise<TakenImport | null>;
   /** Renews the lease. False when it is lost. */
   renew(id: string, lease: string, leaseMs: number): Promise<boolean>;
@@ -108,6 +108,23 @@ const CREATE = `INSERT INTO imports AS i (id, website_id, site_id, user_id, form
     FROM imports WHERE website_id = $2::uuid AND state <> 'undone') present
   WHERE kept < $10::bigint AND (reports < $11::bigint OR $5::text <> 'report') AND waiting < $12::bigint
   RETURNING ${COLUMNS}`;
+
+// One node at a time, so that two cannot take imports of one site.
+const LOCK_TURNS = "SELECT pg_advisory_xact_lock(hashtext('seentics_import_turns'))";
+
+// Undoings first; then accounts that have none under way, and of those the one whose last import is longest ago.
+const TAKE = `WITH held AS (
+    SELECT website_id, user_id FROM imports WHERE lease IS NOT NULL AND lease_until > now()
+  ), due AS (
+    SELECT id FROM imports i WHERE state IN ('queued', 'running', 'undoing') AND (lease_until IS NULL OR lease_until <= now())
+      AND website_id NOT IN (SELECT website_id FROM held)
+    ORDER BY state = 'undoing' DESC, EXISTS (SELECT FROM held h WHERE h.user_id = i.user_id),
+      (SELECT max(o.finished_at) FROM imports o WHERE o.user_id = i.user_id) NULLS FIRST, created_at
+    LIMIT 1 FOR UPDATE SKIP LOCKED
+  )
+  UPDATE imports i SET lease = $1, lease_until = now() + $2::float8 * interval '1 millisecond',
+    state = CASE WHEN state = 'undoing' THEN state ELSE 'running' END
+  FROM due WHERE i.id = due.id RETURNING ${COLUMNS}`;
 
 export function createImportStore(db: Database): ImportStore {
   return {
@@ -146,23 +163,13 @@ export function createImportStore(db: Database): ImportStore {
       return new Set(rows.map((row) => text(row, 'id')));
     },
 
-    async take(leaseMs) {
-      const lease = randomUUID();
-      const [row] = await db.query(
-        `WITH held AS (
-           SELECT website_id FROM imports WHERE lease IS NOT NULL AND lease_until > now()
-         ), due AS (
-           SELECT id FROM imports WHERE state IN ('queued', 'running', 'undoing') AND (lease_until IS NULL OR lease_until <= now())
-             AND website_id NOT IN (SELECT website_id FROM held)
-           ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED
-         )
-         UPDATE imports i SET lease = $1, lease_until = now() + $2::float8 * interval '1 millisecond',
-           state = CASE WHEN state = 'undoing' THEN state ELSE 'running' END
-         FROM due WHERE i.id = due.id RETURNING ${COLUMNS}`,
-        [lease, leaseMs],
-      );
-      return row ? { ...readImport(row), lease } : null;
-    },
+    take: (leaseMs) =>
+      db.transaction(async (tx) => {
+        await tx.query(LOCK_TURNS);
+        const lease = randomUUID();
+        const [row] = await tx.query(TAKE, [lease, leaseMs]);
+        return row ? { ...readImport(row), lease } : null;
+      }),
 
     async renew(id, lease, leaseMs) {
       const rows = await db.query(

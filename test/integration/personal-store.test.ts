@@ -6,10 +6,11 @@ import type { EventStore } from '../../src/storage/events/event-store.js';
 import { createClickhousePersonal } from '../../src/storage/events/personal/clickhouse-personal.js';
 import { createPostgresPersonal } from '../../src/storage/events/personal/postgres-personal.js';
 import { createPostgresEventStore } from '../../src/storage/events/postgres-event-store.js';
-import { openPostgres } from '../../src/storage/postgres.js';
+import { type Database, openPostgres } from '../../src/storage/postgres.js';
 import { silentTelemetry } from '../../src/telemetry.js';
 import { freshClickhouse, freshPostgres } from '../support/fresh.js';
-import { SITE } from './event-rows.js';
+import { until } from '../support/wait.js';
+import { encodeRow, makeRow, SITE } from './event-rows.js';
 
 const OTHER = 'b'.repeat(24);
 
@@ -94,5 +95,66 @@ describe.each([
     expect(await opened.quarantined()).toEqual(ids('1234'));
     await opened.personal.anonymise(SITE, { before: Date.now(), salt: 'aa'.repeat(16) });
     expect(await opened.quarantined()).toEqual(ids('24'));
+  });
+});
+
+describe('a big site on postgres', () => {
+  const ROWS = 5_500;
+  let url: string;
+  let close: () => Promise<void>;
+  let personal: PersonalStore;
+  let sql: Database;
+
+  beforeAll(async () => {
+    const fresh = await freshPostgres();
+    url = fresh.url;
+    const connection = { url, maxConnections: 2, minConnections: 0 };
+    const store = createPostgresEventStore({ ...connection, telemetry: silentTelemetry() });
+    await store.migrate();
+    const rows = Array.from({ length: ROWS }, (_, number) =>
+      encodeRow(
+        makeRow({
+          event_id: (number + 1).toString(16).padStart(32, '0'),
+          visitor_id: number === 3 ? '' : `v${number}`,
+        }),
+      ),
+    );
+    await store.insertRows('events', rows, 'token', Date.now() + 60_000);
+    personal = createPostgresPersonal({ ...connection, telemetry: silentTelemetry() });
+    sql = openPostgres({ ...connection, name: 'test', telemetry: silentTelemetry() });
+    close = async () => {
+      await Promise.all([store.close(), personal.close(), sql.close()]);
+      await fresh.drop();
+    };
+  });
+  afterAll(() => close?.());
+
+  it('is made anonymous piece by piece', async () => {
+    await personal.anonymise(SITE, { before: Date.now() + 1e9, salt: 'aa'.repeat(16) });
+    const [found] = await sql.query(
+      `SELECT count(*)::int AS rows, count(*) FILTER (WHERE visitor_id LIKE 'anon%')::int AS anonymous,
+         count(DISTINCT xmin::text) > 1 AS pieces FROM events WHERE site_id = $1`,
+      [SITE],
+    );
+    expect(found).toEqual({ rows: ROWS, anonymous: ROWS, pieces: true });
+  });
+
+  it('is removed piece by piece', async () => {
+    await sql.query(
+      `INSERT INTO quarantine (id, site_id, source, row_table, quarantined_at, reason, bytes)
+       VALUES ('q', $1, 'event', 'events', now(), '', '')`,
+      [SITE],
+    );
+    let removal: Promise<void> = Promise.resolve();
+    await sql.transaction(async (tx) => {
+      await tx.query('SELECT 1 FROM quarantine FOR UPDATE');
+      removal = personal.deleteSite(SITE);
+      // The rest waits for the row that is held here.
+      await until(async () => (await sql.query('SELECT 1 FROM events LIMIT 1')).length === 0, {
+        what: 'events to be removed',
+      });
+    });
+    await removal;
+    expect(await sql.query('SELECT 1 FROM quarantine')).toEqual([]);
   });
 });

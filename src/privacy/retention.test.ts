@@ -25,6 +25,7 @@ afterEach(async () => {
 function setUp(sites: WebsiteRecord[]) {
   const state = { now: NOW, isComplete: true, away: false };
   const pages: (readonly Expiry[])[] = [];
+  const ofNoSite: Expiry[] = [];
   const recordings: string[] = [];
   const executions = [2_000, 7];
   const telemetry = silentTelemetry();
@@ -35,6 +36,10 @@ function setUp(sites: WebsiteRecord[]) {
     store: {
       async deleteExpired(expiries) {
         if (state.away) throw new Error('away');
+        if (expiries[0]?.siteId === '') {
+          ofNoSite.push(...expiries);
+          return { rows: new Map(), isComplete: true };
+        }
         pages.push(expiries);
         return { rows: new Map([['events', expiries.length]]), isComplete: state.isComplete };
       },
@@ -49,7 +54,7 @@ function setUp(sites: WebsiteRecord[]) {
     now: () => state.now,
   });
   opened.push(retention);
-  return { retention, sites, state, pages, recordings, telemetry };
+  return { retention, sites, state, pages, ofNoSite, recordings, telemetry };
 }
 
 describe('removal by age', () => {
@@ -70,6 +75,13 @@ describe('removal by age', () => {
     expect(recordings).toHaveLength(1_203);
     expect(run).toMatchObject({ sites: 1_203, isComplete: true });
     expect(Object.fromEntries(run.deleted)).toEqual({ events: 1_203, automation_executions: 2_007 });
+  });
+
+  it('keeps what is of no site as long as the strictest site wants', async () => {
+    const { retention, ofNoSite, recordings } = setUp([site(1, 30), site(2, 7), site(3, 365)]);
+    expect(await retention.run(60_000)).toMatchObject({ sites: 3, isComplete: true });
+    expect(ofNoSite).toEqual([{ siteId: '', before: keptSince(7, NOW) }]);
+    expect(recordings).not.toContain('');
   });
 
   it('stops when its time is over, and says so', async () => {

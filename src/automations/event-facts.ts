@@ -2,27 +2,28 @@ import type { EventRow } from '../events/row-decoder.js';
 import { countryName } from '../metrics/countries.js';
 import { isRecord } from '../storage/row.js';
 import type { Config } from './config-fields.js';
-import type { Facts } from './facts.js';
+import { UnknownFacts } from './facts.js';
 import type { Occasion } from './plan.js';
 
 /** What the server knows of an event. Of the page's address only the path, UTM values and click id are kept; cookies never come here. */
-export class EventFacts implements Facts {
+export class EventFacts extends UnknownFacts {
   readonly properties: Config;
 
   constructor(readonly row: EventRow) {
+    super();
     const value: unknown = JSON.parse(row.properties);
     this.properties = isRecord(value) ? value : {};
   }
 
-  device(): string | undefined {
+  override device(): string | undefined {
     return this.row.device === '' ? undefined : this.row.device.toLowerCase();
   }
 
-  page(): string {
+  override page(): string {
     return this.row.page;
   }
 
-  urlParam(name: string): string | null | undefined {
+  override urlParam(name: string): string | null | undefined {
     const { row } = this;
     switch (name.toLowerCase()) {
       case 'utm_source':
@@ -42,17 +43,13 @@ export class EventFacts implements Facts {
     }
   }
 
-  cookie(): undefined {
-    return undefined;
-  }
-
-  eventProperty(name: string): string | null {
+  override eventProperty(name: string): string | null {
     const value = Object.hasOwn(this.properties, name) ? this.properties[name] : undefined;
     if (value === undefined || value === null) return null;
     return typeof value === 'object' ? JSON.stringify(value) : String(value);
   }
 
-  property(name: string): readonly string[] {
+  override property(name: string): readonly string[] {
     const own = this.eventProperty(name);
     if (own !== null) return [own];
     const { row } = this;
@@ -79,18 +76,6 @@ export class EventFacts implements Facts {
       ...{ visitor_id: row.visitor_id, session_id: row.session_id },
     };
     return Object.hasOwn(known, key) ? texts(known[key] ?? '') : [];
-  }
-
-  isNewVisitor(): undefined {
-    return undefined;
-  }
-
-  pageViews(): undefined {
-    return undefined;
-  }
-
-  traffic(): undefined {
-    return undefined;
   }
 
   occasion(): Occasion {

@@ -21,6 +21,45 @@ export interface Facts {
   traffic(): Traffic | undefined;
 }
 
+/** Knows nothing; who knows something of an occasion overrides that. */
+export class UnknownFacts implements Facts {
+  device(): string | undefined {
+    return undefined;
+  }
+
+  page(): string | undefined {
+    return undefined;
+  }
+
+  urlParam(_name: string): string | null | undefined {
+    return undefined;
+  }
+
+  cookie(_name: string): string | null | undefined {
+    return undefined;
+  }
+
+  property(_name: string): readonly string[] | undefined {
+    return undefined;
+  }
+
+  eventProperty(_name: string): string | null | undefined {
+    return undefined;
+  }
+
+  isNewVisitor(): boolean | undefined {
+    return undefined;
+  }
+
+  pageViews(): number | undefined {
+    return undefined;
+  }
+
+  traffic(): Traffic | undefined {
+    return undefined;
+  }
+}
+
 export interface Traffic {
   /** Channel as metrics.md names them, e.g. `Organic Search`. */
   readonly channel: string;

@@ -1,11 +1,13 @@
 import type { FunnelEventRow } from '../events/row-decoder.js';
-import type { Facts } from './facts.js';
+import { UnknownFacts } from './facts.js';
 import type { Occasion } from './plan.js';
 import type { FunnelMoment } from './server-rules.js';
 
 /** What a funnel event tells: who and where in the funnel, nothing of page or device. */
-export class FunnelFacts implements Facts {
-  constructor(readonly row: FunnelEventRow) {}
+export class FunnelFacts extends UnknownFacts {
+  constructor(readonly row: FunnelEventRow) {
+    super();
+  }
 
   moment(): FunnelMoment {
     const { row } = this;
@@ -37,44 +39,12 @@ export class FunnelFacts implements Facts {
     };
   }
 
-  device(): undefined {
-    return undefined;
-  }
-
-  page(): undefined {
-    return undefined;
-  }
-
-  urlParam(): undefined {
-    return undefined;
-  }
-
-  cookie(): undefined {
-    return undefined;
-  }
-
-  property(): undefined {
-    return undefined;
-  }
-
-  eventProperty(name: string): string | null {
+  override eventProperty(name: string): string | null {
     const values: Readonly<Record<string, string>> = {
       funnel_id: this.row.funnel_id,
       step: String(this.row.current_step),
       step_name: this.row.step_name,
     };
     return Object.hasOwn(values, name) ? (values[name] ?? null) : null;
-  }
-
-  isNewVisitor(): undefined {
-    return undefined;
-  }
-
-  pageViews(): undefined {
-    return undefined;
-  }
-
-  traffic(): undefined {
-    return undefined;
   }
 }

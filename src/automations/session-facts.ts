@@ -1,4 +1,4 @@
-import type { Facts, Traffic } from './facts.js';
+import { type Traffic, UnknownFacts } from './facts.js';
 
 /** What the event store knows of a session up to a moment. */
 export interface SessionFacts {
@@ -24,26 +24,28 @@ export interface SessionFactsSource {
 }
 
 /** The facts that are decided late. */
-export class StoredSessionFacts implements Facts {
-  constructor(private readonly session: SessionFacts) {}
+export class StoredSessionFacts extends UnknownFacts {
+  constructor(private readonly session: SessionFacts) {
+    super();
+  }
 
-  device(): string | undefined {
+  override device(): string | undefined {
     return this.session.device === '' ? undefined : this.session.device.toLowerCase();
   }
 
-  isNewVisitor(): boolean {
+  override isNewVisitor(): boolean {
     return this.session.isNewVisitor;
   }
 
-  pageViews(): number {
+  override pageViews(): number {
     return this.session.pageViews;
   }
 
-  traffic(): Traffic | undefined {
+  override traffic(): Traffic | undefined {
     return this.session.traffic ?? undefined;
   }
 
-  property(name: string): readonly string[] | undefined {
+  override property(name: string): readonly string[] | undefined {
     const { device, country, browser, os } = this.session;
     const known: Readonly<Record<string, string>> = {
       device,
@@ -53,21 +55,5 @@ export class StoredSessionFacts implements Facts {
       os,
     };
     return Object.hasOwn(known, name) && known[name] ? [known[name]] : [];
-  }
-
-  page(): undefined {
-    return undefined;
-  }
-
-  urlParam(): undefined {
-    return undefined;
-  }
-
-  cookie(): undefined {
-    return undefined;
-  }
-
-  eventProperty(): undefined {
-    return undefined;
   }
 }

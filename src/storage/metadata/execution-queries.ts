@@ -71,10 +71,13 @@ export const SETTLE = `UPDATE automation_executions SET status = $3::text, next_
     due_at = CASE WHEN $3::text = 'pending' THEN now() + $6::float8 * interval '1 millisecond' END
   WHERE id = $1 AND lease = $2 AND status = 'pending' RETURNING id`;
 
-/** Removes executions of a site that began before a time, after adding them to their automations' figures, and claims from before it. */
-export const EXPIRE_OF_SITE = `WITH old AS (
-    SELECT id FROM automation_executions WHERE website_id = $1 AND executed_at < $2 AND status <> 'pending'
-    LIMIT $3 FOR UPDATE SKIP LOCKED
+/**
+ * Removes ended executions after adding them to their automations' figures; `gone` and `sums` are theirs.
+ * @param which of them; `limit` the parameter that says how many at once
+ */
+const expired = (which: string, limit: string) => `WITH old AS (
+    SELECT id FROM automation_executions WHERE ${which} AND status <> 'pending'
+    LIMIT ${limit} FOR UPDATE SKIP LOCKED
   ), gone AS (
     DELETE FROM automation_executions e USING old WHERE e.id = old.id RETURNING e.automation_id, e.status
   ), sums AS (
@@ -83,23 +86,16 @@ export const EXPIRE_OF_SITE = `WITH old AS (
   ), kept AS (
     UPDATE automations a SET past_success = past_success + success, past_failed = past_failed + failed
     FROM sums WHERE a.id = sums.automation_id
-  ), forgotten AS (
+  )`;
+
+/** Removes executions of a site that began before a time, and claims from before it. */
+export const EXPIRE_OF_SITE = `${expired('website_id = $1 AND executed_at < $2', '$3')}, forgotten AS (
     DELETE FROM automation_claims WHERE website_id = $1 AND claimed_at < $2
   )
   SELECT COALESCE((SELECT sum(rows) FROM sums), 0)::float8 AS rows`;
 
-export const EXPIRE = `WITH old AS (
-    SELECT id FROM automation_executions WHERE executed_at < now() - $1::float8 * interval '1 millisecond' AND status <> 'pending'
-    LIMIT $2 FOR UPDATE SKIP LOCKED
-  ), gone AS (
-    DELETE FROM automation_executions e USING old WHERE e.id = old.id RETURNING e.automation_id, e.status
-  ), sums AS (
-    SELECT automation_id, count(*) FILTER (WHERE status = 'success') AS success, count(*) FILTER (WHERE status = 'failed') AS failed,
-      count(*) AS rows FROM gone GROUP BY automation_id
-  ), kept AS (
-    UPDATE automations a SET past_success = past_success + success, past_failed = past_failed + failed
-    FROM sums WHERE a.id = sums.automation_id
-  ), over AS (
+/** Removes executions of an age (ms), and claims whose time is over. */
+export const EXPIRE = `${expired("executed_at < now() - $1::float8 * interval '1 millisecond'", '$2')}, over AS (
     DELETE FROM automation_claims WHERE (automation_id, scope, subject) IN (
       SELECT automation_id, scope, subject FROM automation_claims WHERE expires_at <= now() LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1
   )

@@ -198,6 +198,18 @@ export function storeError(error: unknown): StoreUnavailableError | RowsRefusedE
     : new StoreUnavailableError(message, { cause: error });
 }
 
+/**
+ * Does something with the store.
+ * @throws StoreUnavailableError, RowsRefusedError
+ */
+export async function attempt<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw storeError(error);
+  }
+}
+
 /** TOO_MANY_PARTS says two things: a table that merges too slowly (wait), or one block over too many partitions (halve). */
 const tooManyMonths = (error: ClickHouseError): boolean =>
   error.code === '252' && /single INSERT block/.test(error.message);

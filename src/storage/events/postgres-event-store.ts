@@ -13,7 +13,7 @@ import {
   StoreUnavailableError,
 } from './event-store.js';
 import { InsertMetrics } from './insert-metrics.js';
-import { bytes, insertRows, storeError } from './postgres-insert.js';
+import { attempt, bytes, insertRows } from './postgres-insert.js';
 import { addToQuarantine, listQuarantine, takeQuarantined } from './postgres-quarantine.js';
 import { completeRows } from './row-shape.js';
 
@@ -107,14 +107,6 @@ export function createPostgresEventStore(options: PostgresEventStoreOptions): Ev
       await db.close();
     },
   };
-}
-
-async function attempt<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    throw storeError(error);
-  }
 }
 
 const late = () => new StoreUnavailableError('no time left before the deadline');

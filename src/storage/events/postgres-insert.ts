@@ -61,6 +61,18 @@ export function storeError(error: unknown): StoreUnavailableError | RowsRefusedE
     : new StoreUnavailableError(message, { cause: error });
 }
 
+/**
+ * Does something with the store.
+ * @throws StoreUnavailableError, RowsRefusedError
+ */
+export async function attempt<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw storeError(error);
+  }
+}
+
 /** Reads a bytea column. */
 export function bytes(row: Row, column: string): Buffer {
   const value = row[column];

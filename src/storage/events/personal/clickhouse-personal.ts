@@ -11,7 +11,7 @@ import { type Clickhouse, type ClickhouseOptions, openClickhouse } from '../../c
 import { STATEMENT_TIMEOUT_MS } from '../../clickhouse-migrations.js';
 import { renderMigration } from '../../clickhouse-sql.js';
 import { deleteRows, deleteSite, forgetFinished, tablesWith } from '../clickhouse-deletion.js';
-import { storeError } from '../clickhouse-insert.js';
+import { attempt } from '../clickhouse-insert.js';
 import { repairSite, viewQuery } from '../clickhouse-repair.js';
 import { ANONYMOUS_ID, anonymousColumns, exported, lengthPrefixHex } from './columns.js';
 
@@ -35,14 +35,6 @@ export function createClickhousePersonal(options: ClickhouseOptions): PersonalSt
     rewritten: (signal) => attempt(() => rewritten(clickhouse, signal)),
     close: () => clickhouse.close(),
   };
-}
-
-async function attempt<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    throw storeError(error);
-  }
 }
 
 async function* rows(

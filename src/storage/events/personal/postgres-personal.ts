@@ -7,7 +7,7 @@ import {
 } from '../../../privacy/personal-store.js';
 import { type Database, openPostgres, type PostgresOptions } from '../../postgres.js';
 import { number, text } from '../../row.js';
-import { storeError } from '../postgres-insert.js';
+import { attempt } from '../postgres-insert.js';
 import { ANONYMOUS_ID, anonymousColumns, exported, lengthPrefixHex } from './columns.js';
 
 const STATEMENT_TIMEOUT_MS = 600_000;
@@ -89,14 +89,6 @@ async function inPieces(db: Database, statement: string, values: readonly unknow
   for (let after: string | null = FIRST_ID; after !== null; ) {
     const [row] = await db.query(statement, [...values, after]);
     after = row === undefined ? null : text(row, 'last');
-  }
-}
-
-async function attempt<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    throw storeError(error);
   }
 }
 

@@ -4,7 +4,7 @@ import { type Clickhouse, type ClickhouseOptions, openClickhouse } from '../../c
 import { STATEMENT_TIMEOUT_MS } from '../../clickhouse-migrations.js';
 import { renderMigration } from '../../clickhouse-sql.js';
 import { deleteRows } from '../clickhouse-deletion.js';
-import { BlockInserter, storeError } from '../clickhouse-insert.js';
+import { attempt, BlockInserter } from '../clickhouse-insert.js';
 import { ClickhouseReader, type ClickhouseReaderOptions } from '../clickhouse-reader.js';
 import type { Sql } from '../metrics/clickhouse-rows.js';
 import { RowBinaryWriter } from '../row-binary.js';
@@ -152,14 +152,6 @@ async function insertSelect(
       abort_signal: AbortSignal.timeout(SMALL_INSERT_MS),
     }),
   );
-}
-
-async function attempt<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    throw storeError(error);
-  }
 }
 
 const localName = ({ cluster }: Clickhouse, table: string): string =>

@@ -3,7 +3,7 @@ import type { ReplayStore } from '../../../replays/replay-store.js';
 import type { Telemetry } from '../../../telemetry.js';
 import { openPostgres } from '../../postgres.js';
 import { StoreUnavailableError } from '../event-store.js';
-import { storeError } from '../postgres-insert.js';
+import { attempt } from '../postgres-insert.js';
 import { insertParts } from './postgres-part-insert.js';
 import * as sql from './postgres-replay-queries.js';
 import {
@@ -147,11 +147,3 @@ export function createPostgresReplays(options: PostgresReplaysOptions): ReplaySt
 }
 
 const late = () => new StoreUnavailableError('no time left before the deadline');
-
-async function attempt<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    throw storeError(error);
-  }
-}

@@ -4,7 +4,7 @@ import type { AddedRow, ImportedRows } from '../../../transfer/imported-rows.js'
 import { type Clickhouse, type ClickhouseOptions, openClickhouse } from '../../clickhouse.js';
 import { STATEMENT_TIMEOUT_MS } from '../../clickhouse-migrations.js';
 import { deleteRows } from '../clickhouse-deletion.js';
-import { storeError } from '../clickhouse-insert.js';
+import { attempt } from '../clickhouse-insert.js';
 import { viewQuery } from '../clickhouse-repair.js';
 import { RowBinaryWriter } from '../row-binary.js';
 
@@ -21,14 +21,6 @@ export function createClickhouseImported(options: ClickhouseOptions): ImportedRo
     undo: (siteId, importId) => attempt(() => undo(clickhouse, siteId, importId)),
     close: () => clickhouse.close(),
   };
-}
-
-async function attempt<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    throw storeError(error);
-  }
 }
 
 async function noted(

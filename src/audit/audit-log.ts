@@ -1,6 +1,7 @@
 import { Counter, Gauge } from 'prom-client';
 import type { AuditEntry, AuditStore } from '../storage/metadata/audit.js';
 import type { Telemetry } from '../telemetry.js';
+import { isUuid } from '../uuid.js';
 import { networkOf } from './network.js';
 
 export interface AuditLogOptions {
@@ -35,7 +36,6 @@ export interface AuditLog {
 const BATCH = 500;
 const EXPIRE_EVERY_MS = 3_600_000;
 const DAY_MS = 86_400_000;
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 export function createAuditLog(options: AuditLogOptions): AuditLog {
   const { store, telemetry, retentionDays, everyMs = 1_000, maxWaiting = 10_000 } = options;
@@ -117,4 +117,4 @@ export function createAuditLog(options: AuditLogOptions): AuditLog {
 }
 
 /** What is no id of ours (of a gateway, of a visitor) is not kept. */
-const idOrNull = (id: string | null): string | null => (id !== null && UUID.test(id) ? id : null);
+const idOrNull = (id: string | null): string | null => (id !== null && isUuid(id) ? id : null);

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { AppError } from '../errors.js';
 import type { FunnelRecord, FunnelStore } from '../storage/metadata/metadata.js';
+import { isUuid } from '../uuid.js';
 import type { SiteIds, SiteNotices } from '../websites/site-notices.js';
 import { checkedSteps, type StepInput } from './steps.js';
 
@@ -41,8 +42,6 @@ export interface FunnelServiceOptions {
   readonly funnels: FunnelStore;
   readonly notices: Pick<SiteNotices, 'changed'>;
 }
-
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 export function createFunnelService({ funnels, notices }: FunnelServiceOptions): FunnelService {
   return {
@@ -94,7 +93,7 @@ function checkedName(name: string): string {
 
 /** What is no id names no funnel. */
 function checkedId(id: string): string {
-  if (!UUID.test(id)) throw notFound();
+  if (!isUuid(id)) throw notFound();
   return id.toLowerCase();
 }
 

@@ -1,10 +1,12 @@
 /** Keys with which programs act for an account. They cannot manage keys: a lost one could make itself more. */
+
 import Type, { type Static } from 'typebox';
 import { SCOPES } from '../../auth/api-key-verifier.js';
 import { type ApiKeyService, MAX_KEYS } from '../../auth/api-keys.js';
-import type { AccountPrincipal, Principal } from '../../auth/principal.js';
 import { AppError } from '../../errors.js';
 import type { ApiKeyRecord } from '../../storage/metadata/api-keys.js';
+import { isUuid } from '../../uuid.js';
+import { accountOf, userIdOf } from '../caller.js';
 import { NEXT_CURSOR, PAGE_QUERY, pageOf } from '../paging.js';
 import { type AnyRoute, route } from '../route.js';
 
@@ -63,7 +65,6 @@ const CreateBody = Type.Object({
 
 const BASE = '/api/v1/user/api-keys';
 const RFC3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)$/i;
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const common = {
   tag: 'api keys',
   bucket: 'api',
@@ -83,7 +84,7 @@ export function apiKeyRoutes(keys: ApiKeyService): AnyRoute[] {
       query: Type.Object(PAGE_QUERY),
       responses: { 200: Type.Object({ data: Type.Array(KeyBody), ...NEXT_CURSOR }) },
       async handle({ principal, query }) {
-        const { items, next } = pageOf(await keys.list(accountOf(principal).userId), query, ({ id }) => id);
+        const { items, next } = pageOf(await keys.list(userIdOf(principal)), query, ({ id }) => id);
         return { status: 200, body: { data: items.map(keyBody), ...next } };
       },
     }),
@@ -117,17 +118,12 @@ export function apiKeyRoutes(keys: ApiKeyService): AnyRoute[] {
       params: Type.Object({ id: Type.String({ description: 'UUID of the key' }) }),
       responses: { 200: Type.Object({ message: Type.String() }) },
       async handle({ principal, params }) {
-        if (!UUID.test(params.id)) throw new AppError('invalid_parameter', 'Invalid API key ID');
-        await keys.delete(accountOf(principal).userId, params.id);
+        if (!isUuid(params.id)) throw new AppError('invalid_parameter', 'Invalid API key ID');
+        await keys.delete(userIdOf(principal), params.id);
         return { status: 200, body: { message: 'API key deleted successfully' } };
       },
     }),
   ];
-}
-
-function accountOf(principal: Principal): AccountPrincipal {
-  if (principal.kind === 'account') return principal;
-  throw new AppError('unauthorized', 'Authorization header required');
 }
 
 function expiryFrom(text: string | null): Date | null {

@@ -1,7 +1,9 @@
 /** Who did what, when: of one website, and of the instance. */
+
 import Type, { type Static } from 'typebox';
 import { AppError } from '../../errors.js';
 import type { AuditQuery, AuditStore, StoredAuditEntry } from '../../storage/metadata/audit.js';
+import { isUuid } from '../../uuid.js';
 import { decodedCursor, encodedCursor } from '../paging.js';
 import { type AnyRoute, route, siteRoute } from '../route.js';
 
@@ -43,7 +45,6 @@ const page = {
 };
 const uuid = (description: string) => Type.Optional(Type.String({ maxLength: 36, description }));
 const common = { method: 'GET', tag: 'audit', cors: 'api' } as const;
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 export function auditRoutes(entries: Pick<AuditStore, 'list'>): AnyRoute[] {
   return [
@@ -96,7 +97,7 @@ async function listed(
 
 function checkedId(name: string, value: string | undefined): string | undefined {
   if (value === undefined || value === '') return undefined;
-  if (!UUID.test(value)) throw new AppError('invalid_parameter', `${name} must be a UUID`);
+  if (!isUuid(value)) throw new AppError('invalid_parameter', `${name} must be a UUID`);
   return value;
 }
 

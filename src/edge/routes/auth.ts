@@ -3,6 +3,7 @@ import type { AuthService, SignedIn } from '../../auth/auth-service.js';
 import { bearerToken } from '../../auth/authenticator.js';
 import { AppError } from '../../errors.js';
 import { clientOf } from '../address.js';
+import { userIdOf } from '../caller.js';
 import { type AnyRoute, route } from '../route.js';
 import { CodeText } from './second-factor.js';
 import { UserBody, userBody } from './user-body.js';
@@ -81,8 +82,7 @@ export function authRoutes(auth: AuthService): AnyRoute[] {
       query: Nothing,
       responses: { 200: Type.Object({ data: Type.Object({ user: UserBody }) }) },
       async handle({ principal }) {
-        if (principal.kind !== 'account') throw new AppError('unauthorized', 'Authorization header required');
-        return { status: 200, body: { data: { user: userBody(await auth.account(principal.userId)) } } };
+        return { status: 200, body: { data: { user: userBody(await auth.account(userIdOf(principal))) } } };
       },
     }),
   ];

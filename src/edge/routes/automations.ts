@@ -1,12 +1,13 @@
 /** Automations of a website (contract 10.2 to 10.8, 10.12). */
+
 import Type, { type Static } from 'typebox';
 import type { Principal } from '../../auth/principal.js';
 import type { Automation, AutomationChange, AutomationStats } from '../../automations/automation.js';
 import type { AutomationService } from '../../automations/automation-service.js';
 import { warningsOf } from '../../automations/definition.js';
 import { tryAutomation } from '../../automations/trial.js';
-import { AppError } from '../../errors.js';
 import type { Site } from '../../websites/site.js';
+import { userIdOf } from '../caller.js';
 import { type AnyRoute, route, siteRoute } from '../route.js';
 import {
   AutomationBody,
@@ -202,11 +203,6 @@ function changeFrom(body: Static<typeof UpdateBody>): AutomationChange {
     ...(actions == null ? {} : { actions: actions.map(actionFrom) }),
     ...(conditions == null ? {} : { conditions: conditions.map(conditionFrom) }),
   };
-}
-
-function userIdOf(principal: Principal): string {
-  if (principal.kind === 'account') return principal.userId;
-  throw new AppError('unauthorized', 'Authorization header required');
 }
 
 function automationBody(automation: Automation, isOwners: boolean) {

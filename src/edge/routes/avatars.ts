@@ -2,9 +2,10 @@
 import Type from 'typebox';
 import type { AvatarService } from '../../avatars/avatar-service.js';
 import { AppError } from '../../errors.js';
+import { userIdOf } from '../caller.js';
 import { type AnyRoute, type Reply, type RequestInfo, route, uploadRoute } from '../route.js';
 import { StreamBody } from '../stream-body.js';
-import { UserBody, userBody, userIdOf } from './user-body.js';
+import { UserBody, userBody } from './user-body.js';
 
 const MAX_BYTES = 2 * 1024 * 1024;
 const Nothing = Type.Object({});

@@ -1,8 +1,9 @@
 /** What the dashboard asks about plans (contract 18.4). Nothing is sold here: everything is unlimited. */
+
 import Type from 'typebox';
-import type { Principal } from '../../auth/principal.js';
 import { startOfMonth, type UsageService } from '../../billing/usage.js';
 import { AppError } from '../../errors.js';
+import { userIdOf } from '../caller.js';
 import { type AnyRoute, route } from '../route.js';
 
 export interface BillingRoutesOptions {
@@ -109,9 +110,4 @@ const unlimited = (current: number) => ({ current, limit: -1, canCreate: true })
 function endOfMonth(now: number): number {
   const date = new Date(startOfMonth(now));
   return Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1, 1);
-}
-
-function userIdOf(principal: Principal): string {
-  if (principal.kind === 'account') return principal.userId;
-  throw new AppError('unauthorized', 'Authorization header required');
 }

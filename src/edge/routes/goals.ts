@@ -1,4 +1,5 @@
 /** Goals of a site (contract 4.7 to 4.9) and their conversions (7.14). */
+
 import Type, { type Static } from 'typebox';
 import { AppError } from '../../errors.js';
 import { GOAL_TEXT_LIMIT, GOAL_TYPES, type GoalService } from '../../goals/goal-service.js';
@@ -6,6 +7,7 @@ import { goalStats } from '../../goals/goal-stats.js';
 import { ask } from '../../metrics/asked.js';
 import type { MetricsStore } from '../../metrics/metrics-store.js';
 import type { GoalRecord } from '../../storage/metadata/metadata.js';
+import { isUuid } from '../../uuid.js';
 import { NEXT_CURSOR, PAGE_QUERY, pageOf } from '../paging.js';
 import { type AnyRoute, siteRoute } from '../route.js';
 import { ANALYTICS_PARAMETERS } from './analytics.js';
@@ -56,7 +58,6 @@ const GoalsStats = Type.Object({
 
 const BASE = '/api/v1/user/websites/:id/goals';
 const ById = Type.Object({ id: Type.String({ description: 'UUID or public site id' }) });
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const Nothing = Type.Object({});
 const common = { tag: 'Goals', bucket: 'api', cors: 'api' } as const;
 
@@ -104,7 +105,7 @@ export function goalRoutes({ goals, metrics, clock = Date.now }: GoalRoutesOptio
       query: Nothing,
       responses: { 200: Type.Object({ message: Type.String() }) },
       async handle({ site, params }) {
-        if (!UUID.test(params.goal_id)) throw new AppError('invalid_parameter', 'Invalid goal ID');
+        if (!isUuid(params.goal_id)) throw new AppError('invalid_parameter', 'Invalid goal ID');
         await goals.delete(site, params.goal_id);
         return { status: 200, body: { message: 'Goal deleted successfully' } };
       },

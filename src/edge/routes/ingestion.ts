@@ -1,17 +1,13 @@
 /** What became of a website's events (promise P2): the books, and the rows that the event store refused. */
+
 import Type from 'typebox';
-import { AppError } from '../../errors.js';
 import { type SiteFrame, SOURCES } from '../../events/frame.js';
 import { replayQuarantined } from '../../events/quarantine-replay.js';
 import { ROW_TABLES } from '../../events/tables.js';
 import { parseParameters } from '../../metrics/parameters.js';
-import {
-  type BookTotals,
-  type EventStore,
-  type StoredQuarantinedRow,
-  StoreUnavailableError,
-} from '../../storage/events/event-store.js';
+import type { BookTotals, EventStore, StoredQuarantinedRow } from '../../storage/events/event-store.js';
 import { type AnyRoute, siteRoute } from '../route.js';
+import { answered } from '../store-away.js';
 
 export interface IngestionRoutesOptions {
   readonly store: Pick<EventStore, 'books' | 'listQuarantine' | 'takeQuarantined'>;
@@ -153,16 +149,6 @@ export function ingestionRoutes({ store, publish, clock = Date.now }: IngestionR
       },
     }),
   ];
-}
-
-/** A store that is away is a 503, not an unexpected failure. */
-async function answered<Result>(result: Promise<Result>): Promise<Result> {
-  try {
-    return await result;
-  } catch (error) {
-    if (!(error instanceof StoreUnavailableError)) throw error;
-    throw new AppError('storage_unavailable', 'the event store does not answer', { cause: error });
-  }
 }
 
 function countsOf(books: readonly BookTotals[]) {

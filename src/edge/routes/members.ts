@@ -1,7 +1,9 @@
 /** The team of a website (contract 4.10 to 4.12), and a change of role. */
+
 import Type, { type Static } from 'typebox';
 import { AppError } from '../../errors.js';
 import type { MemberRecord } from '../../storage/metadata/members.js';
+import { isUuid } from '../../uuid.js';
 import type { MemberService } from '../../websites/members.js';
 import { NEXT_CURSOR, PAGE_QUERY, pageOf } from '../paging.js';
 import { type AnyRoute, siteRoute } from '../route.js';
@@ -30,7 +32,6 @@ const OneMember = Type.Object({
   ...ById.properties,
   user_id: Type.String({ description: 'UUID of the account' }),
 });
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const common = {
   tag: 'Members',
   bucket: 'api',
@@ -109,7 +110,7 @@ export function memberRoutes(members: MemberService): AnyRoute[] {
 }
 
 function checkedUserId(id: string): string {
-  if (UUID.test(id)) return id;
+  if (isUuid(id)) return id;
   throw new AppError('invalid_parameter', 'Invalid user ID');
 }
 

@@ -1,9 +1,11 @@
 /** What the program tells an account (contract 18.4). */
+
 import Type, { type Static } from 'typebox';
-import type { Principal } from '../../auth/principal.js';
 import { AppError } from '../../errors.js';
 import type { NotificationService } from '../../notifications/notification-service.js';
 import type { NotificationRecord } from '../../storage/metadata/notifications.js';
+import { isUuid } from '../../uuid.js';
+import { userIdOf } from '../caller.js';
 import { type AnyRoute, route } from '../route.js';
 
 const Notification = Type.Object({
@@ -18,7 +20,6 @@ const Notification = Type.Object({
 });
 const Done = Type.Object({ success: Type.Boolean(), message: Type.String() });
 
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const BASE = '/api/v1/user/notifications';
 const Nothing = Type.Object({});
 const common = {
@@ -64,7 +65,7 @@ export function notificationRoutes(notifications: NotificationService): AnyRoute
       params: Type.Object({ id: Type.String({ description: 'UUID' }) }),
       responses: { 200: Done },
       async handle({ principal, params: { id } }) {
-        if (!UUID.test(id)) throw new AppError('invalid_parameter', 'Invalid notification ID');
+        if (!isUuid(id)) throw new AppError('invalid_parameter', 'Invalid notification ID');
         await notifications.markRead(userIdOf(principal), id);
         return { status: 200, body: { success: true, message: 'Notification marked as read' } };
       },
@@ -83,9 +84,4 @@ function notificationBody(record: NotificationRecord): Static<typeof Notificatio
     is_read: record.isRead,
     created_at: record.createdAt.toISOString(),
   };
-}
-
-function userIdOf(principal: Principal): string {
-  if (principal.kind === 'account') return principal.userId;
-  throw new AppError('unauthorized', 'Authorization header required');
 }

@@ -1,10 +1,12 @@
 /** Personal data of an account's websites and of single visitors: export, removal, anonymising (contract 13.1 to 13.4, and more). */
+
 import Type from 'typebox';
 import type { Principal } from '../../auth/principal.js';
 import { AppError } from '../../errors.js';
 import type { PersonalExport } from '../../privacy/personal-export.js';
 import type { PrivacyRequests } from '../../privacy/privacy-requests.js';
 import type { PrivacyRequest } from '../../storage/metadata/privacy-requests.js';
+import { userIdOf } from '../caller.js';
 import { type AnyRoute, type Reply, route, siteRoute } from '../route.js';
 import { StreamBody } from '../stream-body.js';
 
@@ -193,9 +195,4 @@ function outcome({ id, status }: PrivacyRequest, message: string): Reply<unknown
       ...{ request_id: id, status },
     },
   };
-}
-
-export function userIdOf(principal: Principal): string {
-  if (principal.kind === 'account') return principal.userId;
-  throw new AppError('unauthorized', 'Authorization header required');
 }

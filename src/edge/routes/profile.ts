@@ -2,8 +2,9 @@
 import Type from 'typebox';
 import { bearerToken } from '../../auth/authenticator.js';
 import type { ProfileService } from '../../auth/profile-service.js';
+import { userIdOf } from '../caller.js';
 import { type AnyRoute, route } from '../route.js';
-import { UserBody, userBody, userIdOf } from './user-body.js';
+import { UserBody, userBody } from './user-body.js';
 
 const Nothing = Type.Object({});
 const Done = { success: Type.Boolean(), message: Type.String() };

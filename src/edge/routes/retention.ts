@@ -1,12 +1,12 @@
 /** How long data is kept (contract 13.5 and 13.6). */
+
 import Type from 'typebox';
-import type { Principal } from '../../auth/principal.js';
-import { AppError } from '../../errors.js';
 import type { Retention, RetentionRun } from '../../privacy/retention.js';
 import { policiesOf, sharedPolicies } from '../../privacy/retention-policies.js';
-import { StoreUnavailableError } from '../../storage/events/event-store.js';
 import type { WebsiteService } from '../../websites/website-service.js';
+import { userIdOf } from '../caller.js';
 import { type AnyRoute, route } from '../route.js';
+import { answered } from '../store-away.js';
 
 export interface RetentionRoutesOptions {
   readonly retention: Pick<Retention, 'run'>;
@@ -98,19 +98,4 @@ function runBody({ startedAt, finishedAt, sites, deleted, isComplete }: Retentio
     complete: isComplete,
     deleted: Object.fromEntries(deleted),
   };
-}
-
-/** A store that is away is a 503, not an unexpected failure. */
-async function answered<Result>(result: Promise<Result>): Promise<Result> {
-  try {
-    return await result;
-  } catch (error) {
-    if (!(error instanceof StoreUnavailableError)) throw error;
-    throw new AppError('storage_unavailable', 'the event store does not answer', { cause: error });
-  }
-}
-
-function userIdOf(principal: Principal): string {
-  if (principal.kind === 'account') return principal.userId;
-  throw new AppError('unauthorized', 'Authorization header required');
 }

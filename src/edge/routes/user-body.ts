@@ -1,6 +1,4 @@
 import Type, { type Static } from 'typebox';
-import type { Principal } from '../../auth/principal.js';
-import { AppError } from '../../errors.js';
 import type { User } from '../../storage/metadata/metadata.js';
 
 /** An account as its holder sees it: the original's object and what the dashboard's type knows beyond it. */
@@ -30,10 +28,4 @@ export function userBody(user: User): Static<typeof UserBody> {
     createdAt: user.createdAt.toISOString(),
     updatedAt: user.updatedAt.toISOString(),
   };
-}
-
-/** The account that calls. @throws AppError `unauthorized` when it is none */
-export function userIdOf(principal: Principal): string {
-  if (principal.kind === 'account') return principal.userId;
-  throw new AppError('unauthorized', 'Authorization header required');
 }

@@ -6,8 +6,9 @@ import type { PersonalExport } from '../../privacy/personal-export.js';
 import type { PrivacyRequests } from '../../privacy/privacy-requests.js';
 import type { PrivacyRequest, PrivacyRequestStore } from '../../storage/metadata/privacy-requests.js';
 import type { WebsiteService } from '../../websites/website-service.js';
+import { userIdOf } from '../caller.js';
 import { type AnyRoute, route } from '../route.js';
-import { AccountExport, exportReply, userIdOf } from './privacy.js';
+import { AccountExport, exportReply } from './privacy.js';
 
 export interface UserPrivacyRoutesOptions {
   readonly requests: Pick<PrivacyRequests, 'submit'>;

@@ -5,6 +5,7 @@ import { AppError } from '../../errors.js';
 import { MANAGED_SETTINGS, MAX_ALLOWED_ORIGINS } from '../../websites/settings.js';
 import type { Website } from '../../websites/website.js';
 import type { WebsiteChange, WebsiteService } from '../../websites/website-service.js';
+import { userIdOf } from '../caller.js';
 import { NEXT_CURSOR, PAGE_QUERY, pageOf } from '../paging.js';
 import { type AnyRoute, route, siteRoute } from '../route.js';
 
@@ -209,11 +210,6 @@ export function websiteRoutes(websites: WebsiteService, gate: Pick<Gate, 'author
       },
     }),
   ];
-}
-
-function userIdOf(principal: Principal): string {
-  if (principal.kind === 'account') return principal.userId;
-  throw new AppError('unauthorized', 'Authorization header required');
 }
 
 /** The only websites that the caller's API key is for; null: there is no such bound. */

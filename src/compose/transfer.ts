@@ -40,6 +40,7 @@ export function composeTransfer(context: OpenContext, parts: TransferParts): rea
   const run = {
     ...{ imports, objects, metrics },
     events: stores.events,
+    drain: (signal: AbortSignal) => stream.drain(signal),
     erasures: parts.metadata.erasures,
     rows: stores.imported,
     publish: (frame: Parameters<Publisher['publish']>[0]) => publisher.publish(frame),

@@ -1,22 +1,43 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { EventStore } from '../storage/events/event-store.js';
+import type { FrameStream } from '../storage/stream/stream.js';
 import type { AddedRow } from './imported-rows.js';
 
 const POLL_MS = 150;
 /** Books are kept by the hour of receipt, which may be the one before. */
 const BOOKS_RANGE_MS = 2 * 3_600_000;
-/** The books follow the rows at once; they may be lost when a writer loses its partition in between. */
+/** Books and rows follow each other at once. */
 const BOOKS_MS = 3_000;
+
+/** Whom to ask about rows on their way. */
+export interface AwaitStoredOptions {
+  readonly events: Pick<EventStore, 'existingIds' | 'books'>;
+  /** Of the stream that the rows go into. */
+  readonly drain: FrameStream['drain'];
+  /** How long the books may differ from what is stored before the stream itself is waited for, ms. Default 3,000. */
+  readonly booksMs?: number;
+}
+
+/** What is sent. */
+export interface SentRows {
+  readonly siteId: string;
+  readonly rows: readonly AddedRow[];
+  /** As the books will count them: rows, and those that were refused before. */
+  readonly received: number;
+}
 
 /**
  * Sends rows and waits until the writer is done with them: they are stored with all that hangs on them, and booked.
+ *
+ * The books of a site's imports are one sum, so they can be those of another message: of one that comes again, say. They are believed as long as
+ * they agree with what is stored. When they do not, the stream is waited for: what it has acknowledged was stored or refused, and booked. So no
+ * row is called refused that is still on its way, and no booking is left over for what is sent next.
  * @returns how many of them the store has refused: they are booked, and not there
- * @throws what the store throws, the signal's reason
+ * @throws what the store and the stream throw, the signal's reason
  */
 export async function awaitStored(
-  events: Pick<EventStore, 'existingIds' | 'books'>,
-  siteId: string,
-  rows: readonly AddedRow[],
+  { events, drain, booksMs = BOOKS_MS }: AwaitStoredOptions,
+  { siteId, rows, received }: SentRows,
   send: () => Promise<void>,
   signal: AbortSignal,
 ): Promise<number> {
@@ -28,41 +49,48 @@ export async function awaitStored(
   const before = await booked();
   await send();
   let missing = rows;
-  let since = { seen: 0, booked: 0 };
+  let differSince = 0;
   for (;;) {
     await pause(POLL_MS, undefined, { signal });
     const now = Date.now();
     missing = await stillMissing(events, siteId, missing);
-    const areBooked = (await booked()) >= before + rows.length;
-    since = {
-      seen: missing.length === 0 ? since.seen || now : 0,
-      booked: areBooked ? since.booked || now : 0,
-    };
-    if (missing.length === 0 && (areBooked || now - since.seen > BOOKS_MS)) return 0;
-    // Older copies of the rows may have been booked in the place of these, so it is not enough at once.
-    if (areBooked && now - since.booked > BOOKS_MS) return missing.length;
+    const areSeen = missing.length === 0;
+    const areBooked = (await booked()) >= before + received;
+    if (areSeen && areBooked) return 0;
+    if (areSeen === areBooked) differSince = 0;
+    else differSince ||= now;
+    if (differSince === 0 || now - differSince < booksMs) continue;
+    await drain(signal);
+    return (await missingOf(events, siteId, missing)).length;
   }
 }
 
-/** Rows become visible in the order they were sent in, or all at once, so the last one tells whether to ask for all. */
+type Events = Pick<EventStore, 'existingIds'>;
+
+/** While rows are on their way they become visible in the order they were sent in, or all at once: the last one tells whether to ask for all. */
 async function stillMissing(
-  events: Pick<EventStore, 'existingIds'>,
+  events: Events,
   siteId: string,
   rows: readonly AddedRow[],
 ): Promise<readonly AddedRow[]> {
-  const ask = async (some: readonly AddedRow[]): Promise<Set<string>> => {
-    const times = some.reduce(
-      (range, { timestamp }) => ({
-        from: Math.min(range.from, timestamp),
-        to: Math.max(range.to, timestamp),
-      }),
-      { from: Number.POSITIVE_INFINITY, to: 0 },
-    );
-    const ids = some.map(({ id }) => Buffer.from(id, 'hex'));
-    return events.existingIds([{ siteId, table: 'events', ids, ...times }]);
-  };
-  const last = rows.at(-1);
-  if (last === undefined) return rows;
-  const existing = await ask(rows.length > 1 && !(await ask([last])).has(last.id) ? [last] : rows);
+  const isLastMissing = (await missingOf(events, siteId, rows.slice(-1))).length > 0;
+  return isLastMissing ? rows : missingOf(events, siteId, rows);
+}
+
+async function missingOf(
+  events: Events,
+  siteId: string,
+  rows: readonly AddedRow[],
+): Promise<readonly AddedRow[]> {
+  if (rows.length === 0) return rows;
+  const times = rows.reduce(
+    (range, { timestamp }) => ({
+      from: Math.min(range.from, timestamp),
+      to: Math.max(range.to, timestamp),
+    }),
+    { from: Number.POSITIVE_INFINITY, to: 0 },
+  );
+  const ids = rows.map(({ id }) => Buffer.from(id, 'hex'));
+  const existing = await events.existingIds([{ siteId, table: 'events', ids, ...times }]);
   return rows.filter(({ id }) => !existing.has(id));
 }

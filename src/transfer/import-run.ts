@@ -6,11 +6,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { AppError } from '../errors.js';
 import type { SiteFrame } from '../events/frame.js';
-import { type EventStore, StoreUnavailableError } from '../storage/events/event-store.js';
+import { StoreUnavailableError } from '../storage/events/event-store.js';
 import type { ErasureStore } from '../storage/metadata/erasures.js';
 import type { ImportProgress, ImportStore, TakenImport } from '../storage/metadata/imports.js';
 import type { ObjectStore } from '../storage/objects/objects.js';
-import { awaitStored } from './await-stored.js';
+import { StreamUnavailableError } from '../storage/stream/stream.js';
+import { type AwaitStoredOptions, awaitStored } from './await-stored.js';
 import { type Erased, ErasureUnderWay, erasedOf } from './erased.js';
 import { type CheckedRow, checkRow, RowRefused, type RowTarget } from './event-check.js';
 import { csvRows, type FileRow, headerOf, ndjsonRows } from './file-rows.js';
@@ -18,10 +19,9 @@ import type { ImportedRows } from './imported-rows.js';
 import type { TransferMetrics } from './transfer-metrics.js';
 import { readUpload } from './upload.js';
 
-export interface ImportRunOptions {
+export interface ImportRunOptions extends AwaitStoredOptions {
   readonly imports: Pick<ImportStore, 'progress'>;
   readonly objects: Pick<ObjectStore, 'get'>;
-  readonly events: Pick<EventStore, 'existingIds' | 'books'>;
   readonly rows: Pick<ImportedRows, 'noted' | 'note'>;
   readonly erasures: Pick<ErasureStore, 'of'>;
   readonly publish: (frame: SiteFrame) => Promise<void>;
@@ -219,7 +219,8 @@ async function send(
     rowCount: rows.length,
     rows: rows.map(({ record }) => record),
   };
-  return awaitStored(options.events, siteId, rows, () => publish(options, frame, signal), signal);
+  const { received } = frame;
+  return awaitStored(options, { siteId, rows, received }, () => publish(options, frame, signal), signal);
 }
 
 /** Waits while the stream is away or too full: it is for events of visitors first. */
@@ -240,7 +241,7 @@ async function publish(
 
 /** Whether waiting helps. */
 export function isPassing(error: unknown): boolean {
-  if (error instanceof StoreUnavailableError) return true;
+  if (error instanceof StoreUnavailableError || error instanceof StreamUnavailableError) return true;
   return (
     error instanceof AppError &&
     (error.code === 'storage_unavailable' || error.code === 'overloaded' || error.code === 'timeout')

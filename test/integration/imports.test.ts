@@ -51,6 +51,17 @@ describe('imports', () => {
   let beforePublish: () => Promise<void> = async () => {};
   let beforeProgress: () => Promise<void> = async () => {};
   let chunkRows = 3;
+  type Delivery = { readonly write: (rows?: number) => Promise<void>; readonly book: () => Promise<void> };
+  /** What the writer does with a frame, and what it still has to do. */
+  const atOnce = async ({ write, book }: Delivery): Promise<void> => {
+    await write();
+    await book();
+  };
+  let deliver = atOnce;
+  let waiting: (() => Promise<void>)[] = [];
+  const drain = async (): Promise<void> => {
+    for (const settle of waiting.splice(0)) await settle();
+  };
 
   beforeAll(async () => {
     database = await freshPostgres();
@@ -66,11 +77,15 @@ describe('imports', () => {
     // The writer's part.
     const publish = async ({ siteId, rows, received, rejected }: SiteFrame): Promise<void> => {
       await beforePublish();
-      const bytes = rows.map((row) => row.subarray(5));
-      await written.insertRows('events', bytes, `${Math.random()}`, Date.now() + 30_000);
       const counts = { received, rejected, stored: rows.length, duplicate: 0, bot: 0, quarantined: 0 };
       const hour = Math.floor(Date.now() / 3_600_000) * 3_600_000;
-      await written.addToBooks([{ siteId, source: 'import', hour, ...counts }], `${Math.random()}`);
+      await deliver({
+        write: async (count = rows.length) => {
+          const bytes = rows.slice(0, count).map((row) => row.subarray(5));
+          await written.insertRows('events', bytes, `${Math.random()}`, Date.now() + 30_000);
+        },
+        book: () => written.addToBooks([{ siteId, source: 'import', hour, ...counts }], `${Math.random()}`),
+      });
     };
     node = await startNode({
       databaseUrl: database.url,
@@ -87,7 +102,7 @@ describe('imports', () => {
           erasures,
           rows: imported,
           publish,
-          metrics,
+          ...{ metrics, drain, booksMs: 300 },
           keepsAddresses: async () => false,
         };
         const failing: typeof imports = {
@@ -212,6 +227,34 @@ describe('imports', () => {
     expect(failures).toBeGreaterThan(6);
     const { rows } = (await node.call('GET', path, { token })).body;
     expect(rows).toEqual({ read: 8, added: 7, duplicate: 1, rejected: 0 });
+  });
+
+  test('count a chunk by its own rows, whenever the books come', { timeout: 30_000 }, async () => {
+    let frames = 0;
+    deliver = async ({ write, book }) => {
+      frames++;
+      if (frames === 1) {
+        // Stored, and booked when a message that came before it is.
+        await write();
+        waiting = [book];
+      } else if (frames === 2) {
+        // A message that comes again is booked in the place of this one, which is still on its way.
+        await book();
+        waiting = [write];
+      } else {
+        // The last row was refused.
+        await write(2);
+        await book();
+      }
+    };
+    const numbers = Array.from({ length: 9 }, (_, n) => 240 + n);
+    const { body } = await send(numbers.map((n) => line({ event_id: id(n) })).join(''));
+    deliver = atOnce;
+    expect(body.import).toMatchObject({
+      state: 'done',
+      rows: { read: 9, added: 8, duplicate: 0, rejected: 1 },
+      errors: [{ row: 7 }],
+    });
   });
 
   test('lose no row when a chunk ends elsewhere after something failed', { timeout: 30_000 }, async () => {

@@ -46,6 +46,19 @@ export function integer(
   });
 }
 
+/** A whole number from 1, or `auto`: whoever uses it decides what that means. */
+export function countOrAuto(
+  options: Common & { readonly default: number; readonly max: number },
+): Variable<number | 'auto'> {
+  return variable(options, String(options.default), (value) => {
+    if (value === undefined) return options.default;
+    if (value.toLowerCase() === 'auto') return 'auto';
+    const number = Number(value);
+    if (Number.isInteger(number) && number >= 1 && number <= options.max) return number;
+    throw new Error(`must be a whole number from 1 to ${options.max}, or auto`);
+  });
+}
+
 /** `true`/`1`/`yes`/`on` or `false`/`0`/`no`/`off`. */
 export function flag(options: Common & { readonly default: boolean }): Variable<boolean> {
   return variable(options, String(options.default), (value) => {

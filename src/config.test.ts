@@ -1,6 +1,17 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { ConfigError, readConfig } from './config.js';
+import { ConfigError, readConfig } from './config-read.js';
+
+/** Servers for every part. */
+const SERVERS = {
+  DATABASE_URL: 'postgres://db.example/x',
+  CLICKHOUSE_HOST: 'clickhouse.example',
+  NATS_URL: 'nats://nats.example',
+  REDIS_URL: 'redis://redis.example',
+  S3_ENDPOINT: 'http://s3.example',
+  AWS_ACCESS_KEY_ID: 'a',
+  AWS_SECRET_ACCESS_KEY: 'b',
+};
 
 describe('configuration', () => {
   it('works with nothing set', () => {
@@ -42,11 +53,25 @@ describe('configuration', () => {
     expect(read).toThrow(/PORT .*LOG_LEVEL .*JWT_EXPIRE .*CLICKHOUSE_DB /);
   });
 
+  it('takes several processes where every part is a server, and `auto` everywhere', () => {
+    expect(readConfig({ ...SERVERS, PROCESSES: '4' }).PROCESSES).toBe(4);
+    expect(readConfig({ PROCESSES: 'Auto' }).PROCESSES).toBe('auto');
+    const inPostgres = { ...SERVERS, CLICKHOUSE_HOST: '', EVENT_STORE: 'postgres' };
+    expect(readConfig({ ...inPostgres, PROCESSES: '2' }).PROCESSES).toBe(2);
+  });
+
   it.each([
     [{ ENVIRONMENT: 'production', JWT_SECRET: 'short' }, /JWT_SECRET/],
     [{ S3_ENDPOINT: 'http://s3.example' }, /AWS_ACCESS_KEY_ID/],
     [{ ROLES: 'edge,cook' }, /cook/],
     [{ ROLES: 'edge' }, /NATS_URL/],
+    [
+      { PROCESSES: '2' },
+      /PROCESSES=2 .* set DATABASE_URL, CLICKHOUSE_URL \(or EVENT_STORE=postgres\), NATS_URL, REDIS_URL, S3_ENDPOINT$/,
+    ],
+    [{ ...SERVERS, PROCESSES: '2', REDIS_URL: '' }, /PROCESSES=2 .* so set REDIS_URL$/],
+    [{ PROCESSES: '0' }, /PROCESSES must be a whole number from 1 to 256, or auto/],
+    [{ PROCESSES: 'all' }, /PROCESSES must be/],
     [{ PORT: '1.5' }, /PORT/],
     [{ PORT: '-1' }, /PORT/],
     [{ DATABASE_URL: 'mysql://db.example/x' }, /DATABASE_URL must look like postgres:/],

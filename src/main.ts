@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { banner } from './compose/banner.js';
 import { collectLessOften } from './compose/garbage.js';
 import { startNode } from './compose/node.js';
-import { ConfigError, readConfig } from './config.js';
+import { ConfigError, readConfig } from './config-read.js';
 import { createTelemetry } from './telemetry.js';
 
 /** After this, whatever still runs is left behind: an operator's `docker stop` must not end in a kill. */

@@ -5,7 +5,7 @@ import type { SeenRow } from '../../src/automations/evaluator.js';
 import type { SessionFacts } from '../../src/automations/session-facts.js';
 import { type AutomationParts, composeAutomations, openMailer } from '../../src/compose/automations.js';
 import { Lifecycle } from '../../src/compose/lifecycle.js';
-import { readConfig } from '../../src/config.js';
+import { readConfig } from '../../src/config-read.js';
 import type { EventRow } from '../../src/events/row-decoder.js';
 import { watchingFailures } from '../../src/notifications/occasions.js';
 import type { Cache } from '../../src/storage/cache/cache.js';

@@ -1,4 +1,6 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
+import { LongestFirst } from './test/support/longest-first.js';
 
 export default defineConfig({
   test: {
@@ -6,7 +8,11 @@ export default defineConfig({
     globalSetup: ['test/support/global-setup.ts'],
     testTimeout: 30_000,
     hookTimeout: 120_000,
-    // Two cores: more forks only slow one another down, and the real servers need room.
-    maxWorkers: 2,
+    // Files of programs that crash and come back wait half of their time: a worker more than cores uses it.
+    maxWorkers: Math.min(8, availableParallelism() + 1),
+    // One process runs file after file and loads the product once. No module keeps state of its own, and spies end with their test.
+    isolate: false,
+    restoreMocks: true,
+    sequence: { sequencer: LongestFirst },
   },
 });

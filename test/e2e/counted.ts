@@ -2,7 +2,9 @@
 import Type from 'typebox';
 import { Value } from 'typebox/value';
 import { expect } from 'vitest';
-import type { Books } from '../support/api.js';
+import type { Api, Books, Site } from '../support/api.js';
+import { until } from '../support/wait.js';
+import type { Load } from './load.js';
 
 const Rows = Type.Object({
   data: Type.Array(Type.Object({ page: Type.String(), count: Type.Union([Type.Number(), Type.String()]) })),
@@ -31,4 +33,14 @@ export function expectBalanced(books: Books, accepted: number): void {
   expect(books).toMatchObject({ balanced: true, bot: 0, rejected: 0, quarantined: 0 });
   expect(books.received).toBeGreaterThanOrEqual(accepted);
   expect(books.stored).toBeLessThanOrEqual(accepted);
+}
+
+/** Waits until the dashboard shows what the load was promised, in vain if need be: the comparison afterwards says more than a time-out. */
+export async function untilShown(api: Api, site: Site, load: Load): Promise<void> {
+  await api.booked(site, load.accepted.size).catch(() => {});
+  await until(async () => (await api.dashboard(site)).page_views >= load.accepted.size, {
+    what: `the dashboard to show ${load.accepted.size} page views`,
+    timeoutMs: 60_000,
+    everyMs: 250,
+  }).catch(() => {});
 }

@@ -5,7 +5,7 @@ import { startClickhouse } from '../support/engines/clickhouse.js';
 import { Guard } from '../support/guard.js';
 import { Program } from '../support/program.js';
 import { until } from '../support/wait.js';
-import { expectBalanced, storedByPage } from './counted.js';
+import { expectBalanced, storedByPage, untilShown } from './counted.js';
 import { Load, tally } from './load.js';
 
 const rounds = 5;
@@ -71,11 +71,7 @@ describe('embedded: everything in one program', () => {
     await load.progress(60);
     await load.stop();
     expect(load.repeatedAfterFailure).toBeGreaterThan(0);
-    await until(async () => (await api.dashboard(site)).page_views >= load.accepted.size, {
-      what: `the dashboard to show ${load.accepted.size} page views`,
-      timeoutMs: 60_000,
-      everyMs: 250,
-    }).catch(() => {}); // The comparison below says more than a time-out.
+    await untilShown(api, site, load);
     const { page_views: shown } = await api.dashboard(site);
     const books = await api.books(site);
     await program.stop();

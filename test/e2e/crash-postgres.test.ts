@@ -5,8 +5,7 @@ import { Api, type Site } from '../support/api.js';
 import { freshPostgres } from '../support/fresh.js';
 import { Guard } from '../support/guard.js';
 import { Program } from '../support/program.js';
-import { until } from '../support/wait.js';
-import { expectBalanced } from './counted.js';
+import { expectBalanced, untilShown } from './counted.js';
 import { Load, tally } from './load.js';
 
 const rounds = 5;
@@ -62,11 +61,7 @@ describe('the Postgres event store behind a local log', () => {
     }
     await load.progress(60);
     await load.stop();
-    await until(async () => (await api.dashboard(site)).page_views >= load.accepted.size, {
-      what: `the dashboard to show ${load.accepted.size} page views`,
-      timeoutMs: 60_000,
-      everyMs: 250,
-    }).catch(() => {}); // The comparison below says more than a time-out.
+    await untilShown(api, site, load);
     const rows = await query('SELECT page, count(*) AS count FROM events WHERE site_id = $1 GROUP BY page', [
       site.siteId,
     ]);

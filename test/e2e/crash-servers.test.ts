@@ -6,8 +6,8 @@ import { type NatsServer, startNats } from '../support/engines/nats.js';
 import { freshName, freshPostgres } from '../support/fresh.js';
 import { Guard } from '../support/guard.js';
 import { Program } from '../support/program.js';
-import { pause, until } from '../support/wait.js';
-import { expectBalanced, storedByPage } from './counted.js';
+import { pause } from '../support/wait.js';
+import { expectBalanced, storedByPage, untilShown } from './counted.js';
 import { Load, tally } from './load.js';
 
 const rounds = 5;
@@ -64,11 +64,7 @@ describe('on servers: Postgres, Redis, NATS, ClickHouse, S3', () => {
 
   /** Every accepted event is on the dashboard and in the store, and in the store once. */
   const expectEachOnce = async (site: Site, load: Load) => {
-    await until(async () => (await api.dashboard(site)).page_views >= load.accepted.size, {
-      what: `the dashboard to show ${load.accepted.size} page views`,
-      timeoutMs: 60_000,
-      everyMs: 250,
-    }).catch(() => {}); // The comparison below says more than a time-out.
+    await untilShown(api, site, load);
     const stored = await storedByPage(clickhouse.url, clickhouseDatabase, site.siteId);
     expect(tally(load.accepted, stored)).toEqual({ missing: [], twice: [], unknown: [] });
     expect((await api.dashboard(site)).page_views).toBe(load.accepted.size);

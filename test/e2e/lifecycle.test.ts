@@ -66,6 +66,7 @@ describe('the life of the program with nothing but a folder', () => {
   };
 
   const pageViewsBecome = async (count: number) => {
+    await api.booked(site, count);
     await until(async () => (await api.dashboard(site)).page_views >= count, { what: `${count} page views` });
     expect((await api.dashboard(site)).page_views).toBe(count);
   };

@@ -157,9 +157,11 @@ describe.each(['clickhouse', 'postgres'] as const)('a site that goes out and com
   /** Answers are shared for some seconds. */
   const areFigures = async (expected: unknown): Promise<void> => {
     let last: unknown;
-    const end = Date.now() + 20_000;
-    do last = await figures(site);
-    while (!isDeepStrictEqual(last, expected) && Date.now() < end);
+    const areThere = async () => {
+      last = await figures(site);
+      return isDeepStrictEqual(last, expected);
+    };
+    await until(areThere, { what: 'the figures', timeoutMs: 20_000, everyMs: 250 }).catch(() => {});
     expect(last).toEqual(expected);
   };
 

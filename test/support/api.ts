@@ -1,6 +1,7 @@
 /** A client of the REST API as far as the tests need it: the first account, websites, numbers. */
 import Type, { type Static, type TSchema } from 'typebox';
 import { Value } from 'typebox/value';
+import { until } from './wait.js';
 
 const Tokens = Type.Object({
   data: Type.Object({ tokens: Type.Object({ access_token: Type.String() }) }),
@@ -79,6 +80,18 @@ export class Api {
   /** What became of the events that the site was sent. */
   books(site: Site): Promise<Books> {
     return this.get(BooksSchema, `websites/${site.id}/ingestion`);
+  }
+
+  /**
+   * The books, as soon as they know of so many events. Figures that were asked for before serve for some seconds, so whoever waits for a
+   * number asks here first.
+   */
+  booked(site: Site, received: number): Promise<Books> {
+    const probe = async () => {
+      const books = await this.books(site);
+      return books.received >= received && books;
+    };
+    return until(probe, { what: `${received} events to be booked` });
   }
 
   #request(method: string, path: string, body?: unknown): Promise<unknown> {

@@ -50,8 +50,8 @@ export class Guard {
   static async start(): Promise<Guard> {
     const directory = await mkdtemp(join(tmpdir(), 'seentics-test-'));
     await chmod(directory, 0o755); // Postgres runs as another user beneath it.
-    const script = fileURLToPath(new URL('./guard-process.ts', import.meta.url));
-    const guard = spawn(process.execPath, ['--import', 'tsx', script], {
+    const script = fileURLToPath(new URL('./guard-process.mjs', import.meta.url));
+    const guard = spawn(process.execPath, [script], {
       cwd: repositoryRoot,
       detached: true,
       stdio: ['pipe', 'ignore', 'ignore'],
@@ -60,8 +60,7 @@ export class Guard {
     guard.stdin?.on('error', () => {});
     const self = new Guard(directory, guard);
     self.#order('directory', directory);
-    // A vitest worker whose parent was killed must go too; only then does the guard see its input end.
-    if (process.connected) process.once('disconnect', () => process.exit(1));
+    endWithParent();
     return self;
   }
 
@@ -121,6 +120,14 @@ export class Guard {
     this.#guard.stdin?.end();
     await exited;
   }
+}
+
+let endsWithParent = false;
+
+/** A vitest worker whose parent was killed must go too; only then do its guards see their input end. */
+function endWithParent(): void {
+  if (process.connected && !endsWithParent) process.once('disconnect', () => process.exit(1));
+  endsWithParent = true;
 }
 
 function groupExists(pid: number): boolean {

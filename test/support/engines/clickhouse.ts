@@ -24,10 +24,10 @@ export async function startClickhouse(guard: Guard, existing?: string): Promise<
   const [httpPort, tcpPort] = await freePorts(2);
   const directory = existing ?? join(guard.directory, `clickhouse-${httpPort}`);
   await mkdir(directory, { recursive: true });
-  const script = fileURLToPath(new URL('./clickhouse-process.ts', import.meta.url));
+  const script = fileURLToPath(new URL('./clickhouse-process.mjs', import.meta.url));
   const url = `http://127.0.0.1:${httpPort}`;
   const launch = async () => {
-    const args = ['--import', 'tsx', script, directory, `${httpPort}`, `${tcpPort}`];
+    const args = [script, directory, `${httpPort}`, `${tcpPort}`];
     const server = guard.start('clickhouse', process.execPath, args, { stdin: 'pipe' });
     await untilServing(server, 'ClickHouse to answer', () => clickhouseAnswers(url), 90_000);
     return server;

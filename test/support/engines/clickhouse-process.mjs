@@ -1,7 +1,7 @@
 /**
- * A ClickHouse server out of the npm engine package: `clickhouse-process.ts DIRECTORY HTTP_PORT TCP_PORT`.
+ * A ClickHouse server out of the npm engine package: `clickhouse-process.mjs DIRECTORY HTTP_PORT TCP_PORT`.
  * The package's library is a whole clickhouse-local with the real HTTP and native servers inside. The query reads standard
- * input, so the server ends by itself when its parent goes.
+ * input, so the server ends by itself when its parent goes. Plain JavaScript: loading a compiler would cost each start a third of a second.
  */
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';

@@ -1,17 +1,18 @@
 /**
- * The guard: a process of its own that outlives a killed test run just long enough to clean up after it.
+ * The guard: a process of its own that outlives a killed test run just long enough to clean up after it. Plain JavaScript, for it is
+ * started by nearly every file of tests and has to be there at once.
  * Standard input carries one order a line; when it closes, for whatever reason, every process group still watched is
  * ended (by the signal it was registered with, after 5 s by SIGKILL) and every directory is removed.
  */
 import { rmSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
-type Ending = 'SIGTERM' | 'SIGKILL';
-const groups = new Map<number, Ending>();
-const directories = new Set<string>();
+/** Process groups, and the signal that ends each: SIGTERM or SIGKILL. */
+const groups = new Map();
+const directories = new Set();
 const graceMs = 5_000;
 
-function signal(group: number, name: Ending | 0): boolean {
+function signal(group, name) {
   try {
     process.kill(-group, name);
     return true;
@@ -20,7 +21,7 @@ function signal(group: number, name: Ending | 0): boolean {
   }
 }
 
-async function end(): Promise<void> {
+async function end() {
   for (const [group, ending] of groups) signal(group, ending);
   const deadline = Date.now() + graceMs;
   while ([...groups.keys()].some((group) => signal(group, 0)) && Date.now() < deadline) {
@@ -31,7 +32,7 @@ async function end(): Promise<void> {
   process.exit(0);
 }
 
-for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => {});
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(name, () => {});
 const lines = createInterface({ input: process.stdin });
 lines.on('line', (line) => {
   const [order, value = '', ending] = line.split('\t');

@@ -63,8 +63,9 @@ describe('bad input gets a clear answer and costs no neighbour', () => {
   const batch = (events: readonly unknown[], more: object = {}) =>
     JSON.stringify({ siteId: site.siteId, domain: 'shop.example', events, ...more });
 
-  /** A good event still gets in and is, beside some others, the only page view. */
-  const neighbourIsCounted = async ({ views = 0, events = views } = {}) => {
+  /** A good event still gets in and is, beside some others of the test, the only page view. */
+  const neighbourIsCounted = async (others: { views?: number; events?: number } = {}) => {
+    const { views = 0, events = views } = others;
     const { status } = await post('event', JSON.stringify({ website_id: site.id, ...event('/good') }));
     expect(status).toBe(201);
     await api.booked(site, 1 + events);

@@ -1,13 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { CHROME, NOW, ready, SITE } from '../../test/support/enrich-request.js';
-import { decodeMessage, encodeMessage } from '../events/frame.js';
-import { decodeRowOf } from '../events/row-decoder.js';
-import { RowFlag, tableOf } from '../events/tables.js';
-import { ByteWriter } from './byte-writer.js';
+import { NOW, SITE } from '../../test/support/enrich-request.js';
+import { writtenRows } from '../../test/support/written-rows.js';
 import { MAX_FUNNEL_EVENTS, writeFunnelEvents } from './funnel-events.js';
 import type { RecordContext } from './record-kind.js';
-import { MadeVisitor } from './visitor-hash.js';
 
 /** As the original tracker sends it. */
 const PROGRESS = {
@@ -23,31 +19,8 @@ const PROGRESS = {
   completed_steps: [1, 2],
 };
 
-const context = (changes: Partial<RecordContext> = {}): RecordContext => ({
-  site: ready(),
-  receivedAt: NOW + 500,
-  address: '81.2.69.142',
-  visitor: new MadeVisitor({ siteId: SITE.siteId, address: '', userAgent: '', receivedAt: NOW }, []),
-  userAgent: CHROME,
-  escapes: false,
-  eventAgeMs: 30 * 86_400_000,
-  ...changes,
-});
-
-function write(events: readonly unknown[], changes: Partial<RecordContext> = {}) {
-  const outcome = writeFunnelEvents(events, context(changes), new ByteWriter(16));
-  const { received, rejected, rowCount, rows } = outcome;
-  const message = encodeMessage([
-    { siteId: SITE.siteId, source: 'funnel', received, rejected, rowCount, rows: [rows] },
-  ]);
-  const decoded = decodeMessage(message).flatMap((frame) =>
-    frame.rows.map(({ flags, bytes }) => {
-      expect(tableOf(flags)).toBe('funnel_events');
-      return { ...decodeRowOf('funnel_events', bytes), lookup: (flags & RowFlag.lookup) !== 0 };
-    }),
-  );
-  return { ...outcome, decoded };
-}
+const write = (events: readonly unknown[], changes: Partial<RecordContext> = {}) =>
+  writtenRows({ write: writeFunnelEvents, table: 'funnel_events', source: 'funnel' }, events, changes);
 
 const only = (changes: object, around: Partial<RecordContext> = {}) => {
   const { decoded, errors } = write([{ ...PROGRESS, ...changes }], around);

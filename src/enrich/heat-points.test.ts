@@ -1,13 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CHROME, NOW, ready, SITE } from '../../test/support/enrich-request.js';
-import { decodeMessage, encodeMessage } from '../events/frame.js';
-import { decodeRowOf } from '../events/row-decoder.js';
-import { RowFlag, tableOf } from '../events/tables.js';
-import { ByteWriter } from './byte-writer.js';
+import { writtenRows } from '../../test/support/written-rows.js';
 import { MAX_POINTS, writeHeatPoints } from './heat-points.js';
 import type { RecordContext } from './record-kind.js';
-import { MadeVisitor } from './visitor-hash.js';
 
 const SECONDS = NOW / 1000;
 const CLICK = {
@@ -20,30 +16,10 @@ const CLICK = {
   timestamp: SECONDS,
 };
 
-const context = (changes: Partial<RecordContext> = {}): RecordContext => ({
-  site: ready(),
-  receivedAt: NOW + 500,
-  address: '81.2.69.142',
-  visitor: new MadeVisitor({ siteId: SITE.siteId, address: '', userAgent: '', receivedAt: NOW }, []),
-  userAgent: CHROME,
-  escapes: false,
-  eventAgeMs: 30 * 86_400_000,
-  ...changes,
-});
-
 function write(points: readonly unknown[], changes: Partial<RecordContext> = {}) {
-  const outcome = writeHeatPoints(points, context(changes), new ByteWriter(16));
-  const { received, rejected, rowCount, rows } = outcome;
-  const message = encodeMessage([
-    { siteId: SITE.siteId, source: 'heatmap', received, rejected, rowCount, rows: [rows] },
-  ]);
-  const decoded = decodeMessage(message).flatMap((frame) =>
-    frame.rows.map(({ flags, bytes }) => {
-      expect(tableOf(flags)).toBe('heat_points');
-      return { ...decodeRowOf('heat_points', bytes), lookup: (flags & RowFlag.lookup) !== 0 };
-    }),
-  );
-  return { ...outcome, decoded, ids: decoded.map((row) => row.event_id) };
+  const how = { write: writeHeatPoints, table: 'heat_points', source: 'heatmap' } as const;
+  const outcome = writtenRows(how, points, changes);
+  return { ...outcome, ids: outcome.decoded.map((row) => row.event_id) };
 }
 
 const only = (point: object, changes: Partial<RecordContext> = {}) => {

@@ -1,50 +1,30 @@
 /** What operators see of the running program, and what it lets nobody see or do. */
 import { execFile } from 'node:child_process';
-import { join } from 'node:path';
 import { promisify } from 'node:util';
 import Type from 'typebox';
 import { Value } from 'typebox/value';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
-import { Api, account, type Site } from '../support/api.js';
-import { freshPostgres } from '../support/fresh.js';
-import { Guard, repositoryRoot } from '../support/guard.js';
+import { account, type Site } from '../support/api.js';
+import { repositoryRoot } from '../support/guard.js';
 import { operationsOf } from '../support/operations.js';
-import { Program } from '../support/program.js';
+import type { Program } from '../support/program.js';
+import { type Production, startProduction } from './production.js';
 
 const API_LIMIT = 400;
 const VISITOR_ADDRESS = '198.51.100.77';
 
 describe('the program in production', () => {
-  let guard: Guard;
+  let production: Production;
   let program: Program;
-  let database: Awaited<ReturnType<typeof freshPostgres>>;
   let site: Site;
   let token: string;
 
   beforeAll(async () => {
-    [guard, database] = await Promise.all([Guard.start(), freshPostgres()]);
-    program = await Program.start(guard, {
-      dataDir: join(guard.directory, 'data'),
-      env: {
-        DATABASE_URL: database.url,
-        EVENT_STORE: 'postgres',
-        ENVIRONMENT: 'production',
-        RATE_LIMIT_API: String(API_LIMIT),
-        RATE_LIMIT_PUBLIC: '0',
-      },
-    });
-    const api = await Api.register(() => program.url);
-    site = await api.createSite('shop.example');
-    const { email, password } = account;
-    const signedIn: unknown = await (await post('/api/v1/user/auth/login', { email, password })).json();
-    token = Value.Parse(SignedIn, signedIn).data.tokens.access_token;
+    production = await startProduction({ RATE_LIMIT_API: String(API_LIMIT), RATE_LIMIT_PUBLIC: '0' });
+    ({ program, site, token } = production);
   });
   beforeEach(() => onTestFailed(() => program.showLog()));
-  afterAll(async () => {
-    await program?.stop();
-    await database?.drop();
-    await guard?.stop();
-  });
+  afterAll(() => production?.stop());
 
   const get = (path: string, headers: Record<string, string> = {}) =>
     fetch(program.url + path, { headers, signal: AbortSignal.timeout(30_000) });
@@ -168,7 +148,6 @@ describe('the program in production', () => {
   });
 });
 
-const SignedIn = Type.Object({ data: Type.Object({ tokens: Type.Object({ access_token: Type.String() }) }) });
 const Buckets = Type.Object({
   paths: Type.Record(
     Type.String(),

@@ -1,12 +1,10 @@
 /** What the original let anybody do, tried on the running program as it is meant to be run: in production, behind a proxy. */
-import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
-import { Api, account, type Site } from '../support/api.js';
-import { freshPostgres } from '../support/fresh.js';
-import { Guard } from '../support/guard.js';
+import { account, type Site } from '../support/api.js';
 import { type Operation, operationsOf } from '../support/operations.js';
-import { Program } from '../support/program.js';
+import type { Program } from '../support/program.js';
+import { type Production, startProduction } from './production.js';
 
 const HOSTILE = [
   "' OR 1=1; --",
@@ -25,39 +23,26 @@ const INSIDES =
   /syntax|relation "|column "|violates|constraint|SQLSTATE|pg_|DB::|Code: \d+|invalid input|UTF8|\.js:\d+|node_modules|ECONN|\/src\//i;
 
 describe('what the original let anybody do', () => {
-  let guard: Guard;
+  let production: Production;
   let program: Program;
-  let database: Awaited<ReturnType<typeof freshPostgres>>;
   let operations: readonly Operation[];
   let site: Site;
   let token: string;
 
   beforeAll(async () => {
-    [guard, database] = await Promise.all([Guard.start(), freshPostgres()]);
-    program = await Program.start(guard, {
-      dataDir: join(guard.directory, 'data'),
-      env: {
-        DATABASE_URL: database.url,
-        EVENT_STORE: 'postgres',
-        ENVIRONMENT: 'production',
-        JWT_SECRET: 'the secret of the safeguards, which is long enough',
-        CORS_ALLOWED_ORIGINS: 'https://dashboard.example',
-        TRUSTED_PROXIES: 'loopback',
-        RATE_LIMIT_AUTH: '20',
-      },
+    production = await startProduction({
+      JWT_SECRET: 'the secret of the safeguards, which is long enough',
+      CORS_ALLOWED_ORIGINS: 'https://dashboard.example',
+      TRUSTED_PROXIES: 'loopback',
+      RATE_LIMIT_AUTH: '20',
     });
-    site = await (await Api.register(() => program.url)).createSite('shop.example');
-    token = (await login()).tokens.access_token;
+    ({ program, site, token } = production);
     operations = (await operationsOf(program.url)).filter(({ access }) => access !== 'internal');
   });
 
   beforeEach(() => onTestFailed(() => program.showLog()));
 
-  afterAll(async () => {
-    await program?.stop();
-    await database?.drop();
-    await guard?.stop();
-  });
+  afterAll(() => production?.stop());
 
   let clients = 0;
   /** Each call comes from somewhere else, as far as the proxy says. */
@@ -142,7 +127,7 @@ describe('what the original let anybody do', () => {
   });
 
   test('A8: what was handed out lives on when its account has gone', async () => {
-    const sql = new pg.Client({ connectionString: database.url });
+    const sql = new pg.Client({ connectionString: production.databaseUrl });
     await sql.connect();
     await sql.query(
       `INSERT INTO users (name, email, password_hash, avatar_url)

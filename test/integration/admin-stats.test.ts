@@ -2,33 +2,26 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { adminRoutes } from '../../src/edge/routes/admin.js';
 import type { EventRow } from '../../src/events/row-decoder.js';
 import { createInstanceStats, type InstanceStatsStore } from '../../src/metrics/instance-stats.js';
-import { createClickhouseEventStore } from '../../src/storage/events/clickhouse-event-store.js';
 import { createClickhouseInstanceStats } from '../../src/storage/events/clickhouse-instance-stats.js';
-import { createPostgresEventStore } from '../../src/storage/events/postgres-event-store.js';
+import type { EventStore } from '../../src/storage/events/event-store.js';
 import { createPostgresInstanceStats } from '../../src/storage/events/postgres-instance-stats.js';
 import { silentTelemetry } from '../../src/telemetry.js';
-import { freshClickhouse, freshPostgres } from '../support/fresh.js';
+import { freshPostgres } from '../support/fresh.js';
 import { until } from '../support/wait.js';
 import { type Node, signUp, startNode } from './accounts-node.js';
 import { encodeRowOf, makeRow } from './event-rows.js';
+import { openEventStore } from './event-stores.js';
 
 const TODAY = Date.parse('2026-11-20T00:00:00.000Z');
 const NOW = TODAY + 15 * 3_600_000;
 const PATH = '/api/v1/admin/analytics/stats';
 const [ONE, TWO] = ['a'.repeat(24), 'b'.repeat(24)];
 
-async function openStores(kind: 'clickhouse' | 'postgres') {
-  const telemetry = silentTelemetry();
-  if (kind === 'clickhouse') {
-    const { url, database, drop } = await freshClickhouse();
-    const clickhouse = { url, database };
-    const events = createClickhouseEventStore({ clickhouse, telemetry });
-    return { events, stats: createClickhouseInstanceStats(clickhouse), drop };
-  }
-  const { url, drop } = await freshPostgres();
-  const options = { url, maxConnections: 4, minConnections: 0, telemetry };
-  return { events: createPostgresEventStore(options), stats: createPostgresInstanceStats(options), drop };
-}
+const openStores = (kind: EventStore['kind']) =>
+  openEventStore(kind, {
+    clickhouse: (options) => ({ stats: createClickhouseInstanceStats(options) }),
+    postgres: (options) => ({ stats: createPostgresInstanceStats(options) }),
+  });
 
 describe.each(['clickhouse', 'postgres'] as const)('totals over all websites on %s', (kind) => {
   let stores: Awaited<ReturnType<typeof openStores>>;
@@ -38,7 +31,6 @@ describe.each(['clickhouse', 'postgres'] as const)('totals over all websites on 
 
   beforeAll(async () => {
     [stores, database] = await Promise.all([openStores(kind), freshPostgres()]);
-    await stores.events.migrate();
     node = await startNode({
       databaseUrl: database.url,
       routes: ({ telemetry }) =>

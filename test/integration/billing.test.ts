@@ -5,41 +5,27 @@ import { billingRoutes } from '../../src/edge/routes/billing.js';
 import { ByteWriter } from '../../src/enrich/byte-writer.js';
 import type { Source } from '../../src/events/frame.js';
 import { chunkIdOf, readPart, writeParts } from '../../src/replays/recording-row.js';
-import { createClickhouseEventStore } from '../../src/storage/events/clickhouse-event-store.js';
+import type { EventStore } from '../../src/storage/events/event-store.js';
 import { createClickhouseHeat } from '../../src/storage/events/heat/clickhouse-heat.js';
 import { createPostgresHeat } from '../../src/storage/events/heat/postgres-heat.js';
-import { createPostgresEventStore } from '../../src/storage/events/postgres-event-store.js';
 import { createClickhouseReplays } from '../../src/storage/events/replays/clickhouse-replays.js';
 import { createPostgresReplays } from '../../src/storage/events/replays/postgres-replays.js';
-import { silentTelemetry } from '../../src/telemetry.js';
-import { freshClickhouse, freshPostgres } from '../support/fresh.js';
+import { freshPostgres } from '../support/fresh.js';
 import { type Node, signUp, startNode } from './accounts-node.js';
 import { encodeRowOf, makeHeatPoint } from './event-rows.js';
+import { openEventStore } from './event-stores.js';
 
 const NOW = Date.parse('2026-11-20T15:00:00.000Z');
 const USAGE = '/api/v1/user/billing/usage';
 
-async function openStores(kind: 'clickhouse' | 'postgres') {
-  const telemetry = silentTelemetry();
-  if (kind === 'clickhouse') {
-    const { url, database, drop } = await freshClickhouse();
-    const clickhouse = { url, database };
-    return {
-      events: createClickhouseEventStore({ clickhouse, telemetry }),
-      heat: createClickhouseHeat(clickhouse),
-      replays: createClickhouseReplays(clickhouse),
-      drop,
-    };
-  }
-  const { url, drop } = await freshPostgres();
-  const options = { url, maxConnections: 4, minConnections: 0, telemetry };
-  return {
-    events: createPostgresEventStore(options),
-    heat: createPostgresHeat(options),
-    replays: createPostgresReplays(options),
-    drop,
-  };
-}
+const openStores = (kind: EventStore['kind']) =>
+  openEventStore(kind, {
+    clickhouse: (options) => ({
+      heat: createClickhouseHeat(options),
+      replays: createClickhouseReplays(options),
+    }),
+    postgres: (options) => ({ heat: createPostgresHeat(options), replays: createPostgresReplays(options) }),
+  });
 
 describe.each(['clickhouse', 'postgres'] as const)('usage on %s', (kind) => {
   let stores: Awaited<ReturnType<typeof openStores>>;
@@ -48,7 +34,6 @@ describe.each(['clickhouse', 'postgres'] as const)('usage on %s', (kind) => {
 
   beforeAll(async () => {
     [stores, database] = await Promise.all([openStores(kind), freshPostgres()]);
-    await stores.events.migrate();
     node = await startNode({
       databaseUrl: database.url,
       routes: ({ metadata, telemetry }) => {

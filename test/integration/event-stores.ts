@@ -1,8 +1,12 @@
 import { Client } from 'pg';
 import { type RowTable, TABLE_COLUMNS } from '../../src/events/tables.js';
+import type { ClickhouseOptions } from '../../src/storage/clickhouse.js';
 import { createClickhouseEventStore } from '../../src/storage/events/clickhouse-event-store.js';
 import type { EventStore } from '../../src/storage/events/event-store.js';
-import { createPostgresEventStore } from '../../src/storage/events/postgres-event-store.js';
+import {
+  createPostgresEventStore,
+  type PostgresEventStoreOptions,
+} from '../../src/storage/events/postgres-event-store.js';
 import { silentTelemetry } from '../../src/telemetry.js';
 import { freshClickhouse, freshPostgres } from '../support/fresh.js';
 import { type LosingProxy, losingProxy } from './losing-proxy.js';
@@ -90,3 +94,29 @@ export const openers: Record<EventStore['kind'], () => Promise<OpenStore>> = {
     };
   },
 };
+
+/** How to open what reads the tables of an event store beside itself, of either kind. */
+export interface Openers<Readers> {
+  clickhouse(options: ClickhouseOptions): Readers;
+  postgres(options: PostgresEventStoreOptions): Readers;
+}
+
+/** A migrated event store in a database of its own, its readers, and how to remove the database. */
+export async function openEventStore<Readers extends object>(
+  kind: EventStore['kind'],
+  readers: Openers<Readers>,
+): Promise<Readers & { readonly events: EventStore; drop(): Promise<void> }> {
+  const telemetry = silentTelemetry();
+  if (kind === 'clickhouse') {
+    const { url, database, drop } = await freshClickhouse();
+    const clickhouse = { url, database };
+    const events = createClickhouseEventStore({ clickhouse, telemetry });
+    await events.migrate();
+    return { ...readers.clickhouse(clickhouse), events, drop };
+  }
+  const { url, drop } = await freshPostgres();
+  const options = { url, maxConnections: 4, minConnections: 0, telemetry };
+  const events = createPostgresEventStore(options);
+  await events.migrate();
+  return { ...readers.postgres(options), events, drop };
+}

@@ -40,11 +40,13 @@ export const account = { name: 'Test', email: 'owner@shop.example', password: 'c
 
 export class Api {
   readonly #url: () => string;
-  readonly #token: string;
 
-  private constructor(url: () => string, token: string) {
+  private constructor(
+    url: () => string,
+    /** Access token of the account. */
+    readonly token: string,
+  ) {
     this.#url = url;
-    this.#token = token;
   }
 
   /** Creates the first account and signs in. */
@@ -95,7 +97,7 @@ export class Api {
   }
 
   #request(method: string, path: string, body?: unknown): Promise<unknown> {
-    return call(`${this.#url()}/api/v1/${path}`, { method, body, token: this.#token });
+    return call(`${this.#url()}/api/v1/${path}`, { method, body, token: this.token });
   }
 }
 

@@ -1,5 +1,7 @@
 import { createServer, type Server } from 'node:net';
 
+export { freePort } from '../../src/storage/embedded/free-port.js';
+
 const listen = () =>
   new Promise<Server>((resolve, reject) => {
     const server = createServer();
@@ -19,11 +21,4 @@ export async function freePorts(count: number): Promise<number[]> {
   const ports = servers.map(portOf);
   await Promise.all(servers.map((server) => new Promise((done) => server.close(done))));
   return ports;
-}
-
-/** One TCP port of the loopback address that is free now. */
-export async function freePort(): Promise<number> {
-  const [port] = await freePorts(1);
-  if (port === undefined) throw new Error('no free port');
-  return port;
 }

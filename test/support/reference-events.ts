@@ -173,8 +173,6 @@ export class ReferenceEvents {
       );
       return percent(back.length, cohort.length);
     };
-    const weekOf = (date: string) =>
-      DateTime.fromISO(date, { zone: 'utc' }).startOf('week').toISODate() ?? '';
     const thisWeek = DateTime.fromISO(weekOf(today.toISODate() ?? ''), { zone: 'utc' });
     const weeks = Array.from({ length: 8 }, (_, i) => thisWeek.minus({ weeks: 7 - i }).toISODate() ?? '');
     return {
@@ -215,6 +213,16 @@ export class ReferenceEvents {
         sessions: started.filter((one) => one.utm[key] === value).length,
       }));
   }
+}
+
+const weekStarts = new Map<string, string>();
+
+/** First day of a date's week; remembered, for cohorts ask it of every visitor's every day. */
+function weekOf(date: string): string {
+  const known =
+    weekStarts.get(date) ?? DateTime.fromISO(date, { zone: 'utc' }).startOf('week').toISODate() ?? '';
+  weekStarts.set(date, known);
+  return known;
 }
 
 /** good up to the first, poor above the second (https://web.dev/articles/vitals); in the order of answers. */

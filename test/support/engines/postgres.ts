@@ -47,6 +47,7 @@ export async function startPostgres(guard: Guard, bin: string): Promise<{ url: s
     fsync: 'off',
     synchronous_commit: 'off',
     full_page_writes: 'off',
+    jit: 'off', // As the embedded one has it; compiling costs more than queries of small tables.
   };
   const flags = Object.entries(settings).flatMap(([key, value]) => ['-c', `${key}=${value}`]);
   const server = guard.start(

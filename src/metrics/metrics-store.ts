@@ -113,6 +113,8 @@ export interface WantedBreakdown {
 export type PageOrder = 'visitors' | 'entries' | 'exits';
 
 export interface MetricsStore extends GoalMetrics, FunnelMetrics {
+  /** Questions that it takes at the same time: many where it answers some of them together and limits its queries itself; default 4. */
+  readonly questionsAtOnce?: number;
   totals(scope: Scope, signal: AbortSignal): Promise<Totals>;
   /** How many of the period's visitors had an event before it. */
   returningVisitors(scope: Scope, signal: AbortSignal): Promise<number>;

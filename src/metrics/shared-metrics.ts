@@ -4,7 +4,6 @@
  */
 import { LRUCache } from 'lru-cache';
 import { Counter, Gauge, Histogram } from 'prom-client';
-import { AppError } from '../errors.js';
 import type { Telemetry } from '../telemetry.js';
 import { BreakdownBatches } from './breakdown-batches.js';
 import { Flight } from './flight.js';
@@ -23,10 +22,11 @@ import type {
   Totals,
   VitalRow,
 } from './metrics-store.js';
+import { Turns } from './turns.js';
 
 export interface SharedMetricsOptions {
   readonly telemetry: Telemetry;
-  /** Questions that the store answers at the same time; default 4. */
+  /** Questions that the store answers at the same time; default what the store says, or 4. */
   readonly concurrency?: number;
   /** Questions that may wait for their turn before further ones are refused; default 256. */
   readonly queueLimit?: number;
@@ -42,7 +42,8 @@ export interface SharedMetricsOptions {
  * @throws (from every method) AppError `overloaded` when too many questions wait, the signal's reason when the caller has left
  */
 export function shareMetrics(store: MetricsStore, options: SharedMetricsOptions): MetricsStore {
-  const shared = new SharedState(options);
+  const { questionsAtOnce: concurrency = 4 } = store;
+  const shared = new SharedState({ concurrency, ...options });
   const { ttlMs = 2_000, liveTtlMs = 500 } = options;
   const totals = new Question<Totals>('totals', shared, ttlMs);
   const returning = new Question<number>('returning_visitors', shared, ttlMs);
@@ -204,39 +205,5 @@ class Question<T> {
       if (this.flights.get(key) === flight) this.flights.delete(key);
     });
     return flight;
-  }
-}
-
-/** A bounded number at work, a bounded number waiting, first come first served. */
-class Turns {
-  running = 0;
-  private readonly queue: (() => void)[] = [];
-
-  constructor(
-    private readonly concurrency: number,
-    private readonly queueLimit: number,
-  ) {}
-
-  get waiting(): number {
-    return this.queue.length;
-  }
-
-  async take<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    if (this.running < this.concurrency) this.running++;
-    else await this.wait();
-    try {
-      signal.throwIfAborted();
-      return await work();
-    } finally {
-      const next = this.queue.shift();
-      if (next) next();
-      else this.running--;
-    }
-  }
-
-  private wait(): Promise<void> {
-    if (this.queue.length >= this.queueLimit)
-      throw new AppError('overloaded', 'Too many reports are being computed', { retryAfterSeconds: 2 });
-    return new Promise((resolve) => this.queue.push(resolve));
   }
 }

@@ -68,8 +68,13 @@ export function createClickhouseMetrics(
   return new ClickhouseMetrics(openClickhouse({ requestTimeoutMs: 30_000, ...clickhouse }), options);
 }
 
+/** On two cores more at the same time answer none of them earlier, and each may need much memory. */
+const QUERIES_AT_ONCE = 4;
+
 /** Figures from ClickHouse: from the session rollup where the asked instants allow it, else from raw events; the same answer. */
 export class ClickhouseMetrics implements MetricsStore {
+  /** A page's. */
+  readonly questionsAtOnce = 64;
   private readonly reader: ClickhouseReader;
   private readonly carried: CarriedFigures;
   private readonly proved: ProvedAnswers;
@@ -79,7 +84,7 @@ export class ClickhouseMetrics implements MetricsStore {
     clickhouse: Clickhouse,
     private readonly options: ClickhouseMetricsOptions = {},
   ) {
-    this.reader = new ClickhouseReader(clickhouse, options);
+    this.reader = new ClickhouseReader(clickhouse, { concurrency: QUERIES_AT_ONCE, ...options });
     this.carried = new CarriedFigures(this.reader, options.carried ?? {});
     this.proved = new ProvedAnswers(this.carried.answers.arrivals);
     this.conversions = new ClickhouseConversions(this.reader, ({ from }) => this.source([from]));

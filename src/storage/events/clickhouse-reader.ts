@@ -1,5 +1,6 @@
 import { ClickHouseError, type ClickHouseSettings } from '@clickhouse/client';
 import { AppError } from '../../errors.js';
+import { Turns } from '../../metrics/turns.js';
 import { type Clickhouse, reasonOf } from '../clickhouse.js';
 import type { Sql } from './metrics/clickhouse-rows.js';
 
@@ -8,17 +9,24 @@ export interface ClickhouseReaderOptions {
   readonly maxExecutionMs?: number;
   /** Memory of one query in bytes; default 1 GiB. */
   readonly maxMemoryBytes?: number;
+  /** Queries that run at the same time; default all. */
+  readonly concurrency?: number;
 }
+
+/** Queries that may wait for their turn. */
+const MAX_WAITING = 1_024;
 
 /** Runs reading queries with limits of time and memory that end when their caller leaves. */
 export class ClickhouseReader {
   private readonly settings: ClickHouseSettings;
+  private readonly turns: Turns;
 
   constructor(
     private readonly clickhouse: Clickhouse,
     options: ClickhouseReaderOptions = {},
   ) {
     const memory = options.maxMemoryBytes ?? 1024 ** 3;
+    this.turns = new Turns(options.concurrency ?? Number.POSITIVE_INFINITY, MAX_WAITING);
     this.settings = {
       // Nothing but reading; the limits below cannot be lifted by the query itself.
       readonly: '2',
@@ -51,39 +59,43 @@ export class ClickhouseReader {
   async copy({ text, params }: Sql, signal: AbortSignal): Promise<void> {
     const { readonly: _, ...settings } = this.settings;
     try {
-      await this.clickhouse.client.command({
-        query: text,
-        query_params: { ...params },
-        clickhouse_settings: { ...settings, async_insert: 0, wait_end_of_query: 1 },
-        abort_signal: signal,
-        use_multipart_params_auto: true,
-      });
+      await this.turns.take(signal, () =>
+        this.clickhouse.client.command({
+          query: text,
+          query_params: { ...params },
+          clickhouse_settings: { ...settings, async_insert: 0, wait_end_of_query: 1 },
+          abort_signal: signal,
+          use_multipart_params_auto: true,
+        }),
+      );
     } catch (error) {
       signal.throwIfAborted();
-      throw readError(error);
+      throw error instanceof AppError ? error : readError(error);
     }
   }
 
   /**
    * Rows as arrays of values, in the order of the query's columns.
-   * @throws AppError `storage_unavailable`, `timeout`, `query_too_expensive`; the signal's reason when the caller has left
+   * @throws AppError `storage_unavailable`, `timeout`, `query_too_expensive`, `overloaded`; the signal's reason when the caller has left
    */
   async rows({ text, params }: Sql, signal: AbortSignal): Promise<unknown[][]> {
     signal.throwIfAborted();
     try {
-      const answer = await this.clickhouse.client.query({
-        query: text,
-        query_params: { ...params },
-        format: 'JSONCompactEachRow',
-        clickhouse_settings: this.settings,
-        abort_signal: signal,
-        // Lists of sessions are longer than an URL may be.
-        use_multipart_params_auto: true,
+      return await this.turns.take(signal, async () => {
+        const answer = await this.clickhouse.client.query({
+          query: text,
+          query_params: { ...params },
+          format: 'JSONCompactEachRow',
+          clickhouse_settings: this.settings,
+          abort_signal: signal,
+          // Lists of sessions are longer than an URL may be.
+          use_multipart_params_auto: true,
+        });
+        return answer.json<unknown[]>();
       });
-      return await answer.json<unknown[]>();
     } catch (error) {
       signal.throwIfAborted();
-      throw readError(error);
+      throw error instanceof AppError ? error : readError(error);
     }
   }
 

@@ -1,7 +1,6 @@
 /** Custom events as ClickHouse SQL: counted by the lists that ride along in the rollup. */
 import type { Scope } from '../../../metrics/metrics-store.js';
-import { seconds } from './clickhouse-queries.js';
-import { type Cut, type RowSource, ScopedRows, type Sql } from './clickhouse-rows.js';
+import { type Cut, type RowSource, ScopedRows, type Sql, seconds } from './clickhouse-rows.js';
 
 const DAY_MS = 86_400_000;
 

@@ -10,6 +10,7 @@ import {
   ScopedRows,
   type Sql,
   STARTED,
+  seconds,
   VIEWS_AND_VISITORS,
 } from './clickhouse-rows.js';
 
@@ -170,10 +171,6 @@ export function cohortsSql(siteId: string, starts: readonly number[], source: Ro
     ) ARRAY JOIN buckets AS active GROUP BY cohort, active ORDER BY cohort, active`;
   return { text, params: rows.params };
 }
-
-/** Bounds of buckets for `roundDown`: the last element is the end of the last one. */
-export const seconds = (starts: readonly number[]): number[] =>
-  starts.slice(0, -1).map((at) => Math.floor(at / 1000));
 
 /** visitors */
 export function liveSql(siteId: string, since: number): Sql {

@@ -2,14 +2,21 @@
  * Where the ClickHouse figures come from. Rows of `session_slots` (a session's quarter of an hour) or, when the asked instants fall
  * inside quarters, raw events in the same shape: an event is a row of its own. Above them both, one row a session.
  */
-import type { Filter, PageFilter, SessionAttribute, SessionFilter } from '../../../metrics/filters.js';
+import type { PageFilter, SessionAttribute, SessionFilter } from '../../../metrics/filters.js';
 import type { Scope } from '../../../metrics/metrics-store.js';
+import {
+  BoundValues,
+  isPageFilter,
+  isSessionFilter,
+  ofSessions,
+  pageCondition,
+  type SomeSessions,
+  type Sql,
+  sessionCondition,
+  tableOf,
+} from './clickhouse-conditions.js';
 
-/** SQL with its bound parameters. */
-export interface Sql {
-  readonly text: string;
-  readonly params: Readonly<Record<string, unknown>>;
-}
+export type { CopiedRows, Sql } from './clickhouse-conditions.js';
 
 export type RowSource = 'rollup' | 'raw';
 
@@ -25,15 +32,8 @@ export interface Cut {
   readonly arrivedBefore?: number;
   /** Sessions that began on finished days are read from there, in questions that look at sessions one by one. */
   readonly finished?: FinishedRows;
-  /** Rows of some sessions: their hashes in arrays as ClickHouse writes them, or their copies in `changed_rows`. */
-  readonly sessions?: { readonly list: readonly string[] } | CopiedRows;
-}
-
-/** Batches of a set up to one of them, and another set beside it: rows of `changed_rows`. */
-export interface CopiedRows {
-  readonly set: string;
-  readonly batch: number;
-  readonly recent: string;
+  /** Rows of some sessions only. */
+  readonly sessions?: SomeSessions;
 }
 
 /** Sessions as they were at a settled moment, a row each (`finished_sessions`). */
@@ -53,10 +53,15 @@ export interface SessionColumn {
 /** Whether all these instants are borders of quarters of an hour. */
 export const onSlots = (instants: readonly number[]): boolean => instants.every((at) => at % SLOT_MS === 0);
 
+/** Bounds of buckets for `roundDown`: the last element is the end of the last one. */
+export const seconds = (starts: readonly number[]): number[] =>
+  starts.slice(0, -1).map((at) => Math.floor(at / 1000));
+
 /** Columns of a row that cost something to read; the others are always there. */
 export type RowColumn = 'place' | 'agent' | 'source' | 'views' | 'events';
 
-const PACKED: Readonly<Record<SessionAttribute, readonly ['place' | 'agent' | 'source', number]>> = {
+/** Where an attribute lies: the column, and its place among the texts in it. */
+export const PACKED: Readonly<Record<SessionAttribute, readonly ['place' | 'agent' | 'source', number]>> = {
   country_code: ['place', 1],
   region: ['place', 2],
   city: ['place', 3],
@@ -117,10 +122,9 @@ const ARRAYS: Readonly<Partial<Record<RowColumn, readonly string[]>>> = {
 
 /** Builds the parts of one query over one scope. */
 export class ScopedRows {
-  private readonly parameters: Record<string, unknown>;
+  private readonly bound: BoundValues;
   private readonly pages: readonly PageFilter[];
   private readonly sessions: readonly SessionFilter[];
-  private names = 0;
 
   constructor(
     private readonly scope: Scope,
@@ -129,11 +133,11 @@ export class ScopedRows {
   ) {
     this.pages = scope.filters.filter(isPageFilter);
     this.sessions = scope.filters.filter(isSessionFilter);
-    this.parameters = { site: scope.siteId, from: scope.from, to: scope.to };
+    this.bound = new BoundValues({ site: scope.siteId, from: scope.from, to: scope.to });
   }
 
-  get params(): Readonly<Record<string, unknown>> {
-    return this.parameters;
+  get params(): Sql['params'] {
+    return this.bound.params;
   }
 
   get filtered(): boolean {
@@ -142,9 +146,7 @@ export class ScopedRows {
 
   /** Binds a value. @returns its placeholder */
   bind(type: string, value: unknown): string {
-    const name = `p${this.names++}`;
-    this.parameters[name] = value;
-    return `{${name}:${type}}`;
+    return this.bound.bind(type, value);
   }
 
   /** Order and limit of an answer, which a cut has none of. */
@@ -157,17 +159,9 @@ export class ScopedRows {
     const { arrivedBefore, sessions } = this.cut ?? {};
     const conditions = [
       ...(arrivedBefore === undefined ? [] : [`arrived < ${this.second(arrivedBefore)}`]),
-      ...(sessions === undefined ? [] : [this.ofSessions(sessions)]),
+      ...(sessions === undefined ? [] : [ofSessions(this.bound, sessions)]),
     ];
     return conditions.map((condition) => ` AND ${condition}`).join('');
-  }
-
-  private ofSessions(sessions: NonNullable<Cut['sessions']>): string {
-    if ('set' in sessions)
-      return `(set_id = ${this.bind('String', sessions.set)} AND batch <= ${this.bind('UInt32', sessions.batch)}
-        OR set_id = ${this.bind('String', sessions.recent)})`;
-    const bound = sessions.list.map((chunk) => this.bind('Array(UInt64)', chunk));
-    return `session IN (arrayConcat(${['[toUInt64(0)]', ...bound].join(', ')}))`;
   }
 
   /** Rows of the period; `v` counts a row's page views in the period that the page filter lets through. */
@@ -270,18 +264,13 @@ export class ScopedRows {
 
   /** Condition on `page`: what the page filters let through. */
   pageCondition(page: string): string {
-    const conditions = this.pages.map(({ negate, how, values }) => {
-      const condition = this.textCondition(`lowerUTF8(${page})`, how, values);
-      return negate ? `NOT (${condition})` : condition;
-    });
-    return conditions.length === 0 ? '1' : conditions.map((condition) => `(${condition})`).join(' AND ');
+    return pageCondition(this.bound, this.pages, page);
   }
 
   /** Where rows come from. */
   get table(): string {
     if (this.source === 'raw') return 'events';
-    const { sessions } = this.cut ?? {};
-    return sessions !== undefined && 'set' in sessions ? 'changed_rows' : 'session_slots';
+    return tableOf(this.cut?.sessions);
   }
 
   private select(columns: readonly RowColumn[], views: string, where: string): string {
@@ -321,29 +310,8 @@ export class ScopedRows {
   }
 
   private having(): string[] {
-    const conditions = this.sessions.map(({ negate, any }) => {
-      const matches = any.map(({ attribute, how, values }) =>
-        this.textCondition(`lowerUTF8(${attribute})`, how, values),
-      );
-      return `${negate ? 'NOT ' : ''}(${matches.join(' OR ')})`;
-    });
+    const conditions = this.sessions.map((filter) => sessionCondition(this.bound, filter));
     return this.pages.length > 0 ? [...conditions, 'all_matching > 0'] : conditions;
-  }
-
-  private textCondition(
-    text: string,
-    how: 'equals' | 'contains' | 'brand',
-    values: readonly string[],
-  ): string {
-    const bound = this.bind('Array(String)', values);
-    switch (how) {
-      case 'equals':
-        return `has(${bound}, ${text})`;
-      case 'contains':
-        return `arrayExists(needle -> position(${text}, needle) > 0, ${bound})`;
-      case 'brand':
-        return `hasAny(arrayPopBack(splitByChar('.', ${text})), ${bound})`;
-    }
   }
 }
 
@@ -370,6 +338,3 @@ export function attributeOfSession(name: SessionAttribute): string {
   const instant = 'reverse(reinterpretAsFixedString(toUInt64(toUnixTimestamp64Milli(first_ts))))';
   return `substring(minIf(concat(${instant}, ${value}), ${value} != ''), 9) AS ${name}`;
 }
-
-const isPageFilter = (filter: Filter): filter is PageFilter => filter.on === 'page';
-const isSessionFilter = (filter: Filter): filter is SessionFilter => filter.on === 'session';

@@ -2,7 +2,8 @@ import { LRUCache } from 'lru-cache';
 import { Flight } from '../../../../metrics/flight.js';
 import type { Scope } from '../../../../metrics/metrics-store.js';
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
-import { type Cut, SLOT_MS, type Sql } from '../clickhouse-rows.js';
+import type { SomeSessions } from '../clickhouse-conditions.js';
+import { SLOT_MS, type Sql } from '../clickhouse-rows.js';
 import { ConcernedRows } from './concerned-rows.js';
 import { second, slots } from './sql-values.js';
 import type { Arrivals, RollupState, Stretch } from './stretch.js';
@@ -23,9 +24,6 @@ interface Answered {
   readonly rows: unknown[][];
   readonly at: number;
 }
-
-/** All sessions of all visitors of those sessions: what the changes can have an influence on. */
-type Concerned = NonNullable<Cut['sessions']>;
 
 export interface ArrivalsOptions {
   /** When what the server's clock says is settled; for tests. */
@@ -103,14 +101,14 @@ export class RollupArrivals {
     state: RollupState,
     arrivals: Arrivals,
     signal: AbortSignal,
-  ): Promise<Concerned | undefined> {
+  ): Promise<SomeSessions | undefined> {
     return this.reader.cluster === undefined
       ? this.copies.find(siteId, stretch, state, arrivals, signal)
       : this.listed(parameters(siteId, stretch), signal);
   }
 
   /** For clusters, where a replica may not have a copy yet. */
-  private async listed(params: Sql['params'], signal: AbortSignal): Promise<Concerned | undefined> {
+  private async listed(params: Sql['params'], signal: AbortSignal): Promise<SomeSessions | undefined> {
     const text = `SELECT toString(groupArray(session)), toUInt32(count()) FROM (${CONCERNED})
         GROUP BY intDiv(rowNumberInAllBlocks(), ${CHUNK})`;
     const { rows } = await this.fresh({ text, params: { ...params, limit: MAX_SESSIONS + 1 } }, signal);

@@ -8,9 +8,12 @@ import { LRUCache } from 'lru-cache';
 import type { Scope } from '../../../../metrics/metrics-store.js';
 import type { Telemetry } from '../../../../telemetry.js';
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
+import type { ChangedPart } from '../clickhouse-changes.js';
+import type { SomeSessions } from '../clickhouse-conditions.js';
 import type { Cut, Sql } from '../clickhouse-rows.js';
 import { type ArrivalsOptions, RollupArrivals } from './arrivals.js';
 import { type CarriedMetrics, carriedMetrics } from './carried-metrics.js';
+import { ChangedSums } from './changed-sums.js';
 import { ChangedCounts, type Counts } from './counts.js';
 import { type FinishedOptions, FinishedSessions } from './finished-sessions.js';
 import { answerKey, type RollupState, slotAfter, stretchOf } from './stretch.js';
@@ -24,6 +27,8 @@ export interface CarriedQuestion {
   sql(parts: readonly number[], scope: Scope, cut: Cut): Sql;
   /** @param row of that query @returns index among the asked parts, label, counts */
   read(row: readonly unknown[]): readonly [number, string, readonly number[]];
+  /** What the parts are when they are asked of changed sessions, together with others; absent: by queries of their own. */
+  readonly changed?: readonly ChangedPart[];
 }
 
 export interface CarriedOptions extends ArrivalsOptions {
@@ -61,6 +66,7 @@ export class CarriedAnswers {
   private readonly kept: LRUCache<string, Kept>;
   private readonly busy = new Map<string, Promise<unknown>>();
   readonly arrivals: RollupArrivals;
+  private readonly sums: ChangedSums;
   private readonly metrics: CarriedMetrics;
   private readonly finished: FinishedSessions;
   private lastTurn: Promise<unknown> = Promise.resolve();
@@ -72,6 +78,7 @@ export class CarriedAnswers {
     private readonly options: CarriedOptions = {},
   ) {
     this.arrivals = new RollupArrivals(reader, options);
+    this.sums = new ChangedSums(reader);
     this.kept = new LRUCache({
       maxSize: options.maxLabels ?? 300_000,
       sizeCalculation: ({ counts }) => 10 + counts.size,
@@ -209,23 +216,52 @@ export class CarriedAnswers {
         ? NONE
         : await this.arrivals.concerned(scope.siteId, stretch, state, arrivals, signal);
       if (sessions === undefined) return undefined;
-      const indices = stale.map(({ index }) => index);
-      const ask = async (end: number, cut: Cut) =>
-        isEmpty ? [] : this.counts(question, indices, { ...scope, to: end }, cut, signal);
       const isOld = next.arrivedBefore > arrivedBefore;
-      const [before, after, between] = await Promise.all([
-        ask(to, { arrivedBefore, sessions }),
-        ask(scope.to, { sessions }),
-        isOld ? ask(next.to, { arrivedBefore: next.arrivedBefore, sessions }) : undefined,
-      ]);
+      const moments = [
+        { arrivedBefore, to },
+        { arrivedBefore: undefined, to: scope.to },
+        ...(isOld ? [next] : []),
+      ];
+      const indices = stale.map(({ index }) => index);
+      const [before, after, between] = isEmpty
+        ? moments.map(() => [])
+        : await this.atMoments(question, indices, moments, sessions, signal);
       stale.forEach(({ kept }, i) => {
-        const changed = (now: readonly Counts[]) =>
-          new ChangedCounts(kept.counts, before[i] ?? new Map(), now[i] ?? new Map());
+        const changed = (now: readonly Counts[] | undefined) =>
+          new ChangedCounts(kept.counts, before?.[i] ?? new Map(), now?.[i] ?? new Map());
         kept.last = { answer: changed(after), arrivals: arrivals.state, to: scope.to };
-        if (between) Object.assign(kept, { counts: changed(between).settled(), ...next });
+        if (isOld) Object.assign(kept, { counts: changed(between).settled(), ...next });
       });
     }
     return group.flatMap(({ index, kept }) => (kept.last ? [[index, kept.last.answer] as const] : []));
+  }
+
+  /** What some sessions count: for each moment a table for each of the parts. */
+  private atMoments(
+    question: CarriedQuestion,
+    parts: readonly number[],
+    moments: readonly { readonly arrivedBefore: number | undefined; readonly to: number }[],
+    sessions: SomeSessions,
+    signal: AbortSignal,
+  ): Promise<Counts[][]> {
+    const { scope, changed } = question;
+    if (changed === undefined)
+      return Promise.all(
+        moments.map(({ arrivedBefore, to }) => {
+          const cut = { sessions, ...(arrivedBefore === undefined ? {} : { arrivedBefore }) };
+          return this.counts(question, parts, { ...scope, to }, cut, signal);
+        }),
+      );
+    const { siteId, from, filters } = scope;
+    return this.sums.ask(
+      { siteId, sessions, moments: moments.map(({ arrivedBefore }) => arrivedBefore) },
+      {
+        scope: { siteId, from, filters },
+        ends: moments.map(({ to }) => to),
+        parts: parts.flatMap((i) => changed[i] ?? []),
+      },
+      signal,
+    );
   }
 
   private async counts(

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { Flight } from '../../../../metrics/flight.js';
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
-import type { Cut, Sql } from '../clickhouse-rows.js';
+import type { SomeSessions, Sql } from '../clickhouse-conditions.js';
 import { hashes, second, slots } from './sql-values.js';
 import type { Arrivals, RollupState, Stretch } from './stretch.js';
 
@@ -18,8 +18,6 @@ const RECENT_MS = 180_000;
 const MAX_SETS = 20;
 /** Found lists that are shared among the questions of a page. */
 const MAX_FOUND = 200;
-
-type Concerned = NonNullable<Cut['sessions']>;
 
 /** What one site's set of copies holds. */
 interface CopiedSet {
@@ -46,7 +44,7 @@ export class ConcernedRows {
     max: MAX_SETS,
     ttl: SET_MS,
   });
-  private readonly found = new LRUCache<string, Flight<Concerned | undefined>>({ max: MAX_FOUND });
+  private readonly found = new LRUCache<string, Flight<SomeSessions | undefined>>({ max: MAX_FOUND });
 
   constructor(private readonly reader: ClickhouseReader) {}
 
@@ -65,7 +63,7 @@ export class ConcernedRows {
     state: RollupState,
     arrivals: Arrivals,
     signal: AbortSignal,
-  ): Promise<Concerned | undefined> {
+  ): Promise<SomeSessions | undefined> {
     const key = JSON.stringify([siteId, stretch, state, arrivals]);
     const known = this.found.get(key);
     if (known) return known.join(signal);
@@ -84,7 +82,7 @@ export class ConcernedRows {
     stretch: Stretch,
     state: RollupState,
     arrivals: Arrivals,
-  ): Promise<Concerned | undefined> {
+  ): Promise<SomeSessions | undefined> {
     const key = `${siteId} ${state.history}`;
     const kept = this.sets.get(key) ?? { set: emptySet(state.settled), turn: Promise.resolve() };
     this.sets.set(key, kept, { ttl: this.sets.getRemainingTTL(key) || SET_MS });

@@ -9,6 +9,7 @@ import type {
   WantedBreakdown,
 } from '../../../../metrics/metrics-store.js';
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
+import type { ChangedPart } from '../clickhouse-changes.js';
 import { eventDaysSql, eventTimelineSql, eventTypesSql } from '../clickhouse-custom-events.js';
 import { placesSql } from '../clickhouse-places.js';
 import {
@@ -34,13 +35,13 @@ export class CarriedFigures {
   /** views, visitors, sessions, bounces, durationMs, sessionViews */
   async totals(scope: Scope, signal: AbortSignal): Promise<Numbers<6> | undefined> {
     const sql = (_: unknown, cutScope: Scope, cut: Cut) => totalsSql(cutScope, 'rollup', cut);
-    const counts = await this.one('totals', scope, sql, readSingle, signal);
+    const counts = await this.one('totals', { on: 'totals' }, scope, sql, readSingle, signal);
     return counts && numbers(counts.get('') ?? NOTHING.slice(0, 6), 6);
   }
 
   async returning(scope: Scope, signal: AbortSignal): Promise<number | undefined> {
     const sql = (_: unknown, cutScope: Scope, cut: Cut) => returningSql(cutScope, 'rollup', cut);
-    const counts = await this.one('returning', scope, sql, readSingle, signal);
+    const counts = await this.one('returning', { on: 'returning' }, scope, sql, readSingle, signal);
     return counts && (counts.get('')?.[0] ?? 0);
   }
 
@@ -51,7 +52,14 @@ export class CarriedFigures {
     signal: AbortSignal,
   ): Promise<Numbers<5>[] | undefined> {
     const sql = (_: unknown, cutScope: Scope, cut: Cut) => timelineSql(cutScope, starts, 'rollup', cut);
-    const counts = await this.one(`timeline ${starts.join()}`, scope, sql, readLabelled, signal);
+    const counts = await this.one(
+      `timeline ${starts.join()}`,
+      { on: 'timeline', starts },
+      scope,
+      sql,
+      readLabelled,
+      signal,
+    );
     return counts && [...counts.entries()].map(([bucket, rest]) => numbers([Number(bucket), ...rest], 5));
   }
 
@@ -65,6 +73,7 @@ export class CarriedFigures {
       {
         scope,
         parts: wanted.map(({ attribute, missing }) => `breakdown ${attribute} ${missing}`),
+        changed: wanted.map(({ attribute, missing }) => ({ on: 'breakdown', attribute, missing })),
         sql: (parts, cutScope, cut) =>
           breakdownsSql(
             cutScope,
@@ -100,7 +109,7 @@ export class CarriedFigures {
     signal: AbortSignal,
   ): Promise<PageRow[] | undefined> {
     const sql = (_: unknown, cutScope: Scope, cut: Cut) => pagesSql(cutScope, order, limit, 'rollup', cut);
-    const counts = await this.one('pages', scope, sql, readLabelled, signal);
+    const counts = await this.one('pages', { on: 'pages' }, scope, sql, readLabelled, signal);
     if (counts === undefined) return undefined;
     const rows = [...counts.entries()].map(([page, row]) => pageRow(page, row));
     const key = ({ visitors: 'views', entries: 'entries', exits: 'exits' } as const)[order];
@@ -122,7 +131,14 @@ export class CarriedFigures {
   ): Promise<PlaceRow[] | undefined> {
     const sql = (_: unknown, cutScope: Scope, cut: Cut) =>
       placesSql(cutScope, attribute, missing, limit, 'rollup', cut);
-    const counts = await this.one(`places ${attribute} ${missing}`, scope, sql, readNamed, signal);
+    const counts = await this.one(
+      `places ${attribute} ${missing}`,
+      { on: 'places', attribute, missing },
+      scope,
+      sql,
+      readNamed,
+      signal,
+    );
     return (
       counts &&
       top(
@@ -145,7 +161,7 @@ export class CarriedFigures {
     signal: AbortSignal,
   ): Promise<(readonly [string, number, number])[] | undefined> {
     const sql = (_: unknown, cutScope: Scope, cut: Cut) => eventTypesSql(cutScope, limit, 'rollup', cut);
-    const counts = await this.one('event types', scope, sql, readLabelled, signal);
+    const counts = await this.one('event types', { on: 'event types' }, scope, sql, readLabelled, signal);
     return (
       counts &&
       top(
@@ -160,7 +176,7 @@ export class CarriedFigures {
   /** UTC days (days since 1970) and types that have custom events. */
   async eventDays(scope: Scope, signal: AbortSignal): Promise<(readonly [number, string])[] | undefined> {
     const sql = (_: unknown, cutScope: Scope, cut: Cut) => eventDaysSql(cutScope, 'rollup', cut);
-    const counts = await this.one('event days', scope, sql, readNamed, signal);
+    const counts = await this.one('event days', { on: 'event days' }, scope, sql, readNamed, signal);
     return (
       counts &&
       [...counts.entries()].map(([label]) => {
@@ -177,7 +193,14 @@ export class CarriedFigures {
     signal: AbortSignal,
   ): Promise<Numbers<2>[] | undefined> {
     const sql = (_: unknown, cutScope: Scope, cut: Cut) => eventTimelineSql(cutScope, starts, 'rollup', cut);
-    const counts = await this.one(`event timeline ${starts.join()}`, scope, sql, readLabelled, signal);
+    const counts = await this.one(
+      `event timeline ${starts.join()}`,
+      { on: 'event timeline', starts },
+      scope,
+      sql,
+      readLabelled,
+      signal,
+    );
     return counts && [...counts.entries()].map(([bucket, rest]) => numbers([Number(bucket), ...rest], 2));
   }
 
@@ -190,12 +213,13 @@ export class CarriedFigures {
     const [from = 0] = starts;
     const scope = { siteId, from, to: starts.at(-1) ?? from, filters: [] };
     const sql = (_: unknown, __: Scope, cut: Cut) => cohortsSql(siteId, starts, 'rollup', cut);
-    const counts = await this.one(`cohorts ${starts.join()}`, scope, sql, readPair, signal);
+    const counts = await this.one(`cohorts ${starts.join()}`, undefined, scope, sql, readPair, signal);
     return counts && [...counts.entries()].map(([pair, rest]) => numbers([...pair.split(' '), ...rest], 3));
   }
 
   private async one(
     part: string,
+    changed: ChangedPart | undefined,
     scope: Scope,
     sql: (parts: readonly number[], scope: Scope, cut: Cut) => Sql,
     read: (row: readonly unknown[]) => readonly [string, readonly number[]],
@@ -205,6 +229,7 @@ export class CarriedFigures {
       scope,
       parts: [part],
       sql,
+      ...(changed ? { changed: [changed] } : {}),
       read: (row: readonly unknown[]) => [0, ...read(row)] as const,
     };
     return (await this.answers.ask(question, signal))?.[0];

@@ -10,6 +10,7 @@ import { createClickhouseEventStore } from '../../src/storage/events/clickhouse-
 import { createClickhouseMetrics } from '../../src/storage/events/clickhouse-metrics.js';
 import type { EventStore } from '../../src/storage/events/event-store.js';
 import { createClickhousePersonal } from '../../src/storage/events/personal/clickhouse-personal.js';
+import { createClickhouseImported } from '../../src/storage/events/transfer/clickhouse-imported.js';
 import { silentTelemetry } from '../../src/telemetry.js';
 import { freshClickhouse, freshName } from '../support/fresh.js';
 import { generateEvents, randomOf } from '../support/metrics-events.js';
@@ -102,6 +103,42 @@ describe('single visitors in ClickHouse', () => {
       Date.now() + 20_000,
     );
 
+  describe('whose rows are gone', () => {
+    const rested = () => personal.rewritten(AbortSignal.timeout(5_000));
+    const masked = () =>
+      ask(
+        `SELECT table FROM system.parts WHERE database = currentDatabase() AND active AND has_lightweight_delete`,
+      );
+
+    it('wait for their bytes to go, and for nothing else that the server is doing', async () => {
+      for (const query of [
+        'CREATE TABLE stuck (n UInt8, m UInt8) ENGINE = MergeTree ORDER BY n',
+        'INSERT INTO stuck VALUES (1, 1)',
+        'SYSTEM STOP MERGES stuck',
+        'ALTER TABLE stuck UPDATE m = 2 WHERE n = 1',
+      ])
+        await admin.command({ query, clickhouse_settings: { mutations_sync: '0', alter_sync: '0' } });
+      await insert([{ visitor_id: 'gone' }, { visitor_id: 'stays', event_id: '02'.repeat(16) }]);
+      await personal.deleteVisitor(SITE, 'gone');
+      await rested();
+      expect(await masked()).toEqual([]);
+      expect(
+        await ask('SELECT count() FROM system.mutations WHERE database = currentDatabase() AND NOT is_done'),
+      ).toEqual(['1']);
+      await admin.command({ query: 'DROP TABLE stuck' });
+      await personal.deleteSite(SITE);
+    });
+
+    it('have their bytes removed that an attempt left which died in between', async () => {
+      await insert([{ visitor_id: 'gone' }, { visitor_id: 'stays', event_id: '02'.repeat(16) }]);
+      await admin.command({ query: "DELETE FROM events WHERE visitor_id = 'gone'" });
+      expect(await masked()).toEqual(['events']);
+      await rested();
+      expect(await masked()).toEqual([]);
+      await personal.deleteSite(SITE);
+    });
+  });
+
   it('leave what another site has in quarantine under the same id', async () => {
     const [own, other] = ['aaaaaaaaaaaaaaaa0000000a', 'bbbbbbbbbbbbbbbb0000000b'];
     for (const site of [own, other])
@@ -148,6 +185,32 @@ describe('single visitors in ClickHouse', () => {
       expect(await rollup(site)).toEqual(['2']);
     });
 
+    it('what an import has added is undone afterwards, in the rollup too', async () => {
+      const site = 'dddddddddddddddd00000004';
+      const imported = createClickhouseImported({ ...database, url: proxied });
+      const row = { site_id: site, timestamp: at };
+      await insert([{ ...row, event_id: id(7), session_id: 'own' }]);
+      const added = { id: id(8), timestamp: at, visitorId: 'guest', sessionId: 'guest' };
+      await imported.note(site, 'an import', 0, [added]);
+      await insert([{ ...row, event_id: id(8), visitor_id: 'guest', session_id: 'guest' }]);
+      await personal.anonymise(site, how);
+      expect(await rollup(site)).toEqual(['2']);
+      // The guest comes again in the same quarter of an hour, in that moment.
+      const live = {
+        ...row,
+        event_id: id(9),
+        visitor_id: 'guest',
+        session_id: 'guest',
+        received_at: Date.now(),
+      };
+      proxy.next({ text: 'INSERT INTO session_slots SELECT', before: () => insert([live]) });
+      await imported.undo(site, 'an import');
+      expect(proxy.isArmed).toBe(false);
+      expect(await stored(site)).toEqual([`${id(7)}  1`, `${id(9)} Berlin 0`]);
+      expect(await rollup(site)).toEqual(['2']);
+      await imported.close();
+    });
+
     it('rows without visitor or session stay, once', async () => {
       const row = { site_id: QUIET, timestamp: at, session_id: '' };
       await insert([
@@ -186,8 +249,15 @@ describe('single visitors in ClickHouse', () => {
     };
     const rested = () => personal.rewritten(AbortSignal.timeout(20_000));
 
+    /** Of one session two visitors. */
+    const visits = ['zoe shared', 'will shared', 'xena x', 'yann y'].map((names, n) => {
+      const [visitor_id = '', session_id = ''] = names.split(' ');
+      const timestamp = scope.from + 8 * DAY + n * 1_000;
+      return { visitor_id, session_id, timestamp, event_id: `f${n}`.repeat(16) };
+    });
     beforeAll(async () => {
-      await insert(generateEvents(randomOf(11), now, 60).events.filter(({ site_id }) => site_id === SITE));
+      const { events: generated } = generateEvents(randomOf(11), now, 60);
+      await insert([...generated.filter(({ site_id }) => site_id === SITE), ...visits]);
     });
     afterAll(async () => {
       await Promise.all(stores.map((store) => store.close()));
@@ -200,8 +270,13 @@ describe('single visitors in ClickHouse', () => {
       expect(Number((await ask('SELECT count() FROM finished_sessions'))[0])).toBeGreaterThan(10);
       const second = node(database.url);
       expect(await totals(second)).toEqual(whole);
+      const work = () =>
+        ask(`SELECT concat('mutations ', toString(count())) AS what FROM system.mutations WHERE database = currentDatabase()
+          UNION ALL SELECT concat('finished ', toString(count())) AS what FROM finished_days ORDER BY what`);
+      const before = await work();
       await personal.deleteVisitor(SITE, 'nobody');
       await rested();
+      expect(await work()).toEqual(before);
       const later = { ...scope, from: scope.from + DAY };
       const expected = await node(database.url).totals(later, never);
       for (const store of [first, second]) {
@@ -211,21 +286,37 @@ describe('single visitors in ClickHouse', () => {
       for (const store of [first, second, node(database.url)]) expect(await totals(store)).toEqual(whole);
     });
 
-    it('one while they are made does not make their remains count', async () => {
-      await personal.deleteVisitor(SITE, 'nobody');
-      await rested();
+    const fromEvents = () => {
       const anew = createClickhouseMetrics(database, { rawOnly: true });
       stores.push(anew);
-      const whole = await totals(anew);
+      return totals(anew);
+    };
+
+    it('one of somebody who shared a session leaves the other visitor in it', async () => {
+      const first = node(database.url);
+      await totals(first);
+      const shared = `SELECT count() FROM finished_sessions WHERE session = cityHash64('shared')`;
+      expect(await ask(shared)).not.toEqual(['0']);
+      await personal.deleteVisitor(SITE, 'zoe');
+      await rested();
+      const whole = await fromEvents();
+      expect(await totals(first)).toEqual(whole);
+      expect(await totals(node(database.url))).toEqual(whole);
+    });
+
+    it('one while they are made does not make their remains count', async () => {
+      await personal.deleteVisitor(SITE, 'xena');
+      await rested();
       proxy.next({
         text: 'INSERT INTO finished_days',
         before: async () => {
-          await personal.deleteVisitor(SITE, 'nobody');
+          await personal.deleteVisitor(SITE, 'yann');
           await rested();
         },
       });
       await totals(node(proxied));
       expect(proxy.isArmed).toBe(false);
+      const whole = await fromEvents();
       await vi.waitFor(async () => expect(await totals(node(database.url))).toEqual(whole), {
         timeout: 5_000,
       });

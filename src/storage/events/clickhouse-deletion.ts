@@ -1,7 +1,7 @@
 import type { Clickhouse } from '../clickhouse.js';
-import { STATEMENT_TIMEOUT_MS } from '../clickhouse-migrations.js';
 import { renderMigration } from '../clickhouse-sql.js';
 import { storeError } from './clickhouse-insert.js';
+import { ask, change } from './clickhouse-statements.js';
 
 /** Removes a site from every table that has a `site_id`, whoever made it. */
 export async function deleteSite(clickhouse: Clickhouse, siteId: string): Promise<void> {
@@ -27,17 +27,16 @@ export async function deleteRows(
   parameters: Record<string, unknown>,
 ): Promise<string[]> {
   const onCluster = renderMigration('{{on_cluster}}', clickhouse.cluster);
-  const holding = await Promise.all(
-    candidates.map((table) => holds(clickhouse, table, condition, parameters)),
-  );
-  const tables = candidates.filter((_, index) => holding[index]);
+  const tables = await holding(clickhouse, candidates, condition, parameters);
   await Promise.all(
     tables.map((table) =>
-      run(clickhouse, `DELETE FROM \`${table}\` ${onCluster} WHERE ${condition}`, parameters, {
-        lightweight_deletes_sync: '2',
-        mutations_sync: '2',
-        // Each replica asks the inner query of a condition itself.
-        ...(clickhouse.cluster === undefined ? {} : { allow_nondeterministic_mutations: '1' }),
+      change(clickhouse, `DELETE FROM \`${table}\` ${onCluster} WHERE ${condition}`, parameters, {
+        settings: {
+          lightweight_deletes_sync: '2',
+          mutations_sync: '2',
+          // Each replica asks the inner query of a condition itself.
+          ...(clickhouse.cluster === undefined ? {} : { allow_nondeterministic_mutations: 1 }),
+        },
       }),
     ),
   );
@@ -45,14 +44,27 @@ export async function deleteRows(
   return tables;
 }
 
+/** Those of some tables that have rows that fit a condition. On clusters all of them: other nodes' tables cannot be asked. */
+export async function holding(
+  clickhouse: Clickhouse,
+  candidates: readonly string[],
+  condition: string,
+  parameters: Record<string, unknown>,
+): Promise<string[]> {
+  const answers = await Promise.all(
+    candidates.map((table) => holds(clickhouse, table, condition, parameters)),
+  );
+  return candidates.filter((_, index) => answers[index]);
+}
+
 /** Rewrites, in the background, the parts of a table in which rows were deleted. */
-async function rewrite(clickhouse: Clickhouse, table: string): Promise<void> {
+export async function rewrite(clickhouse: Clickhouse, table: string): Promise<void> {
   const onCluster = renderMigration('{{on_cluster}}', clickhouse.cluster);
-  await run(
+  await change(
     clickhouse,
     `ALTER TABLE \`${table}\` ${onCluster} APPLY DELETED MASK`,
     {},
-    { mutations_sync: '0', alter_sync: '0' },
+    { settings: { mutations_sync: '0', alter_sync: '0' } },
   );
 }
 
@@ -77,49 +89,27 @@ export async function forgetFinished(
 }
 
 /** Tables with all of these columns that hold data themselves: neither views nor the distributed tables over others. */
-export async function tablesWith({ client }: Clickhouse, columns: readonly string[]): Promise<string[]> {
-  const answer = await client.query({
-    query: `SELECT name FROM system.tables
-            WHERE database = currentDatabase() AND engine LIKE '%MergeTree' AND name NOT LIKE '%\`%' AND name IN
-              (SELECT table FROM system.columns WHERE database = currentDatabase() AND name IN {columns:Array(String)}
-               GROUP BY table HAVING count() = length({columns:Array(String)}))
-            ORDER BY name`,
-    query_params: { columns },
-    format: 'JSONCompactEachRow',
-    abort_signal: AbortSignal.timeout(STATEMENT_TIMEOUT_MS),
-  });
-  return (await answer.json<[string]>()).map(([name]) => name);
+export async function tablesWith(clickhouse: Clickhouse, columns: readonly string[]): Promise<string[]> {
+  const found = await ask<[string]>(
+    clickhouse,
+    `SELECT name FROM system.tables
+     WHERE database = currentDatabase() AND engine LIKE '%MergeTree' AND name NOT LIKE '%\`%' AND name IN
+       (SELECT table FROM system.columns WHERE database = currentDatabase() AND name IN {columns:Array(String)}
+        GROUP BY table HAVING count() = length({columns:Array(String)}))
+     ORDER BY name`,
+    { columns },
+  );
+  return found.map(([name]) => name);
 }
 
-/** Whether a delete has anything to do; it touches every part of a table, also for nothing. Other nodes' tables cannot be asked. */
+/** Whether a delete has anything to do; it touches every part of a table, also for nothing. */
 async function holds(
-  { client, cluster }: Clickhouse,
+  clickhouse: Clickhouse,
   table: string,
   condition: string,
   parameters: Record<string, unknown>,
 ): Promise<boolean> {
-  if (cluster !== undefined) return true;
-  const answer = await client.query({
-    query: `SELECT 1 FROM \`${table}\` WHERE ${condition} LIMIT 1`,
-    query_params: parameters,
-    format: 'JSONCompactEachRow',
-    use_multipart_params: true,
-    abort_signal: AbortSignal.timeout(STATEMENT_TIMEOUT_MS),
-  });
-  return (await answer.json()).length > 0;
-}
-
-async function run(
-  { client }: Clickhouse,
-  query: string,
-  parameters: Record<string, unknown>,
-  settings: Record<string, string>,
-): Promise<void> {
-  await client.command({
-    query,
-    query_params: parameters,
-    use_multipart_params: true,
-    clickhouse_settings: { ...settings, wait_end_of_query: 1 },
-    abort_signal: AbortSignal.timeout(STATEMENT_TIMEOUT_MS),
-  });
+  if (clickhouse.cluster !== undefined) return true;
+  const found = await ask(clickhouse, `SELECT 1 FROM \`${table}\` WHERE ${condition} LIMIT 1`, parameters);
+  return found.length > 0;
 }

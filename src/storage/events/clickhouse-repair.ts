@@ -1,7 +1,10 @@
 import type { Clickhouse } from '../clickhouse.js';
 import { storeError } from './clickhouse-insert.js';
+import { ask, change, MADE_ANEW } from './clickhouse-statements.js';
 import { StoreUnavailableError } from './event-store.js';
 
+/** What is being stored now was received after this long ago, ms; imported events say that they were some minutes ago. */
+export const UNDER_WAY_MS = 20 * 60_000;
 /** Both the comparison and a repair end after this. */
 const TIMEOUT_MS = 30_000;
 
@@ -31,6 +34,10 @@ const OF_SITE = `
   SELECT DISTINCT site_id, toStartOfFifteenMinutes(timestamp) FROM events
   WHERE site_id = {site:String} AND (timestamp >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')
     OR received_at >= fromUnixTimestamp64Milli({receivedSince:Int64}, 'UTC'))`;
+const OF_IMPORT = `
+  SELECT DISTINCT site_id, toStartOfFifteenMinutes(timestamp) AS slot FROM events
+  WHERE site_id = {site:String} AND received_at >= fromUnixTimestamp64Milli({receivedSince:Int64}, 'UTC')
+    AND slot IN (SELECT slot FROM import_rows WHERE site_id = {site:String} AND import_id = {import:String})`;
 /** Attempts to meet a moment in which a site gets nothing. */
 const SITE_ROUNDS = 20;
 
@@ -50,7 +57,7 @@ export async function repairRollup(
 ): Promise<number> {
   if (clickhouse.cluster !== undefined) return 0;
   try {
-    const found = await select(clickhouse, differing(OF_PARTITION), {
+    const found = await compare(clickhouse, differing(OF_PARTITION), {
       since: Math.floor(since),
       partition,
       partitions,
@@ -71,75 +78,68 @@ export async function repairRollup(
  * comparing again. Slots of before that time count as well where events fall into that were received lately; both in ms.
  * @throws StoreUnavailableError, also when it does not agree in the end
  */
-export async function repairSite(
+export const repairSite = (
   clickhouse: Clickhouse,
   site: string,
-  { since, receivedSince }: { readonly since: number; readonly receivedSince: number },
+  times: { readonly since: number; readonly receivedSince: number },
+): Promise<void> => repairWhileComing(clickhouse, site, OF_SITE, times);
+
+/**
+ * The same for the slots of which an import has notes, those in which something was received since a time, ms.
+ * @throws StoreUnavailableError, also when it does not agree in the end
+ */
+export const repairImported = (
+  clickhouse: Clickhouse,
+  site: string,
+  importId: string,
+  receivedSince: number,
+): Promise<void> => repairWhileComing(clickhouse, site, OF_IMPORT, { import: importId, receivedSince });
+
+async function repairWhileComing(
+  clickhouse: Clickhouse,
+  site: string,
+  recent: string,
+  parameters: Record<string, unknown>,
 ): Promise<void> {
   for (let round = 0; round < SITE_ROUNDS; round++) {
-    const [found] = await select(clickhouse, differing(OF_SITE), { site, since, receivedSince });
+    const [found] = await compare(clickhouse, differing(recent), { ...parameters, site });
     if (found === undefined) return;
     await rebuild(clickhouse, site, found[1]);
   }
   throw new StoreUnavailableError('the rollup of a busy site could not be made anew');
 }
 
+/** Sites and the slots of theirs that differ, s since epoch. */
+const compare = (clickhouse: Clickhouse, query: string, parameters: Record<string, unknown>) =>
+  ask<[string, number[]]>(clickhouse, query, parameters, {
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+    settings: { max_execution_time: TIMEOUT_MS / 1_000 },
+  });
+
 async function rebuild(clickhouse: Clickhouse, site: string, slots: readonly number[]): Promise<void> {
   const parameters = { site, slots };
-  await run(
+  const ofSlots = 'site_id = {site:String} AND slot IN {slots:Array(UInt32)}';
+  const options = () => ({
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+    settings: { ...MADE_ANEW, lightweight_deletes_sync: '2', mutations_sync: '2' },
+  });
+  await change(clickhouse, `DELETE FROM session_slots WHERE ${ofSlots}`, parameters, options());
+  await change(
     clickhouse,
-    'DELETE FROM session_slots WHERE site_id = {site:String} AND slot IN {slots:Array(UInt32)}',
+    `INSERT INTO session_slots SELECT * FROM (${await viewQuery(clickhouse)}) WHERE ${ofSlots}`,
     parameters,
-  );
-  await run(
-    clickhouse,
-    `INSERT INTO session_slots SELECT * FROM (${await viewQuery(clickhouse)})
-     WHERE site_id = {site:String} AND slot IN {slots:Array(UInt32)}`,
-    parameters,
+    options(),
   );
 }
 
 /** The query of the materialised view, as the server keeps it: there is one definition of the rollup. */
-export async function viewQuery({ client }: Clickhouse): Promise<string> {
-  const answer = await client.query({
-    query: `SELECT as_select FROM system.tables WHERE database = currentDatabase() AND name = 'session_slots_view'`,
-    format: 'JSONCompactEachRow',
-    abort_signal: AbortSignal.timeout(TIMEOUT_MS),
-  });
-  const [row] = await answer.json<[string]>();
+export async function viewQuery(clickhouse: Clickhouse): Promise<string> {
+  const [row] = await ask<[string]>(
+    clickhouse,
+    `SELECT as_select FROM system.tables WHERE database = currentDatabase() AND name = 'session_slots_view'`,
+    {},
+    { signal: AbortSignal.timeout(TIMEOUT_MS) },
+  );
   if (row === undefined) throw new Error('there is no session_slots_view');
   return row[0];
-}
-
-async function select(
-  { client }: Clickhouse,
-  query: string,
-  parameters: Record<string, unknown>,
-): Promise<[string, number[]][]> {
-  const answer = await client.query({
-    query,
-    query_params: parameters,
-    format: 'JSONCompactEachRow',
-    abort_signal: AbortSignal.timeout(TIMEOUT_MS),
-    clickhouse_settings: { max_execution_time: TIMEOUT_MS / 1_000 },
-  });
-  return answer.json<[string, number[]]>();
-}
-
-async function run(
-  { client }: Clickhouse,
-  query: string,
-  parameters: Record<string, unknown>,
-): Promise<void> {
-  await client.command({
-    query,
-    query_params: parameters,
-    abort_signal: AbortSignal.timeout(TIMEOUT_MS),
-    clickhouse_settings: {
-      lightweight_deletes_sync: '2',
-      mutations_sync: '2',
-      // The same rows may have been there before they were deleted: they are no duplicates.
-      insert_deduplicate: 0,
-    },
-  });
 }

@@ -1,4 +1,3 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { TABLE_COLUMNS } from '../../../events/tables.js';
 import {
   type Anonymisation,
@@ -10,15 +9,14 @@ import {
 import { type Clickhouse, type ClickhouseOptions, openClickhouse } from '../../clickhouse.js';
 import { STATEMENT_TIMEOUT_MS } from '../../clickhouse-migrations.js';
 import { renderMigration } from '../../clickhouse-sql.js';
-import { deleteRows, deleteSite, forgetFinished, tablesWith } from '../clickhouse-deletion.js';
+import { deleteRows, deleteSite, forgetFinished, holding, tablesWith } from '../clickhouse-deletion.js';
 import { attempt } from '../clickhouse-insert.js';
-import { repairSite, viewQuery } from '../clickhouse-repair.js';
+import { repairSite, UNDER_WAY_MS, viewQuery } from '../clickhouse-repair.js';
+import { ask, change, MADE_ANEW } from '../clickhouse-statements.js';
+import { rewritten } from './clickhouse-rewritten.js';
 import { ANONYMOUS_ID, anonymousColumns, exported, lengthPrefixHex } from './columns.js';
 
-const POLL_MS = 100;
 const SLOT_MS = 15 * 60_000;
-/** What is being stored now was received after this long ago; imported events say that they were some minutes ago. */
-const UNDER_WAY_MS = 20 * 60_000;
 
 /** Single visitors in ClickHouse. */
 export function createClickhousePersonal(options: ClickhouseOptions): PersonalStore {
@@ -62,43 +60,46 @@ async function* rows(
 async function sessionsOf(clickhouse: Clickhouse, siteId: string, visitorId: string): Promise<string[]> {
   const ofTable = (table: string) =>
     `SELECT session_id FROM ${table} WHERE site_id = {site:String} AND visitor_id = {visitor:String}`;
-  const found = await select(
+  const found = await ask<[string]>(
     clickhouse,
     `SELECT DISTINCT session_id FROM (${PERSONAL_TABLES.map(ofTable).join(' UNION ALL ')}) WHERE session_id != ''`,
     { site: siteId, visitor: visitorId },
   );
-  return found.map(([session]) => String(session));
+  return found.map(([session]) => session);
 }
 
 /**
  * By hashes of the visitor's id: ClickHouse keeps the text of its last mutations in files. Tables are found by their columns, so that new
- * ones are not forgotten.
+ * ones are not forgotten. What is made of the rows goes before them: as long as there are rows, another attempt after a crash knows that
+ * there may be more to do. Of nobody there is nothing to do.
  */
 async function deleteVisitor(clickhouse: Clickhouse, siteId: string, visitorId: string): Promise<void> {
-  const [hashes = []] = await select(
+  const [[hash, visitor] = []] = await ask<[string, string]>(
     clickhouse,
     'SELECT hex(sipHash128({visitor:String})), toString(cityHash64({visitor:String}))',
     { visitor: visitorId },
   );
-  const [hash, visitor] = hashes.map(String);
-  const raw = await tablesWith(clickhouse, ['site_id', 'visitor_id']);
-  await deleteRows(
-    clickhouse,
-    raw,
-    'site_id = {site:String} AND hex(sipHash128(visitor_id)) = {hash:String}',
-    { site: siteId, hash },
-  );
   const ofVisitor = { site: siteId, visitor };
-  const rollups = await tablesWith(clickhouse, ['site_id', 'visitor']);
-  await deleteRows(clickhouse, rollups, 'site_id = {site:String} AND visitor = {visitor:UInt64}', ofVisitor);
+  const rollups = await deleteRows(
+    clickhouse,
+    await tablesWith(clickhouse, ['site_id', 'visitor']),
+    'site_id = {site:String} AND visitor = {visitor:UInt64}',
+    ofVisitor,
+  );
   // Sessions that several visitors share.
-  await deleteRows(
+  const shared = await deleteRows(
     clickhouse,
     await tablesWith(clickhouse, ['site_id', 'view_visitor', 'custom_visitor']),
     'site_id = {site:String} AND (has(view_visitor, {visitor:UInt64}) OR has(custom_visitor, {visitor:UInt64}))',
     ofVisitor,
   );
-  await forgetFinished(clickhouse, siteId);
+  const ofRows = [
+    'site_id = {site:String} AND hex(sipHash128(visitor_id)) = {hash:String}',
+    { site: siteId, hash },
+  ] as const;
+  const raw = await holding(clickhouse, await tablesWith(clickhouse, ['site_id', 'visitor_id']), ...ofRows);
+  if (rollups.length + shared.length + raw.length > 0) await forgetFinished(clickhouse, siteId);
+  await deleteRows(clickhouse, raw, ...ofRows);
   await deleteQuarantined(
     clickhouse,
     'site_id = {site:String} AND position(bytes, concat(unhex({length:String}), {visitor:String})) > 0',
@@ -121,7 +122,11 @@ async function deleteQuarantined(
   condition: string,
   parameters: Record<string, unknown>,
 ): Promise<void> {
-  const found = await select(clickhouse, `SELECT site_id, id FROM quarantine WHERE ${condition}`, parameters);
+  const found = await ask<[string, string]>(
+    clickhouse,
+    `SELECT site_id, id FROM quarantine WHERE ${condition}`,
+    parameters,
+  );
   const [first] = found;
   if (first === undefined) return;
   const [table = 'quarantine'] = await tablesWith(clickhouse, ['row_table', 'quarantined_at']);
@@ -155,7 +160,7 @@ async function anonymise(
     const isCopied = (ids: string) =>
       `IN (SELECT event_id FROM ${ids} WHERE site_id = {site:String} AND match(visitor_id, '${ANONYMOUS_ID}'))`;
     // What an interrupted attempt has copied is not copied again.
-    await run(
+    await change(
       clickhouse,
       `INSERT INTO ${table} (${names.join(', ')}) SELECT ${values.join(', ')} FROM ${table} AS t WHERE ${old.replaceAll(
         /\b(site_id|timestamp|visitor_id)\b/g,
@@ -163,6 +168,7 @@ async function anonymise(
       )}
        AND t.event_id GLOBAL NOT ${isCopied(table)}`,
       parameters,
+      { settings: MADE_ANEW },
     );
     const own = clickhouse.cluster === undefined ? table : `${table}_local`;
     // Not what has arrived since, of which there is no copy.
@@ -174,10 +180,11 @@ async function anonymise(
   await rebuildRollup(clickhouse, parameters);
   const [imported = 'import_rows'] = await tablesWith(clickhouse, ['import_id', 'visitor']);
   const onCluster = renderMigration('{{on_cluster}}', clickhouse.cluster);
-  await run(
+  await change(
     clickhouse,
     `ALTER TABLE ${imported} ${onCluster} UPDATE visitor = 0 WHERE site_id = {site:String} AND visitor != 0`,
     parameters,
+    { settings: { mutations_sync: '2' } },
   );
   await forgetFinished(clickhouse, siteId, ['changed_rows']);
   if (clickhouse.cluster === undefined)
@@ -194,55 +201,7 @@ async function rebuildRollup(clickhouse: Clickhouse, parameters: Record<string, 
   await deleteRows(clickhouse, [table], slots, parameters);
   // Of all shards, not of the one that answers.
   const view = (await viewQuery(clickhouse)).replaceAll(/\bevents_local\b/g, 'events');
-  await run(clickhouse, `INSERT INTO session_slots SELECT * FROM (${view}) WHERE ${slots}`, parameters);
-}
-
-async function rewritten({ client, cluster }: Clickhouse, signal: AbortSignal): Promise<void> {
-  const mutations =
-    cluster === undefined ? 'system.mutations' : `clusterAllReplicas('${cluster}', system.mutations)`;
-  for (;;) {
-    signal.throwIfAborted();
-    const answer = await client.query({
-      query: `SELECT toUInt32(count()) FROM ${mutations} WHERE database = currentDatabase() AND NOT is_done`,
-      format: 'JSONCompactEachRow',
-      abort_signal: signal,
-    });
-    const [row] = await answer.json<[number]>();
-    if (row?.[0] === 0) return;
-    await pause(POLL_MS, undefined, { signal });
-  }
-}
-
-async function select(
-  { client }: Clickhouse,
-  query: string,
-  parameters: Record<string, unknown>,
-): Promise<unknown[][]> {
-  const answer = await client.query({
-    query,
-    query_params: parameters,
-    format: 'JSONCompactEachRow',
-    use_multipart_params: true,
-    abort_signal: AbortSignal.timeout(STATEMENT_TIMEOUT_MS),
-  });
-  return answer.json<unknown[]>();
-}
-
-async function run(
-  { client }: Clickhouse,
-  query: string,
-  parameters: Record<string, unknown>,
-): Promise<void> {
-  await client.command({
-    query,
-    query_params: parameters,
-    use_multipart_params: true,
-    abort_signal: AbortSignal.timeout(STATEMENT_TIMEOUT_MS),
-    clickhouse_settings: {
-      wait_end_of_query: 1,
-      max_partitions_per_insert_block: '0',
-      // The same rows may have been there before they were deleted: they are no duplicates.
-      insert_deduplicate: 0,
-    },
+  await change(clickhouse, `INSERT INTO session_slots SELECT * FROM (${view}) WHERE ${slots}`, parameters, {
+    settings: MADE_ANEW,
   });
 }

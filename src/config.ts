@@ -232,6 +232,13 @@ export const VARIABLES = {
     unit: 'MiB',
     about: 'Largest file of events that may be imported: of its text, and of what is uploaded',
   }),
+  IMPORT_MAX_WAITING: integer({
+    default: 50,
+    min: 1,
+    max: 10_000,
+    about:
+      'Imports that the websites of an account may have waiting or at work, all together; of one website 20',
+  }),
   REPLAY_SAMPLING: choice({
     default: 'server',
     of: ['server', 'tracker'],

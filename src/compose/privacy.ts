@@ -30,7 +30,7 @@ const WAIT_MS = 10_000;
 /** What the writers need to know of erasures. */
 export function forgetting(
   metadata: MetadataStore,
-  { replays }: Pick<EventStores, 'replays'>,
+  { replays, imported }: Pick<EventStores, 'replays' | 'imported'>,
   telemetry: Telemetry,
 ): ForgetfulOptions {
   return {
@@ -43,6 +43,7 @@ export function forgetting(
             sessionIds.map((id) => sessionKeyOf(siteId, id)),
             Date.now(),
           ),
+    addedBy: (siteId, importIds, ids) => imported.added(siteId, importIds, ids),
     metrics: erasureMetrics(telemetry.registry),
   };
 }

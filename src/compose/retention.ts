@@ -3,6 +3,7 @@ import { retentionRoutes } from '../edge/routes/retention.js';
 import { createRetention, type RetentionOptions } from '../privacy/retention.js';
 import { openAdvisoryLocks } from '../storage/advisory-lock.js';
 import type { MetadataStore } from '../storage/metadata/metadata.js';
+import { forgetNotes } from '../transfer/forget-notes.js';
 import type { WebsiteService } from '../websites/website-service.js';
 import type { EventStores } from './event-store.js';
 import type { OpenContext } from './storage.js';
@@ -10,8 +11,8 @@ import type { OpenContext } from './storage.js';
 const LOCK = 'seentics_retention';
 
 export interface RetentionDeps {
-  readonly stores: Pick<EventStores, 'retention'>;
-  readonly metadata: Pick<MetadataStore, 'websites' | 'executions'>;
+  readonly stores: Pick<EventStores, 'retention' | 'imported'>;
+  readonly metadata: Pick<MetadataStore, 'websites' | 'executions' | 'imports'>;
   readonly postgresUrl: string;
   readonly websites: WebsiteService;
   readonly deleteRecordings: RetentionOptions['deleteRecordings'];
@@ -28,6 +29,7 @@ export function composeRetention(
   const retention = createRetention({
     ...{ websites: metadata.websites, executions: metadata.executions },
     ...{ store: stores.retention, deleteRecordings, telemetry },
+    forgetNotes: () => forgetNotes(stores.imported, metadata.imports),
     lock: (work) => locks.run(LOCK, work),
   });
   lifecycle.add('retention', retention, (it) => it.close());

@@ -12,6 +12,7 @@ import { runImport } from '../transfer/import-run.js';
 import { createImportRunner } from '../transfer/import-runner.js';
 import { createImportService } from '../transfer/import-service.js';
 import { transferMetrics } from '../transfer/transfer-metrics.js';
+import { undoImport } from '../transfer/undo.js';
 import { deleteUpload, sweepUploads } from '../transfer/upload.js';
 import type { SiteDirectory } from '../websites/site.js';
 import type { EventStores } from './event-store.js';
@@ -19,7 +20,6 @@ import type { OpenContext } from './storage.js';
 
 const MIB = 1024 * 1024;
 const SWEEP_MS = 3_600_000;
-const DRAIN_MS = 60_000;
 
 export interface TransferParts {
   readonly stores: Pick<EventStores, 'events' | 'raw' | 'imported'>;
@@ -43,19 +43,14 @@ export function composeTransfer(context: OpenContext, parts: TransferParts): rea
     drain: (signal: AbortSignal) => stream.drain(signal),
     erasures: parts.metadata.erasures,
     rows: stores.imported,
+    deleteUpload: (id: string) => deleteUpload(objects, id),
     publish: (frame: Parameters<Publisher['publish']>[0]) => publisher.publish(frame),
     keepsAddresses: async (siteId: string) => keepsAddresses(await sites.resolve(siteId)),
   };
   const runner = createImportRunner({
     ...{ imports, metrics, telemetry },
     run: (item, signal) => runImport(run, item, signal),
-    async undo(item, signal) {
-      // What was sent before a crash must be there before it can be removed.
-      if (item.format !== 'report' && item.doneBytes < item.bytes)
-        await stream.drain(AbortSignal.any([signal, AbortSignal.timeout(DRAIN_MS)]));
-      if (item.format !== 'report') await stores.imported.undo(item.siteId, item.id);
-      await deleteUpload(objects, item.id);
-    },
+    undo: (item, signal) => undoImport(run, item, signal),
     async onEnded(item, state) {
       await deleteUpload(objects, item.id);
       const ended = await imports.find(item.websiteId, item.id);
@@ -75,7 +70,10 @@ export function composeTransfer(context: OpenContext, parts: TransferParts): rea
   return [
     ...rawExportRoutes({ store: stores.raw, metrics }),
     ...importRoutes({
-      imports: createImportService({ imports, objects, limitBytes, wake: runner.wake }),
+      imports: createImportService({
+        ...{ imports, objects, limitBytes, wake: runner.wake },
+        maxWaiting: config.IMPORT_MAX_WAITING,
+      }),
       limitBytes,
     }),
   ];

@@ -63,11 +63,7 @@ export function createEraser(options: EraserOptions): Eraser {
     await drain();
   };
   const wipe = async (siteId: string) => {
-    const imports = await erasures.dropImports(siteId);
-    for (const { id } of imports) await options.deleteUpload(id);
-    // A node that works on one notes rows until it learns that it lost it.
-    if (imports.some(({ leaseMs }) => leaseMs > 0))
-      await pause(Math.max(...imports.map(({ leaseMs }) => leaseMs)));
+    for (const id of await erasures.dropImports(siteId)) await options.deleteUpload(id);
     await replays.deleteSite(siteId);
     await personal.deleteSite(siteId);
     await executions.deleteSite(siteId);

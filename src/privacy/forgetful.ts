@@ -1,15 +1,22 @@
 /** What stands between the writers and what they write to, so that nothing that was erased comes back out of a stream or a spool. */
 import type { RowObserver } from '../actors/writer/observer.js';
+import { hexId, MIN_ROW_BYTES, receivedAtOf } from '../events/row-head.js';
 import type { RowTable } from '../events/tables.js';
 import { type EventStore, RowsRefusedError } from '../storage/events/event-store.js';
 import type { ErasureMetrics } from './erasure-metrics.js';
-import { forgottenOf, oldestOf, receivedAtOf, siteOf, sitesOf } from './forgotten.js';
+import { type Forgotten, forgottenOf, originsOf, siteOf } from './forgotten.js';
 import type { KnownErasures } from './known-erasures.js';
 
 export interface ForgetfulOptions {
   readonly erasures: KnownErasures;
   /** Rows of an erased visitor were dropped: the recordings of their sessions have to go as well. */
   readonly onDropped: (siteId: string, sessionIds: readonly string[]) => Promise<void>;
+  /** Which of these events of a site, ids as 32 lower-case hex characters, one of the imports has added. */
+  readonly addedBy: (
+    siteId: string,
+    importIds: readonly string[],
+    ids: readonly string[],
+  ) => Promise<ReadonlySet<string>>;
   readonly metrics: ErasureMetrics;
 }
 
@@ -33,17 +40,17 @@ export function forgetfulStore<Store extends Written>(store: Store, options: For
       }
     },
     addToBooks: async (entries: Parameters<Written['addToBooks']>[0], token: string) => {
-      const forgotten = await forgottenOf(options.erasures, unique(entries), Date.now());
+      const forgotten = await forgottenOf(options.erasures, { siteIds: unique(entries), oldest: Date.now() });
       const kept = entries.filter(({ siteId }) => !forgotten?.site(siteId, Number.POSITIVE_INFINITY));
       if (kept.length > 0) await store.addToBooks(kept, token);
     },
     quarantine: async (entries: Parameters<Written['quarantine']>[0], token: string) => {
-      const readable = entries.map(({ bytes }) => bytes).filter(({ length }) => length >= HEADER_BYTES);
-      const oldest = Math.min(oldestOf(readable), Date.now());
-      const forgotten = await forgottenOf(options.erasures, unique(entries), oldest);
+      const readable = entries.map(({ bytes }) => bytes).filter(({ length }) => length >= MIN_ROW_BYTES);
+      const oldest = Math.min((await originsOf(readable)).oldest, Date.now());
+      const forgotten = await forgottenOf(options.erasures, { siteIds: unique(entries), oldest });
       const isKept = ({ siteId, table, bytes }: (typeof entries)[number]) =>
         forgotten === null ||
-        bytes.length < HEADER_BYTES ||
+        bytes.length < MIN_ROW_BYTES ||
         !(
           forgotten.site(siteId, receivedAtOf(bytes)) || forgotten.visitor(siteId, table, bytes) !== undefined
         );
@@ -54,9 +61,6 @@ export function forgetfulStore<Store extends Written>(store: Store, options: For
   };
 }
 
-/** Rows that end before this have no time of receipt. */
-const HEADER_BYTES = 32;
-
 const unique = (entries: readonly { readonly siteId: string }[]): string[] => [
   ...new Set(entries.map(({ siteId }) => siteId)),
 ];
@@ -64,12 +68,12 @@ const unique = (entries: readonly { readonly siteId: string }[]): string[] => [
 async function keptOf(
   table: RowTable,
   rows: readonly Uint8Array[],
-  { erasures, onDropped, metrics }: ForgetfulOptions,
+  { erasures, onDropped, addedBy, metrics }: ForgetfulOptions,
 ): Promise<readonly Uint8Array[]> {
-  const forgotten = await forgottenOf(erasures, await sitesOf(rows), oldestOf(rows));
+  const forgotten = await forgottenOf(erasures, await originsOf(rows));
   if (forgotten === null) return rows;
   const sessions = new Map<string, Set<string>>();
-  const kept = rows.filter((row) => {
+  const remembered = rows.filter((row) => {
     const siteId = siteOf(row);
     if (forgotten.site(siteId, receivedAtOf(row))) return false;
     const session = forgotten.visitor(siteId, table, row);
@@ -82,8 +86,38 @@ async function keptOf(
       siteId,
       [...ids].filter((id) => id !== ''),
     );
+  const kept = isOfImports(table) ? await withoutUndone(remembered, forgotten, addedBy) : remembered;
   metrics.dropped.inc(rows.length - kept.length);
   return kept;
+}
+
+const isOfImports = (table: RowTable): boolean => table === 'events' || table === 'bot_events';
+
+/** Without what imports have sent that were undone since. Asks for rows that were received before one was undone: few, for a moment. */
+async function withoutUndone(
+  rows: readonly Uint8Array[],
+  forgotten: Forgotten,
+  addedBy: ForgetfulOptions['addedBy'],
+): Promise<readonly Uint8Array[]> {
+  const asked = new Map<string, { readonly imports: Set<string>; readonly ids: Set<string> }>();
+  for (const row of rows) {
+    const siteId = siteOf(row);
+    const imports = forgotten.undone(siteId, receivedAtOf(row));
+    if (imports.length === 0) continue;
+    const ofSite = asked.get(siteId) ?? { imports: new Set(), ids: new Set() };
+    asked.set(siteId, ofSite);
+    for (const id of imports) ofSite.imports.add(id);
+    ofSite.ids.add(hexId(row));
+  }
+  const undone = new Map<string, ReadonlySet<string>>();
+  for (const [siteId, { imports, ids }] of asked)
+    undone.set(siteId, await addedBy(siteId, [...imports], [...ids]));
+  if (![...undone.values()].some(({ size }) => size > 0)) return rows;
+  return rows.filter((row) => {
+    const siteId = siteOf(row);
+    const isAsked = forgotten.undone(siteId, receivedAtOf(row)).length > 0;
+    return !(isAsked && undone.get(siteId)?.has(hexId(row)));
+  });
 }
 
 /** The writer knows the rows by their places in what it sent. */
@@ -103,7 +137,7 @@ export function forgetfulObserver(observer: RowObserver, { erasures }: Forgetful
   return {
     wants: (siteId) => observer.wants(siteId),
     async observe(rows) {
-      const forgotten = await forgottenOf(erasures, unique(rows), oldestOf(rows.map(({ bytes }) => bytes)));
+      const forgotten = await forgottenOf(erasures, await originsOf(rows.map(({ bytes }) => bytes)));
       const isShown = ({ siteId, table, bytes }: (typeof rows)[number]) =>
         forgotten === null ||
         !(

@@ -1,14 +1,12 @@
 /** Which rows are of somebody, or of a site, that was erased. */
 import { createHash } from 'node:crypto';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { AppError } from '../errors.js';
 import { decodeRowOf } from '../events/row-decoder.js';
+import { receivedAtOf } from '../events/row-head.js';
 import type { RowTable } from '../events/tables.js';
+import { Turns } from '../turns.js';
 import type { KnownErasures } from './known-erasures.js';
 
-/** Rows after whose site other work gets its turn. */
-const ROWS_A_TURN = 10_000;
-const RECEIVED_AT = 24;
 /** One byte of length, then the id: none of ours is longer than 127 bytes. */
 const SITE_LENGTH = 32;
 
@@ -16,6 +14,8 @@ const SITE_LENGTH = 32;
 export interface Forgotten {
   /** Must a site's row be dropped that was received then? */
   site(siteId: string, receivedAt: number): boolean;
+  /** Imports that were undone and may have sent a site's row that was received then. */
+  undone(siteId: string, receivedAt: number): readonly string[];
   /** The session of a row that must be dropped because of its visitor; undefined: it stays. '' when it has none. */
   visitor(siteId: string, table: RowTable, row: Uint8Array): string | undefined;
 }
@@ -26,13 +26,11 @@ export function visitorHashOf(siteId: string, visitorId: string): string {
 }
 
 /**
- * Asks for the erasures of sites; null when there are none.
- * @param oldest when the first of the rows in question was received, ms since epoch
+ * Asks for the erasures that may concern rows of these origins; null when there are none.
  */
 export async function forgottenOf(
   erasures: KnownErasures,
-  siteIds: readonly string[],
-  oldest: number,
+  { siteIds, oldest }: Origins,
 ): Promise<Forgotten | null> {
   const found = siteIds.length === 0 ? [] : await erasures.of(siteIds, oldest);
   if (found.length === 0) return null;
@@ -40,8 +38,13 @@ export async function forgottenOf(
   const visitors = new Map<string, Map<string, number>>();
   /** End of the last erasure of a visitor: what came later need not be read. */
   const ends = new Map<string, number>();
-  for (const { siteId, visitorHash, receivedUntil } of found) {
-    if (visitorHash === null) sites.set(siteId, Math.max(receivedUntil, sites.get(siteId) ?? 0));
+  const imports = new Map<string, { readonly id: string; readonly until: number }[]>();
+  for (const { siteId, visitorHash, importId, receivedUntil } of found) {
+    if (importId !== undefined) {
+      const ofSite = imports.get(siteId) ?? [];
+      imports.set(siteId, ofSite);
+      ofSite.push({ id: importId, until: receivedUntil });
+    } else if (visitorHash === null) sites.set(siteId, Math.max(receivedUntil, sites.get(siteId) ?? 0));
     else {
       visitors.set(siteId, (visitors.get(siteId) ?? new Map()).set(visitorHash, receivedUntil));
       ends.set(siteId, Math.max(receivedUntil, ends.get(siteId) ?? 0));
@@ -49,6 +52,10 @@ export async function forgottenOf(
   }
   return {
     site: (siteId, receivedAt) => receivedAt <= (sites.get(siteId) ?? -1),
+    undone(siteId, receivedAt) {
+      const some = imports.get(siteId);
+      return some === undefined ? [] : some.filter(({ until }) => receivedAt <= until).map(({ id }) => id);
+    },
     visitor(siteId, table, row) {
       const until = visitors.get(siteId);
       if (until === undefined || table === 'heat_points') return undefined;
@@ -71,36 +78,35 @@ function subjectOf(table: Exclude<RowTable, 'heat_points'>, row: Uint8Array) {
   }
 }
 
-/** When the edge received a row, ms since epoch. */
-export function receivedAtOf(row: Uint8Array): number {
-  return Number(viewOf(row).readBigInt64LE(RECEIVED_AT));
-}
-
-/** When the first of some rows was received, ms since epoch; Infinity for none. */
-export function oldestOf(rows: Iterable<Uint8Array>): number {
-  let oldest = Number.POSITIVE_INFINITY;
-  for (const row of rows) oldest = Math.min(oldest, receivedAtOf(row));
-  return oldest;
-}
-
 /** The site of a row of any table; '' where there is none to be read. */
 export function siteOf(row: Uint8Array): string {
   const length = row[SITE_LENGTH] ?? 0;
-  return viewOf(row).toString('latin1', SITE_LENGTH + 1, SITE_LENGTH + 1 + length);
+  return Buffer.from(row.buffer, row.byteOffset + SITE_LENGTH + 1, length).toString('latin1');
 }
 
-/** The sites of rows, each once. Rows of a site mostly lie side by side, so few ids are made into texts. */
-export async function sitesOf(rows: readonly Uint8Array[]): Promise<string[]> {
-  const sites = new Set<string>();
-  let last: Buffer | undefined;
-  for (const [index, row] of rows.entries()) {
-    if (index % ROWS_A_TURN === ROWS_A_TURN - 1) await nextTurn();
-    const id = viewOf(row).subarray(SITE_LENGTH, SITE_LENGTH + 1 + (row[SITE_LENGTH] ?? 0));
-    if (last?.equals(id)) continue;
-    last = id;
-    sites.add(siteOf(row));
+/** Of which sites rows are, each named once, and when the first of them was received (ms since epoch; Infinity for none). */
+export interface Origins {
+  readonly siteIds: readonly string[];
+  readonly oldest: number;
+}
+
+/** Rows of a site mostly lie side by side, so few ids are made into texts. */
+export async function originsOf(rows: Iterable<Uint8Array>): Promise<Origins> {
+  const siteIds = new Set<string>();
+  const turns = new Turns();
+  let oldest = Number.POSITIVE_INFINITY;
+  let last: Uint8Array | undefined;
+  for (const row of rows) {
+    if (turns.isOver) await turns.next();
+    oldest = Math.min(oldest, receivedAtOf(row));
+    if (last === undefined || !isOfSameSite(last, row)) siteIds.add(siteOf(row));
+    last = row;
   }
-  return [...sites];
+  return { siteIds: [...siteIds], oldest };
 }
 
-const viewOf = (row: Uint8Array) => Buffer.from(row.buffer, row.byteOffset, row.byteLength);
+function isOfSameSite(a: Uint8Array, b: Uint8Array): boolean {
+  const end = SITE_LENGTH + 1 + (a[SITE_LENGTH] ?? 0);
+  for (let at = SITE_LENGTH; at < end; at++) if (a[at] !== b[at]) return false;
+  return true;
+}

@@ -49,6 +49,7 @@ function setUp(sites: WebsiteRecord[]) {
       return 0;
     },
     executions: { expireOf: async () => executions.shift() ?? 0 },
+    forgetNotes: async () => {},
     lock: (work) => work(),
     telemetry,
     now: () => state.now,
@@ -82,6 +83,19 @@ describe('removal by age', () => {
     expect(await retention.run(60_000)).toMatchObject({ sites: 3, isComplete: true });
     expect(ofNoSite).toEqual([{ siteId: '', before: keptSince(7, NOW) }]);
     expect(recordings).not.toContain('');
+  });
+
+  it('P9: keeps what is of no site no longer than a year when there are no sites, day by day', async () => {
+    vi.useFakeTimers();
+    const { retention, state, ofNoSite } = setUp([]);
+    retention.start();
+    await vi.advanceTimersByTimeAsync(60_000);
+    state.now += DAY;
+    await vi.advanceTimersByTimeAsync(HOUR);
+    expect(ofNoSite).toEqual([
+      { siteId: '', before: keptSince(365, NOW) },
+      { siteId: '', before: keptSince(365, NOW + DAY) },
+    ]);
   });
 
   it('stops when its time is over, and says so', async () => {

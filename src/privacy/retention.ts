@@ -25,6 +25,8 @@ export interface RetentionOptions {
   /** Removes recordings that were written before a time (ms since epoch), rows and objects. @returns how many objects */
   readonly deleteRecordings: (siteId: string, before: number) => Promise<number>;
   readonly executions: Pick<ExecutionStore, 'expireOf'>;
+  /** Removes what is noted of imports and is needed no more. */
+  readonly forgetNotes: () => Promise<void>;
   /** Runs the work while nobody else in the cluster does. */
   readonly lock: <T>(work: () => Promise<T>) => Promise<T>;
   readonly telemetry: Telemetry;
@@ -124,7 +126,7 @@ class DailyRetention implements Retention {
 
   /** What there is to do, as a text: changes with the day, the sites and their settings. */
   async #plan(): Promise<string> {
-    const hash = createHash('sha256');
+    const hash = createHash('sha256').update(`${dayOf(this.#now())}\n`);
     for await (const page of this.#pages())
       for (const { siteId, before } of page) hash.update(`${siteId} ${before}\n`);
     return hash.digest('hex');
@@ -133,14 +135,17 @@ class DailyRetention implements Retention {
   async #runAll(deadline: number): Promise<Pick<RetentionRun, 'sites' | 'deleted' | 'isComplete'>> {
     const deleted = new Map<string, number>();
     let sites = 0;
-    let latest = 0;
+    let latest: number | undefined;
     for await (const page of this.#pages()) {
       sites += page.length;
-      for (const { before } of page) latest = Math.max(latest, before);
+      for (const { before } of page) latest = Math.max(latest ?? 0, before);
       if (!(await this.#removeOf(page, deadline, deleted))) return { sites, deleted, isComplete: false };
     }
-    // A quarantined message that nobody could read may be of any site: it stays no longer than that of the strictest.
-    const isComplete = await this.#removeRows([{ siteId: '', before: latest }], deadline, deleted);
+    // A quarantined message that nobody could read may be of any site: it stays no longer than that of the strictest; without any, as
+    // long as that of one that says nothing.
+    const before = latest ?? keptSince(settingsFrom({}).dataRetentionDays, this.#now());
+    const isComplete = await this.#removeRows([{ siteId: '', before }], deadline, deleted);
+    if (isComplete) await this.options.forgetNotes();
     return { sites, deleted, isComplete };
   }
 

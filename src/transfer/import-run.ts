@@ -16,13 +16,14 @@ import { type Erased, ErasureUnderWay, erasedOf } from './erased.js';
 import { type CheckedRow, checkRow, RowRefused, type RowTarget } from './event-check.js';
 import { csvRows, type FileRow, headerOf, ndjsonRows } from './file-rows.js';
 import type { ImportedRows } from './imported-rows.js';
+import { checkLease, LeaseLost, type LeaseOptions } from './lease.js';
 import type { TransferMetrics } from './transfer-metrics.js';
 import { readUpload } from './upload.js';
 
-export interface ImportRunOptions extends AwaitStoredOptions {
-  readonly imports: Pick<ImportStore, 'progress'>;
+export interface ImportRunOptions extends AwaitStoredOptions, LeaseOptions {
+  readonly imports: Pick<ImportStore, 'progress' | 'claim'>;
   readonly objects: Pick<ObjectStore, 'get'>;
-  readonly rows: Pick<ImportedRows, 'noted' | 'note'>;
+  readonly rows: Pick<ImportedRows, 'noted' | 'note' | 'forget'>;
   readonly erasures: Pick<ErasureStore, 'of'>;
   readonly publish: (frame: SiteFrame) => Promise<void>;
   /** Whether addresses of visitors are kept for a site. */
@@ -30,7 +31,12 @@ export interface ImportRunOptions extends AwaitStoredOptions {
   readonly metrics: Pick<TransferMetrics, 'importedRows'>;
   /** Rows of a chunk. Default 10,000. */
   readonly chunkRows?: number;
+  /** After so long others have their turn: between two chunks, ms. Default 3,000. */
+  readonly turnMs?: number;
 }
+
+/** Why work on an import ended: its file is done, it is to be undone, or it was the turn of others. */
+export type RunEnd = 'done' | 'to be undone' | 'turn over';
 
 /** Bytes of a chunk's rows. */
 const CHUNK_BYTES = 8 * 1024 * 1024;
@@ -61,16 +67,17 @@ interface Chunk {
 }
 
 /**
- * Works on an import until its file is done.
- * @returns false when it is to be undone meanwhile
- * @throws the signal's reason; ErasureUnderWay, AppError and StoreUnavailableError when something is away: go on later
+ * Works on an import until its file is done, or its turn is over.
+ * @throws the signal's reason; LeaseLost; ErasureUnderWay, AppError, StoreUnavailableError and StreamUnavailableError when something is away:
+ * go on later
  */
 export async function runImport(
   options: ImportRunOptions,
   item: TakenImport,
   signal: AbortSignal,
-): Promise<boolean> {
-  const { chunkRows = 10_000 } = options;
+): Promise<RunEnd> {
+  const { chunkRows = 10_000, turnMs = 3_000 } = options;
+  const turnEnds = Date.now() + turnMs;
   const target: Omit<RowTarget, 'receivedAt'> = {
     siteId: item.siteId,
     // Fixed, so that a row that was refused once is refused again.
@@ -84,22 +91,28 @@ export async function runImport(
     take(chunk, row, progress, { ...target, receivedAt: chunk.receivedAt });
     if (chunk.read < chunkRows && chunk.bytes < CHUNK_BYTES) continue;
     const next = await settle(options, item, chunk, progress, signal);
-    if (next === null) return false;
+    if (next === null) return 'to be undone';
+    if (Date.now() >= turnEnds) return 'turn over';
     progress = next;
     chunk = await openChunk(options, item, next.doneBytes);
   }
   chunk.end = item.bytes;
-  return (await settle(options, item, chunk, progress, signal)) !== null;
+  return (await settle(options, item, chunk, progress, signal)) === null ? 'to be undone' : 'done';
 }
 
-/** @throws ErasureUnderWay */
+/**
+ * Whoever takes the import away from us to undo it notes that only after he has it, so if it is ours after the time of receipt is
+ * fixed, what we send with it is left out once it is undone.
+ * @throws ErasureUnderWay, LeaseLost
+ */
 async function openChunk(
-  { erasures }: Pick<ImportRunOptions, 'erasures'>,
-  { siteId, createdAt }: TakenImport,
+  options: Pick<ImportRunOptions, 'erasures'> & LeaseOptions,
+  item: TakenImport,
   end: number,
 ): Promise<Chunk> {
-  const erased = await erasedOf(erasures, siteId, createdAt.getTime());
   const now = Date.now();
+  const erased = await erasedOf(options.erasures, item.siteId, item.createdAt.getTime());
+  await checkLease(options, item);
   if (erased.storedFrom > now) throw new ErasureUnderWay('data of the site is being erased');
   return {
     ...{ erased, end, rows: new Map(), errors: [] },
@@ -169,7 +182,10 @@ async function settle(
     item.siteId,
     all.filter(({ id }) => !noted.has(id)),
   );
-  if (fresh.length > 0) await rows.note(item.siteId, item.id, before.chunk, fresh);
+  if (fresh.length > 0) {
+    await rows.note(item.siteId, item.id, before.chunk, fresh);
+    await checkLease(options, item);
+  }
   const added = [...all.filter(({ id }) => noted.has(id)), ...fresh];
   const lost = await send(options, item.siteId, added, chunk.rejected, signal);
   const duplicates = chunk.duplicates + chunk.rows.size - added.length;
@@ -184,6 +200,7 @@ async function settle(
     errors: [...before.errors, ...errors].slice(0, MAX_ERRORS),
   };
   const state = await imports.progress(item.id, item.lease, progress);
+  if (state === null) throw new LeaseLost('the import was taken by somebody else');
   metrics.importedRows.inc({ outcome: 'added' }, added.length - lost);
   metrics.importedRows.inc({ outcome: 'duplicate' }, duplicates);
   metrics.importedRows.inc({ outcome: 'rejected' }, chunk.rejected + lost);

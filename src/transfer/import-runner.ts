@@ -1,13 +1,13 @@
 import type { ImportStore, TakenImport } from '../storage/metadata/imports.js';
 import type { Telemetry } from '../telemetry.js';
 import { ErasureUnderWay } from './erased.js';
-import { isPassing } from './import-run.js';
+import { isPassing, type RunEnd } from './import-run.js';
+import { LeaseLost } from './lease.js';
 import type { TransferMetrics } from './transfer-metrics.js';
 
 export interface ImportRunnerOptions {
-  readonly imports: Pick<ImportStore, 'take' | 'renew' | 'end' | 'leave'>;
-  /** @returns false when the import is to be undone meanwhile */
-  readonly run: (item: TakenImport, signal: AbortSignal) => Promise<boolean>;
+  readonly imports: Pick<ImportStore, 'take' | 'renew' | 'end' | 'leave' | 'pass'>;
+  readonly run: (item: TakenImport, signal: AbortSignal) => Promise<RunEnd>;
   readonly undo: (item: TakenImport, signal: AbortSignal) => Promise<void>;
   /** Called when an import is done or has failed for good. Must not throw. */
   readonly onEnded: (item: TakenImport, state: 'done' | 'failed') => Promise<void>;
@@ -17,6 +17,8 @@ export interface ImportRunnerOptions {
   readonly leaseMs?: number;
   /** Longest pause between two looks for work, ms. Default 2,000. */
   readonly pollMs?: number;
+  /** Pause after something was away, ms. Default 5,000. */
+  readonly retryMs?: number;
 }
 
 export interface ImportRunner {
@@ -26,12 +28,11 @@ export interface ImportRunner {
   stop(): Promise<void>;
 }
 
-const RETRY_MS = 5_000;
 const HELD_MS = 1_000;
 
-/** Works on one import after the other on this node. Nodes share the work by leases; what a dead node held comes up when its lease is over. */
+/** Works on one import at a time on this node, in turns. Nodes share the work by leases; what a dead node held comes up when its lease is over. */
 export function createImportRunner(options: ImportRunnerOptions): ImportRunner {
-  const { leaseMs = 10_000, pollMs = 2_000, imports, metrics } = options;
+  const { leaseMs = 10_000, pollMs = 2_000, retryMs = 5_000, imports, metrics } = options;
   const { log } = options.telemetry;
   const stopping = new AbortController();
   let wake: () => void = () => {};
@@ -66,7 +67,7 @@ export function createImportRunner(options: ImportRunnerOptions): ImportRunner {
     const renewal = setInterval(() => {
       imports.renew(item.id, item.lease, leaseMs).then(
         (isOurs) => {
-          if (!isOurs) lost.abort(new Error('the lease of the import was lost'));
+          if (!isOurs) lost.abort(new LeaseLost('the import was taken by somebody else'));
         },
         (err: unknown) => log.warn({ err, import: item.id }, 'the lease of an import could not be renewed'),
       );
@@ -74,7 +75,9 @@ export function createImportRunner(options: ImportRunnerOptions): ImportRunner {
     try {
       await settle(item, signal);
     } catch (err) {
-      await interrupted(item, err);
+      if (err instanceof LeaseLost || lost.signal.aborted)
+        log.info({ import: item.id }, 'an import is no longer worked on here');
+      else await interrupted(item, err);
     } finally {
       clearInterval(renewal);
       metrics.importsRunning.dec();
@@ -86,11 +89,12 @@ export function createImportRunner(options: ImportRunnerOptions): ImportRunner {
       await options.undo(item, signal);
       await imports.end(item.id, item.lease, 'undone', null);
       log.info({ import: item.id, siteId: item.siteId }, 'an import was undone');
-    } else if (await options.run(item, signal)) {
-      await imports.end(item.id, item.lease, 'done', null);
+    } else if ((await options.run(item, signal)) !== 'done') {
+      await imports.pass(item.id, item.lease);
+    } else if (await imports.end(item.id, item.lease, 'done', null)) {
       log.info({ import: item.id, siteId: item.siteId }, 'an import is done');
       await options.onEnded(item, 'done');
-    } else await imports.leave(item.id, item.lease, 0);
+    }
   };
 
   const interrupted = async (item: TakenImport, err: unknown): Promise<void> => {
@@ -105,11 +109,9 @@ export function createImportRunner(options: ImportRunnerOptions): ImportRunner {
       );
     }
     try {
-      if (mayGoOn) await imports.leave(item.id, item.lease, signal.aborted ? 0 : isHeld ? HELD_MS : RETRY_MS);
-      else {
-        await imports.end(item.id, item.lease, 'failed', 'The import met an internal error');
+      if (mayGoOn) await imports.leave(item.id, item.lease, signal.aborted ? 0 : isHeld ? HELD_MS : retryMs);
+      else if (await imports.end(item.id, item.lease, 'failed', 'The import met an internal error'))
         await options.onEnded(item, 'failed');
-      }
     } catch (failure) {
       log.warn({ err: failure, import: item.id }, 'an import is taken again when its lease is over');
     }

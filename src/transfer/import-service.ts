@@ -10,6 +10,8 @@ export interface ImportServiceOptions {
   readonly objects: ObjectStore;
   /** Of a file's text. */
   readonly limitBytes: number;
+  /** Imports with work to do that an account may have, of all its websites. */
+  readonly maxWaiting: number;
   /** Tells that there is work. */
   readonly wake: () => void;
   /** How long a caller waits for a small import or an undoing, ms. Default 5,000. */
@@ -41,12 +43,12 @@ export interface ImportService {
 }
 
 const MAX_LISTED = 100;
-const LIMITS: ImportLimits = { all: 10_000, reports: 100, waiting: 20 };
+const LIMITS: Omit<ImportLimits, 'ofOwner'> = { all: 10_000, reports: 100, waiting: 20 };
 const POLL_MS = 50;
 const MAX_NAME = 255;
 
 export function createImportService(options: ImportServiceOptions): ImportService {
-  const { imports, objects, limitBytes, wake, waitMs = 5_000 } = options;
+  const { imports, objects, limitBytes, maxWaiting, wake, waitMs = 5_000 } = options;
 
   const found = (record: ImportRecord | null): ImportRecord => {
     if (record === null) throw new AppError('not_found', 'Import not found');
@@ -78,8 +80,8 @@ export function createImportService(options: ImportServiceOptions): ImportServic
           report: isReport ? file.report : null,
           rows: isReport ? file.figures : 0,
         };
-        const record = await imports.create(item, LIMITS);
-        if (record === null) throw tooMany();
+        const record = await imports.create(item, { ...LIMITS, ofOwner: maxWaiting });
+        if (record === null) throw tooMany(maxWaiting);
         if (isReport) await deleteUpload(objects, id);
         else wake();
         return await settled(record, signal);
@@ -105,10 +107,10 @@ export function createImportService(options: ImportServiceOptions): ImportServic
 
 const REFUSED: ReadonlySet<string> = new Set(['invalid_request', 'limit_reached']);
 
-const tooMany = (): AppError =>
+const tooMany = (ofOwner: number): AppError =>
   new AppError(
     'limit_reached',
-    `A website has at most ${LIMITS.waiting} imports at work, ${LIMITS.reports} reports and ${LIMITS.all} imports: wait, or undo some`,
+    `A website has at most ${LIMITS.waiting} imports at work, all of an account together ${ofOwner}; and ${LIMITS.reports} reports and ${LIMITS.all} imports: wait, or undo some`,
   );
 
 /** Whether something is still to be done about it. */

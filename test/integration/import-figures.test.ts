@@ -117,5 +117,10 @@ it('figures of finished days notice an import of old events, and its end', { tim
   await imported.undo(SITE, IMPORT);
   expect(await ask(anew)).toEqual(before);
   expect(await ask(warm)).toEqual(before);
-  expect((await imported.noted(SITE, IMPORT, 0)).size).toBe(0);
+  const ids = added.map(({ id }) => id);
+  expect((await imported.added(SITE, ['other', IMPORT], ['0'.repeat(32), ...ids])).size).toBe(ids.length);
+  expect((await imported.added(SITE, ['other'], ids)).size).toBe(0);
+  expect(await imported.imports()).toEqual([{ siteId: SITE, importId: IMPORT }]);
+  await imported.forget(SITE, IMPORT);
+  expect(await imported.imports()).toEqual([]);
 });

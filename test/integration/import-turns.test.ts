@@ -8,7 +8,7 @@ import { freshPostgres } from '../support/fresh.js';
 import { until } from '../support/wait.js';
 
 const LEASE_MS = 60_000;
-const LIMITS = { all: 100, reports: 100, waiting: 100 };
+const LIMITS = { all: 100, reports: 100, waiting: 100, ofOwner: 100 };
 
 const database = await freshPostgres();
 const options = { url: database.url, maxConnections: 8, minConnections: 0, telemetry: silentTelemetry() };
@@ -86,4 +86,37 @@ it('is of the account that waits longest, and an undoing before all', async () =
   expect(await next()).toBe(late);
   await imports.requestUndo(sites[2] ?? '', other);
   expect([await next(), await next(), await next()]).toEqual([other, second, undefined]);
+});
+
+it('is of each import in turn, and the one that had its turn comes last', async () => {
+  const [long, next] = [await queue(0), await queue(0)];
+  const short = await queue(1);
+  const taken = await imports.take(LEASE_MS);
+  expect(taken?.id).toBe(long);
+  await imports.pass(long, taken?.lease ?? '');
+  expect((await imports.find(sites[0] ?? '', long))?.state).toBe('queued');
+  const other = await queue(2);
+  const order: (string | undefined)[] = [];
+  for (let n = 0; n < 6; n++) {
+    const item = await imports.take(LEASE_MS);
+    order.push(item?.id);
+    if (item !== null) await imports.pass(item.id, item.lease);
+  }
+  expect(order).toEqual([other, next, other, short, other, long]);
+});
+
+it('is of what was left in the midst of the work before other imports of the site', async () => {
+  const [left, next] = [await queue(0), await queue(0)];
+  const take = async () => {
+    const item = await imports.take(LEASE_MS);
+    return { id: item?.id, lease: item?.lease ?? '' };
+  };
+  const first = await take();
+  await imports.leave(left, first.lease, 60_000);
+  expect((await take()).id).toBeUndefined();
+  await db.query('UPDATE imports SET lease_until = now() WHERE id = $1', [left]);
+  const again = await take();
+  expect([first.id, again.id]).toEqual([left, left]);
+  await imports.pass(left, again.lease);
+  expect((await take()).id).toBe(next);
 });

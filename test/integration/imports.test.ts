@@ -17,13 +17,16 @@ import { createPostgresEventStore } from '../../src/storage/events/postgres-even
 import { createPostgresImported } from '../../src/storage/events/transfer/postgres-imported.js';
 import { createFolderStore } from '../../src/storage/objects/folder.js';
 import { silentTelemetry } from '../../src/telemetry.js';
+import { forgetNotes } from '../../src/transfer/forget-notes.js';
 import { runImport } from '../../src/transfer/import-run.js';
 import { createImportRunner, type ImportRunner } from '../../src/transfer/import-runner.js';
 import { createImportService } from '../../src/transfer/import-service.js';
 import { transferMetrics } from '../../src/transfer/transfer-metrics.js';
+import { undoImport } from '../../src/transfer/undo.js';
 import { deleteUpload, storeUpload, sweepUploads } from '../../src/transfer/upload.js';
 import { freshPostgres } from '../support/fresh.js';
 import { startNode } from './accounts-node.js';
+import { encodeRow, makeRow } from './event-rows.js';
 
 const LIMIT = 100_000;
 const ROW = {
@@ -47,9 +50,13 @@ describe('imports', () => {
   let site: { id: string; site_id: string };
   let objects: ReturnType<typeof createFolderStore>;
   const ended: string[] = [];
+  /** Ids of imports that are done, in order. */
+  const done: string[] = [];
+  let written: Pick<typeof events, 'insertRows' | 'addToBooks' | 'quarantine'>;
   /** What the stream and the list of imports say before they do what they should. */
   let beforePublish: () => Promise<void> = async () => {};
   let beforeProgress: () => Promise<void> = async () => {};
+  let beforeNote: () => Promise<void> = async () => {};
   let chunkRows = 3;
   type Delivery = { readonly write: (rows?: number) => Promise<void>; readonly book: () => Promise<void> };
   /** What the writer does with a frame, and what it still has to do. */
@@ -73,7 +80,6 @@ describe('imports', () => {
     await events.migrate();
     imported = createPostgresImported(options);
     const metrics = transferMetrics(telemetry.registry);
-    let written: Pick<typeof events, 'insertRows' | 'addToBooks' | 'quarantine'> = events;
     // The writer's part.
     const publish = async ({ siteId, rows, received, rejected }: SiteFrame): Promise<void> => {
       await beforePublish();
@@ -93,6 +99,7 @@ describe('imports', () => {
         written = forgetfulStore(events, {
           erasures,
           onDropped: async () => {},
+          addedBy: (siteId, importIds, ids) => imported.added(siteId, importIds, ids),
           metrics: erasureMetrics(telemetry.registry),
         });
         const run = {
@@ -100,9 +107,16 @@ describe('imports', () => {
           objects,
           events,
           erasures,
-          rows: imported,
+          rows: {
+            ...imported,
+            async note(...call: Parameters<typeof imported.note>) {
+              await beforeNote();
+              return imported.note(...call);
+            },
+          },
           publish,
-          ...{ metrics, drain, booksMs: 300 },
+          ...{ metrics, drain, booksMs: 300, turnMs: 0 },
+          deleteUpload: (importId: string) => deleteUpload(objects, importId),
           keepsAddresses: async () => false,
         };
         const failing: typeof imports = {
@@ -115,18 +129,17 @@ describe('imports', () => {
         runner = createImportRunner({
           ...{ imports, metrics, telemetry },
           run: (item, signal) => runImport({ ...run, imports: failing, chunkRows }, item, signal),
-          async undo(item) {
-            if (item.format !== 'report') await imported.undo(item.siteId, item.id);
-            await deleteUpload(objects, item.id);
-          },
+          undo: (item, signal) => undoImport(run, item, signal),
+          ...{ retryMs: 100, leaseMs: 2_000 },
           async onEnded(item, state) {
             ended.push(state);
+            done.push(item.id);
             await deleteUpload(objects, item.id);
           },
         });
         const { wake } = runner;
         return importRoutes({
-          imports: createImportService({ imports, objects, limitBytes: LIMIT, wake }),
+          imports: createImportService({ imports, objects, limitBytes: LIMIT, maxWaiting: 25, wake }),
           limitBytes: LIMIT,
         });
       },
@@ -207,6 +220,135 @@ describe('imports', () => {
     expect((await node.call('GET', path, { token })).body).toMatchObject({ state: 'undone' });
     const after = await node.call('GET', `/api/v1/websites/${site.id}/imports`, { token });
     expect(after.body.imports).toHaveLength(before.body.imports.length + 1);
+  });
+
+  const idsOf = (numbers: readonly number[]) =>
+    numbers.map((n) => Buffer.from(id(n).replaceAll('-', ''), 'hex'));
+  const stored = async (numbers: readonly number[], siteId = site.site_id): Promise<number> =>
+    (await events.existingIds([{ siteId, table: 'events', ids: idsOf(numbers) }])).size;
+  const newSite = async (): Promise<typeof site> => {
+    const body = { name: 'Other', url: 'https://other.example' };
+    return (await node.call('POST', '/api/v1/user/websites', { token, body })).body.data;
+  };
+
+  test('P3: leave nothing after they were undone that comes out of a stream or spool later', async () => {
+    const numbers = [260, 261, 262, 263];
+    const again: (() => Promise<void>)[] = [];
+    deliver = async (frame) => {
+      again.push(frame.write);
+      await atOnce(frame);
+    };
+    const text = numbers.map((n) => line({ event_id: id(n) })).join('');
+    const { body } = await send(text);
+    deliver = atOnce;
+    const own = makeRow({
+      site_id: site.site_id,
+      event_id: '26'.repeat(16),
+      received_at: Date.now() - 1_000,
+    });
+    const path = `/api/v1/websites/${site.id}/imports/${body.import.id}`;
+    expect((await node.call('DELETE', path, { token })).body.import.state).toBe('undone');
+    for (const write of again) await write();
+    expect(await stored(numbers)).toBe(0);
+    // Nothing but what the import has sent.
+    await written.insertRows('events', [encodeRow(own)], 'own', Date.now() + 30_000);
+    const asked = [
+      { siteId: site.site_id, table: 'events', ids: [Buffer.from('26'.repeat(16), 'hex')] },
+    ] as const;
+    expect((await events.existingIds(asked)).size).toBe(1);
+    // And once more: it is another import.
+    expect((await send(text)).body).toMatchObject({ count: 4, import: { state: 'done' } });
+    expect(await stored(numbers)).toBe(4);
+
+    // What tells all that goes when nothing can be on its way any more.
+    const tokens = async () =>
+      (
+        await imported.added(
+          site.site_id,
+          [body.import.id],
+          idsOf(numbers).map((it) => it.toString('hex')),
+        )
+      ).size;
+    await forgetNotes(imported, node.metadata.imports);
+    expect(await tokens()).toBe(4);
+    await node.metadata.erasures.expire(0);
+    await forgetNotes(imported, node.metadata.imports);
+    expect(await tokens()).toBe(0);
+    expect(await stored(numbers)).toBe(4);
+  });
+
+  test('P9: leave no notes of a website that was deleted meanwhile', async () => {
+    const other = await newSite();
+    let goOn = () => {};
+    const gate = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    let isHeld = false;
+    beforeNote = async () => {
+      beforeNote = async () => {};
+      isHeld = true;
+      await gate;
+    };
+    let sent = 0;
+    beforePublish = async () => void sent++;
+    const sending = send(line({ event_id: id(270) }), { websiteId: other.id });
+    await eventually(() => isHeld);
+    expect((await node.call('DELETE', `/api/v1/user/websites/${other.id}`, { token })).status).toBe(200);
+    goOn();
+    await sending;
+    // The runner is done with it when it has the next one.
+    expect((await send(line({ event_id: id(271) }))).body.import.state).toBe('done');
+    beforePublish = async () => {};
+    expect(sent).toBe(1);
+    expect((await imported.imports()).map(({ siteId }) => siteId)).not.toContain(other.site_id);
+  });
+
+  test('are left to whoever took them: nothing of theirs is removed, nobody is told', async () => {
+    const client = new pg.Client({ connectionString: database.url });
+    await client.connect();
+    const before = ended.length;
+    let sent = 0;
+    beforePublish = async () => {
+      if (++sent !== 1) return;
+      await client.query(
+        "UPDATE imports SET lease = gen_random_uuid(), lease_until = now() + interval '1 hour' WHERE state = 'running'",
+      );
+    };
+    const numbers = [280, 281, 282, 283];
+    const sending = send(numbers.map((n) => line({ event_id: id(n) })).join(''));
+    try {
+      await eventually(() => sent === 1);
+      const other = await newSite();
+      expect((await send(line({ event_id: id(284) }), { websiteId: other.id })).body.import.state).toBe(
+        'done',
+      );
+      expect(ended.slice(before)).toEqual(['done']);
+      expect(await kept()).toHaveLength(1);
+      await client.query("UPDATE imports SET lease_until = now() WHERE state = 'running'");
+      expect((await sending).body.import).toMatchObject({ state: 'done', rows: { added: 4, duplicate: 0 } });
+    } finally {
+      beforePublish = async () => {};
+      await client.end();
+    }
+  });
+
+  test('of one account take turns, so that a long one keeps no other waiting', async () => {
+    const other = await newSite();
+    const long = send(Array.from({ length: 15 }, (_, n) => line({ event_id: id(500 + n) })).join(''));
+    let short: ReturnType<typeof send> | undefined;
+    let sent = 0;
+    beforePublish = async () => {
+      if (++sent !== 1) return;
+      short = send(line({ event_id: id(600) }), { websiteId: other.id });
+      await eventually(async () => (await node.metadata.imports.list(other.id, 1)).length === 1);
+    };
+    const first = await long;
+    beforePublish = async () => {};
+    const second = await short;
+    expect(first.body).toMatchObject({ count: 15, import: { state: 'done' } });
+    expect(second?.body).toMatchObject({ count: 1, import: { state: 'done' } });
+    const order = [second?.body.import.id, first.body.import.id];
+    expect(done.filter((it) => order.includes(it))).toEqual(order);
   });
 
   test('count once what was sent before something failed', { timeout: 60_000 }, async () => {
@@ -411,6 +553,14 @@ describe('imports', () => {
       expect(await codeOf(line({ event_id: id(900) }))).toBe('200 done');
       await fill(20, 'ndjson', 'queued');
       expect(await codeOf(line({ event_id: id(901) }))).toBe('400 limit_reached');
+      // Of all the websites of an account together: 25 here.
+      const elsewhere = async () => (await send(line({ event_id: id(902) }))).body;
+      expect((await elsewhere()).import.state).toBe('done');
+      await fill(5, 'ndjson', 'queued');
+      expect(await elsewhere()).toMatchObject({
+        code: 'limit_reached',
+        message: expect.stringContaining('25'),
+      });
       await eventually(async () => (await kept()).length === 0);
     } finally {
       await client.query('DELETE FROM imports WHERE website_id = $1', [websiteId]);

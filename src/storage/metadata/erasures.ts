@@ -5,8 +5,10 @@ import { number, text, textOrNull } from '../row.js';
 export interface Erasure {
   /** Public site id. */
   readonly siteId: string;
-  /** 64 hex characters (`visitorHashOf`); null: everything of the site. */
+  /** 64 hex characters (`visitorHashOf`); null: everything of the site, or what an import has added. */
   readonly visitorHash: string | null;
+  /** UUID of an import that was undone. */
+  readonly importId?: string;
   /** Rows received up to then, ms since epoch; Infinity for a deleted site. */
   readonly receivedUntil: number;
 }
@@ -20,18 +22,20 @@ export interface ErasureStore {
   /** Something that is never the same again, for an hour at least, after an erasure was noted or a site was deleted. */
   version(): Promise<string>;
   /** Notes an erasure, in place of an earlier one of the same subject. */
-  note(erasure: Erasure): Promise<void>;
+  note(erasure: Omit<Erasure, 'importId'>): Promise<void>;
+  /** Notes that what an import has added, and was received up to then (ms since epoch), is to be stored no more. */
+  noteUndone(siteId: string, importId: string, receivedUntil: number): Promise<void>;
   /** Has a request emptied the site already? */
   isWiped(siteId: string, requestId: string): Promise<boolean>;
   /** Notes that a request has emptied a site, and the last of its erasure, both at once. */
   wiped(siteId: string, requestId: string, receivedUntil: number): Promise<void>;
-  /** Removes all imports of a site. @returns how long a node may still take each for its own, ms; 0: none does */
-  dropImports(siteId: string): Promise<readonly { readonly id: string; readonly leaseMs: number }[]>;
+  /** Removes all imports of a site. @returns their ids; who works on one finds that it is gone (`ImportStore.claim`) */
+  dropImports(siteId: string): Promise<readonly string[]>;
   /** Forgets erasures older than any row that may still be under way. */
   expire(maxAgeMs: number): Promise<void>;
 }
 
-/** Of site, visitor, time. */
+/** Of site, visitor (32 bytes) or import (16) or neither, time. */
 const NOTE = `INSERT INTO erasures (site_id, visitor_hash, received_until) VALUES ($1, decode($2, 'hex'), to_timestamp($3::float8 / 1000))
   ON CONFLICT (site_id, visitor_hash) DO UPDATE SET received_until = excluded.received_until`;
 
@@ -39,17 +43,23 @@ export function createErasureStore(db: Database): ErasureStore {
   return {
     async of(siteIds, since = 0) {
       const rows = await db.query(
-        `SELECT site_id, NULL AS visitor, 'Infinity'::float8 AS until FROM site_purges WHERE site_id = ANY ($1::text[])
+        `SELECT site_id, NULL AS visitor, NULL AS import, 'Infinity'::float8 AS until FROM site_purges WHERE site_id = ANY ($1::text[])
          UNION ALL
-         SELECT site_id, encode(visitor_hash, 'hex'), (extract(epoch FROM received_until) * 1000)::float8 FROM erasures
+         SELECT site_id, CASE length(visitor_hash) WHEN 32 THEN encode(visitor_hash, 'hex') END,
+           CASE length(visitor_hash) WHEN 16 THEN encode(visitor_hash, 'hex')::uuid::text END,
+           (extract(epoch FROM received_until) * 1000)::float8 FROM erasures
          WHERE site_id = ANY ($1::text[]) AND received_until >= to_timestamp($2::float8 / 1000)`,
         [siteIds, since],
       );
-      return rows.map((row) => ({
-        siteId: text(row, 'site_id'),
-        visitorHash: textOrNull(row, 'visitor') || null,
-        receivedUntil: number(row, 'until'),
-      }));
+      return rows.map((row) => {
+        const importId = textOrNull(row, 'import');
+        return {
+          siteId: text(row, 'site_id'),
+          visitorHash: textOrNull(row, 'visitor'),
+          receivedUntil: number(row, 'until'),
+          ...(importId === null ? {} : { importId }),
+        };
+      });
     },
 
     async version() {
@@ -61,6 +71,10 @@ export function createErasureStore(db: Database): ErasureStore {
 
     async note({ siteId, visitorHash, receivedUntil }) {
       await db.query(NOTE, [siteId, visitorHash ?? '', receivedUntil]);
+    },
+
+    async noteUndone(siteId, importId, receivedUntil) {
+      await db.query(NOTE, [siteId, importId.replaceAll('-', ''), receivedUntil]);
     },
 
     async isWiped(siteId, requestId) {
@@ -81,12 +95,8 @@ export function createErasureStore(db: Database): ErasureStore {
     },
 
     async dropImports(siteId) {
-      const rows = await db.query(
-        `DELETE FROM imports WHERE site_id = $1
-         RETURNING id, GREATEST(0, COALESCE(extract(epoch FROM lease_until - now()) * 1000, 0))::float8 AS lease_ms`,
-        [siteId],
-      );
-      return rows.map((row) => ({ id: text(row, 'id'), leaseMs: number(row, 'lease_ms') }));
+      const rows = await db.query('DELETE FROM imports WHERE site_id = $1 RETURNING id', [siteId]);
+      return rows.map((row) => text(row, 'id'));
     },
 
     async expire(maxAgeMs) {

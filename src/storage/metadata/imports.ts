@@ -62,7 +62,12 @@ export interface ImportLimits {
   readonly reports: number;
   /** Of those with work to do. */
   readonly waiting: number;
+  /** Of those with work to do, of all websites of its owner. */
+  readonly ofOwner: number;
 }
+
+/** Whether who has taken an import may go on: `lost` to somebody else, or the import is `gone` with its website. */
+export type Claim = 'held' | 'lost' | 'gone';
 
 export interface TakenImport extends ImportRecord {
   readonly lease: string;
@@ -77,16 +82,25 @@ export interface ImportStore {
   find(websiteId: string, id: string): Promise<ImportRecord | null>;
   /** Which of these ids are imports whose file is still needed. */
   unfinished(ids: readonly string[]): Promise<Set<string>>;
-  /** Takes an import that has work to do and that nobody holds, of a site of which nobody holds one. Accounts take turns. */
+  /** Of which of these ids what was noted of events is still needed: to undo them, or to leave out what they have sent. */
+  noteworthy(ids: readonly string[]): Promise<Set<string>>;
+  /**
+   * Takes an import that has work to do and that nobody holds, of a site of which nobody holds one. Accounts take turns, and the imports of
+   * an account do. What was left of a site's import in the midst of the work comes before its other imports, which could count the same rows.
+   */
   take(leaseMs: number): Promise<TakenImport | null>;
   /** Renews the lease. False when it is lost. */
   renew(id: string, lease: string, leaseMs: number): Promise<boolean>;
+  /** Whether the lease is still held, whatever the clock says: nobody else has taken the import by now. */
+  claim(id: string, lease: string): Promise<Claim>;
   /** Notes how far it has come. @returns the state it is in now; null when the lease is lost */
   progress(id: string, lease: string, progress: ImportProgress): Promise<ImportState | null>;
-  /** Ends the work, and the lease. Does nothing when the lease is lost, or (but for `undone`) when it is to be undone meanwhile. */
-  end(id: string, lease: string, state: 'done' | 'failed' | 'undone', error: string | null): Promise<void>;
-  /** Ends the lease: somebody else may go on, at once or after a while. */
+  /** Ends the work, and the lease. @returns false when the lease was lost, or (but for `undone`) when it is to be undone meanwhile */
+  end(id: string, lease: string, state: 'done' | 'failed' | 'undone', error: string | null): Promise<boolean>;
+  /** Ends the lease in the midst of the work: others come first, then somebody may go on, at once or after a while. */
   leave(id: string, lease: string, pauseMs: number): Promise<void>;
+  /** Ends the lease between two steps of the work: also other imports of the site may come first. */
+  pass(id: string, lease: string): Promise<void>;
   /** Asks for an import to be undone, in whatever state it is. @returns null when there is none */
   requestUndo(websiteId: string, id: string): Promise<ImportRecord | null>;
 }
@@ -96,8 +110,9 @@ const PLAIN_COLUMNS = `i.id, i.website_id, i.site_id, i.user_id, i.format, i.fil
   i.finished_at`;
 const COLUMNS = `${PLAIN_COLUMNS}, i.report`;
 
-// The website's row is locked first, so that imports begun at the same time are counted one after the other.
-const LOCK_WEBSITE = 'SELECT id FROM websites WHERE id = $1 FOR NO KEY UPDATE';
+// The owner's row is locked first, so that imports begun at the same time are counted one after the other.
+const LOCK_OWNER =
+  'SELECT u.id FROM users u JOIN websites w ON w.user_id = u.id WHERE w.id = $1 FOR NO KEY UPDATE OF u';
 
 const CREATE = `INSERT INTO imports AS i (id, website_id, site_id, user_id, format, file_name, state, bytes, report, rows_read, rows_added,
     finished_at)
@@ -105,21 +120,26 @@ const CREATE = `INSERT INTO imports AS i (id, website_id, site_id, user_id, form
     $8::jsonb, $9::bigint, $9::bigint, CASE WHEN $8::jsonb IS NULL THEN NULL ELSE now() END
   FROM (SELECT count(*) AS kept, count(*) FILTER (WHERE format = 'report') AS reports,
       count(*) FILTER (WHERE state IN ('queued', 'running', 'undoing')) AS waiting
-    FROM imports WHERE website_id = $2::uuid AND state <> 'undone') present
+    FROM imports WHERE website_id = $2::uuid AND state <> 'undone') present,
+    (SELECT count(*) AS of_owner FROM imports WHERE state IN ('queued', 'running', 'undoing') AND website_id IN
+      (SELECT id FROM websites WHERE user_id = (SELECT user_id FROM websites WHERE id = $2::uuid))) others
   WHERE kept < $10::bigint AND (reports < $11::bigint OR $5::text <> 'report') AND waiting < $12::bigint
+    AND of_owner < $13::bigint
   RETURNING ${COLUMNS}`;
 
 // One node at a time, so that two cannot take imports of one site.
 const LOCK_TURNS = "SELECT pg_advisory_xact_lock(hashtext('seentics_import_turns'))";
 
-// Undoings first; then accounts that have none under way, and of those the one whose last import is longest ago.
+// Undoings first; then accounts that have none under way, and of those the one that had the last turn longest ago; then so its imports.
 const TAKE = `WITH held AS (
     SELECT website_id, user_id FROM imports WHERE lease IS NOT NULL AND lease_until > now()
   ), due AS (
     SELECT id FROM imports i WHERE state IN ('queued', 'running', 'undoing') AND (lease_until IS NULL OR lease_until <= now())
       AND website_id NOT IN (SELECT website_id FROM held)
+      AND NOT (state = 'queued' AND EXISTS (
+        SELECT FROM imports o WHERE o.website_id = i.website_id AND o.state IN ('running', 'undoing')))
     ORDER BY state = 'undoing' DESC, EXISTS (SELECT FROM held h WHERE h.user_id = i.user_id),
-      (SELECT max(o.finished_at) FROM imports o WHERE o.user_id = i.user_id) NULLS FIRST, created_at
+      (SELECT max(o.worked_at) FROM imports o WHERE o.user_id = i.user_id) NULLS FIRST, worked_at NULLS FIRST, created_at
     LIMIT 1 FOR UPDATE SKIP LOCKED
   )
   UPDATE imports i SET lease = $1, lease_until = now() + $2::float8 * interval '1 millisecond',
@@ -130,11 +150,11 @@ export function createImportStore(db: Database): ImportStore {
   return {
     create: ({ id, websiteId, siteId, userId, format, fileName, bytes, report, rows }, limits) =>
       db.transaction(async (tx) => {
-        await tx.query(LOCK_WEBSITE, [websiteId]);
+        await tx.query(LOCK_OWNER, [websiteId]);
         const kept = [fileName, bytes, report && JSON.stringify(report), rows];
         const [row] = await tx.query(CREATE, [
           ...[id, websiteId, siteId, userId, format, ...kept],
-          ...[limits.all, limits.reports, limits.waiting],
+          ...[limits.all, limits.reports, limits.waiting, limits.ofOwner],
         ]);
         return row ? readImport(row) : null;
       }),
@@ -163,6 +183,16 @@ export function createImportStore(db: Database): ImportStore {
       return new Set(rows.map((row) => text(row, 'id')));
     },
 
+    async noteworthy(ids) {
+      const rows = await db.query(
+        `SELECT id::text FROM imports WHERE id = ANY ($1::uuid[]) AND state <> 'undone'
+         UNION SELECT encode(visitor_hash, 'hex')::uuid::text FROM erasures WHERE visitor_hash = ANY (
+           SELECT uuid_send(id) FROM unnest($1::uuid[]) AS given (id))`,
+        [ids],
+      );
+      return new Set(rows.map((row) => text(row, 'id')));
+    },
+
     take: (leaseMs) =>
       db.transaction(async (tx) => {
         await tx.query(LOCK_TURNS);
@@ -179,6 +209,12 @@ export function createImportStore(db: Database): ImportStore {
       return rows.length > 0;
     },
 
+    async claim(id, lease) {
+      const [row] = await db.query('SELECT lease::text FROM imports WHERE id = $1', [id]);
+      if (!row) return 'gone';
+      return textOrNull(row, 'lease') === lease ? 'held' : 'lost';
+    },
+
     async progress(id, lease, progress) {
       const [row] = await db.query(
         `UPDATE imports SET done_bytes = $3, chunk = $4, rows_read = $5, rows_added = $6, rows_duplicate = $7, rows_rejected = $8,
@@ -192,18 +228,28 @@ export function createImportStore(db: Database): ImportStore {
     },
 
     async end(id, lease, state, error) {
-      await db.query(
+      const [row] = await db.query(
         `UPDATE imports SET state = CASE WHEN state = 'undoing' AND $3 <> 'undone' THEN state ELSE $3 END, error = $4, lease = NULL,
            report = CASE WHEN $3 = 'undone' THEN NULL ELSE report END,
-           lease_until = NULL, finished_at = now() WHERE id = $1 AND lease = $2`,
+           lease_until = NULL, finished_at = now(), worked_at = now() WHERE id = $1 AND lease = $2 RETURNING state`,
         [id, lease, state, error],
       );
+      return row !== undefined && stateOf(row) === state;
     },
 
     async leave(id, lease, pauseMs) {
       await db.query(
-        `UPDATE imports SET lease = NULL, lease_until = now() + $3::float8 * interval '1 millisecond' WHERE id = $1 AND lease = $2`,
+        `UPDATE imports SET lease = NULL, lease_until = now() + $3::float8 * interval '1 millisecond', worked_at = now()
+         WHERE id = $1 AND lease = $2`,
         [id, lease, pauseMs],
+      );
+    },
+
+    async pass(id, lease) {
+      await db.query(
+        `UPDATE imports SET lease = NULL, lease_until = NULL, worked_at = now(),
+           state = CASE WHEN state = 'running' THEN 'queued' ELSE state END WHERE id = $1 AND lease = $2`,
+        [id, lease],
       );
     },
 

@@ -9,7 +9,7 @@ import { invalidToken, type Tokens } from './tokens.js';
 export interface AuthenticatorOptions {
   readonly tokens: Pick<Tokens, 'read'>;
   readonly sessions: Pick<SessionStore, 'findAccount'>;
-  readonly keys: Pick<ApiKeyVerifier, 'verify'>;
+  readonly keys: Pick<ApiKeyVerifier, 'verify' | 'ended'>;
   readonly cache: Cache;
   readonly telemetry: Telemetry;
   /** How long an ended session may live on at a node that missed the notice; default 30,000. */
@@ -27,6 +27,8 @@ export interface Authenticator {
   authenticate(header: string, client: string): Promise<Principal>;
   /** Makes all nodes forget a session; to be called after it was revoked. Never rejects. */
   sessionEnded(sessionId: string): Promise<void>;
+  /** The same of an API key, by the hash of its secret. */
+  keyEnded(secretHash: Uint8Array): Promise<void>;
 }
 
 const CHANNEL = 'auth:sessions';
@@ -56,6 +58,8 @@ export async function createAuthenticator(options: AuthenticatorOptions): Promis
       if (account?.id !== userId) throw invalidToken('access');
       return { kind: 'account', userId, email: account.email, role: account.role };
     },
+
+    keyEnded: (secretHash) => options.keys.ended(secretHash),
 
     async sessionEnded(sessionId) {
       accounts.drop(sessionId);

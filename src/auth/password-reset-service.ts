@@ -9,13 +9,14 @@ import type { Telemetry } from '../telemetry.js';
 import type { Authenticator } from './authenticator.js';
 import { createBackground } from './background.js';
 import { checkedEmail, checkPassword } from './credentials.js';
+import { forgetAccess } from './ended-access.js';
 import type { Passwords } from './passwords.js';
 import { hashOf } from './tokens.js';
 
 export interface PasswordResetOptions {
   readonly metadata: Pick<MetadataStore, 'users' | 'passwordResets'>;
   readonly passwords: Pick<Passwords, 'hash'>;
-  readonly authenticator: Pick<Authenticator, 'sessionEnded'>;
+  readonly authenticator: Pick<Authenticator, 'sessionEnded' | 'keyEnded'>;
   readonly mailer: Mailer;
   readonly audit: Pick<AuditLog, 'record'>;
   /** Where the dashboard is, e.g. `https://stats.example`. Never taken from a request: its host may be forged. */
@@ -25,6 +26,12 @@ export interface PasswordResetOptions {
   readonly retryMs?: readonly number[];
 }
 
+export interface ResetChange {
+  readonly newPassword: string;
+  /** Whether the account's API keys end, too. */
+  readonly revokeApiKeys: boolean;
+}
+
 export interface PasswordResetService {
   /**
    * Mails a link to the account of an address, if there is one, behind the answer: neither it nor its time tells whether.
@@ -32,11 +39,11 @@ export interface PasswordResetService {
    */
   ask(email: string): void;
   /**
-   * Sets a new password with the token of a link; all sessions of the account end.
+   * Sets a new password with the token of a link; all sessions of the account end, its API keys only if wanted.
    * @param address of the client, for the audit log
    * @throws AppError `invalid_reset_token`, `invalid_parameter`, `overloaded`
    */
-  reset(token: string, newPassword: string, address: string): Promise<void>;
+  reset(token: string, change: ResetChange, address: string): Promise<void>;
   /** Waits until what was asked for is done; mails are not sent again meanwhile. */
   close(): Promise<void>;
 }
@@ -114,20 +121,22 @@ export function createPasswordResetService(options: PasswordResetOptions): Passw
       });
     },
 
-    async reset(token, newPassword, address) {
+    async reset(token, { newPassword, revokeApiKeys }, address) {
       checkPassword(newPassword);
       const tokenHash = TOKEN.test(token) ? hashOf(token) : null;
       // Before the costly hash; decided for good by the store.
       if (tokenHash === null || !(await passwordResets.isOpen(tokenHash))) throw invalidResetToken();
-      const used = await passwordResets.use(tokenHash, await passwords.hash(newPassword));
+      const used = await passwordResets.use(tokenHash, await passwords.hash(newPassword), revokeApiKeys);
       if (used === null) throw invalidResetToken();
-      for (const session of used.endedSessions) await authenticator.sessionEnded(session);
       asked.inc({ outcome: 'done' });
       audit.record({
         ...{ action: 'reset password', outcome: 'done', userId: used.userId, address },
         ...{ keyId: null, websiteId: null, targetId: null },
       });
-      log.info({ userId: used.userId, endedSessions: used.endedSessions.length }, 'password reset');
+      const { userId, ended } = used;
+      await forgetAccess({ authenticator, audit }, ended, userId, address);
+      const counts = { endedSessions: ended.sessions.length, revokedKeys: ended.keys.length };
+      log.info({ userId, ...counts }, 'password reset');
     },
 
     async close() {

@@ -1,3 +1,4 @@
+import type { AuditLog } from '../audit/audit-log.js';
 import { AppError } from '../errors.js';
 import type { MetadataStore, User } from '../storage/metadata/metadata.js';
 import type { Logger } from '../telemetry.js';
@@ -5,6 +6,7 @@ import type { AddressNotice } from './address-notice.js';
 import type { Attempts } from './attempts.js';
 import type { Authenticator } from './authenticator.js';
 import { checkedEmail, checkedName, checkPassword } from './credentials.js';
+import { forgetAccess } from './ended-access.js';
 import type { Passwords } from './passwords.js';
 import { invalidToken, type Tokens } from './tokens.js';
 
@@ -13,7 +15,8 @@ export interface ProfileServiceOptions {
   readonly passwords: Passwords;
   readonly tokens: Pick<Tokens, 'sessionOf'>;
   readonly attempts: Attempts;
-  readonly authenticator: Pick<Authenticator, 'sessionEnded'>;
+  readonly authenticator: Pick<Authenticator, 'sessionEnded' | 'keyEnded'>;
+  readonly audit: Pick<AuditLog, 'record'>;
   readonly addressMoved: AddressNotice;
   readonly log: Logger;
 }
@@ -21,6 +24,15 @@ export interface ProfileServiceOptions {
 export interface PasswordChange {
   readonly currentPassword: string;
   readonly newPassword: string;
+  /** Whether the account's API keys end, too. */
+  readonly revokeApiKeys: boolean;
+}
+
+/** Who changes the own password. */
+export interface PasswordChanger {
+  readonly accessToken: string;
+  /** Of the client, for the audit log. */
+  readonly address: string;
 }
 
 /** What an account may change of itself. */
@@ -31,12 +43,11 @@ export interface ProfileService {
    */
   update(userId: string, profile: { readonly name: string; readonly email: string }): Promise<User>;
   /**
-   * All sessions of the account end but that of the caller.
-   * @param accessToken of the caller
+   * All sessions of the account end but that of the caller; API keys only if wanted.
    * @throws AppError `invalid_credentials` (the current password is wrong), `invalid_parameter`, `rate_limited`, `overloaded`,
    * `conflict` (changed by somebody else meanwhile)
    */
-  changePassword(userId: string, change: PasswordChange, accessToken: string): Promise<void>;
+  changePassword(userId: string, change: PasswordChange, caller: PasswordChanger): Promise<void>;
 }
 
 export function createProfileService(options: ProfileServiceOptions): ProfileService {
@@ -59,7 +70,7 @@ export function createProfileService(options: ProfileServiceOptions): ProfileSer
       return user;
     },
 
-    async changePassword(userId, { currentPassword, newPassword }, accessToken) {
+    async changePassword(userId, { currentPassword, newPassword, revokeApiKeys }, { accessToken, address }) {
       checkPassword(newPassword);
       const subject = `password change\n${userId}`;
       await attempts.count(subject);
@@ -73,11 +84,13 @@ export function createProfileService(options: ProfileServiceOptions): ProfileSer
         previous: passwordHash,
         next: await passwords.hash(newPassword),
         keepSession: await tokens.sessionOf('access', accessToken),
+        revokeKeys: revokeApiKeys,
       });
       if (ended === null) throw new AppError('conflict', 'the password was changed meanwhile; try again');
       await attempts.clear(subject);
-      for (const session of ended) await authenticator.sessionEnded(session);
-      log.info({ userId, endedSessions: ended.length }, 'password changed');
+      await forgetAccess(options, ended, userId, address);
+      const counts = { endedSessions: ended.sessions.length, revokedKeys: ended.keys.length };
+      log.info({ userId, ...counts }, 'password changed');
     },
   };
 }

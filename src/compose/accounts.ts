@@ -53,6 +53,7 @@ export interface AccountParts {
   readonly passwords: Passwords;
   readonly gatewayParts: ReturnType<typeof gatewayParts>;
   readonly sessionEnded: (sessionId: string) => Promise<void>;
+  readonly keyEnded: (secretHash: Uint8Array) => Promise<void>;
   readonly apiKeys: Pick<ApiKeyService, 'deleteAll'>;
   /** To be closed after the edge. */
   readonly keyUsage: KeyUsage;
@@ -129,6 +130,7 @@ export async function composeAccounts(
   return {
     gatewayParts: gatewayParts(config, metadata, telemetry),
     sessionEnded: (sessionId) => authenticator.sessionEnded(sessionId),
+    keyEnded: (secretHash) => authenticator.keyEnded(secretHash),
     authenticate: (header, client) => authenticator.authenticate(header, client),
     gate,
     sites,
@@ -144,7 +146,7 @@ export async function composeAccounts(
       ...authRoutes(auth),
       ...secondFactorRoutes(secondFactor),
       ...auditRoutes(metadata.audit),
-      ...profileRoutes(createProfileService({ ...common, addressMoved })),
+      ...profileRoutes(createProfileService({ ...common, audit, addressMoved })),
       ...apiKeyRoutes(apiKeys),
       ...websiteRoutes(websites, gate),
       ...memberRoutes(tellingMembers(createMemberService({ ...metadata, notices }), notifier)),

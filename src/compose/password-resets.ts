@@ -17,6 +17,7 @@ export interface PasswordResetDeps {
   readonly accounts: {
     readonly passwords: Passwords;
     readonly sessionEnded: Authenticator['sessionEnded'];
+    readonly keyEnded: Authenticator['keyEnded'];
     readonly audit: Pick<AuditLog, 'record'>;
   };
   readonly mailer: Mailer;

@@ -8,6 +8,9 @@ import type { Site } from '../websites/site.js';
 import type { Form, FormFile, FormLimits } from './multipart.js';
 import { compileBody, compileStrings, type Parse } from './validate.js';
 
+/** Of routes that take no parameters, or no query. */
+export const Nothing = Type.Object({});
+
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
 /**

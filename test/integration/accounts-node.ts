@@ -168,7 +168,7 @@ export async function startNode(options: NodeOptions) {
       ...authRoutes(auth),
       ...secondFactorRoutes(secondFactor),
       ...auditRoutes(metadata.audit),
-      ...profileRoutes(createProfileService({ ...common, addressMoved })),
+      ...profileRoutes(createProfileService({ ...common, audit, addressMoved })),
       ...apiKeyRoutes(createApiKeyService({ keys: apiKeys, verifier: keys, sites: directory, gate, log })),
       ...websiteRoutes(service, gate),
       ...memberRoutes(tellingMembers(createMemberService({ ...metadata, notices }), notifications)),

@@ -124,6 +124,24 @@ describe('a forgotten password', () => {
     expect((await login(email, NEXT)).status).toBe(200);
   });
 
+  it('ends API keys when that is asked for, and not otherwise', async () => {
+    const email = 'keys@example.com';
+    const { token, id } = await signUp(node, email);
+    const asked = { name: 'one', scopes: ['read'] };
+    const { key } = (await node.call('POST', '/api/v1/user/api-keys', { token, body: asked })).body.data;
+    const works = async () => (await node.call('GET', '/api/v1/user/websites', { token: key })).status;
+    expect((await reset(await tokenFor(email))).status).toBe(200);
+    expect(await works()).toBe(200);
+    const before = audited.length;
+    const again = { token: await tokenFor(email), newPassword: NEXT, revokeApiKeys: true };
+    expect((await post('reset-password', again)).status).toBe(200);
+    expect(await works()).toBe(401);
+    expect(audited.slice(before)).toMatchObject([
+      { action: 'reset password', userId: id },
+      { action: 'revoke API keys', userId: id, outcome: 'done', address: '127.0.0.1' },
+    ]);
+  });
+
   it('goes to the address of the account, in the spelling that it has there, and links to the configured dashboard', async () => {
     await signUp(node, 'Spelled@Example.com');
     await forgot(' spelled@example.COM ', {
@@ -302,7 +320,7 @@ describe('a sign-in with the old password', () => {
     if (!proved) throw new Error('no account');
     const change = (next: string) =>
       node.metadata.users.changePassword(id, {
-        ...{ previous: proved.passwordHash ?? '', next, keepSession: null },
+        ...{ previous: proved.passwordHash ?? '', next, keepSession: null, revokeKeys: false },
       });
     const open = (sessionId: string) =>
       node.metadata.sessions.open(
@@ -330,7 +348,7 @@ describe('a sign-in with the old password', () => {
       [id],
     );
     await client.query('COMMIT');
-    expect(await changing).toContain('00000000-0000-4000-8000-000000000002');
+    expect((await changing)?.sessions).toContain('00000000-0000-4000-8000-000000000002');
     expect(await open('00000000-0000-4000-8000-000000000003')).toBe(false);
   });
 });

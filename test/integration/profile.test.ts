@@ -120,6 +120,30 @@ describe('the profile', () => {
 });
 
 describe('a change of the password', () => {
+  it('leaves API keys alone unless their end is asked for, which is noted', async () => {
+    const { token, id } = await signUp(node, 'keys@example.com');
+    const secrets: string[] = [];
+    for (const name of ['one', 'two']) {
+      const body = { name, scopes: ['read'] };
+      secrets.push((await node.call('POST', '/api/v1/user/api-keys', { token, body })).body.data.key);
+    }
+    const statuses = async () => {
+      const answers = secrets.map((it) => node.call('GET', '/api/v1/user/websites', { token: it }));
+      return (await Promise.all(answers)).map(({ status }) => status);
+    };
+    expect((await change(token, PASSWORD, NEXT)).status).toBe(200);
+    expect(await statuses()).toEqual([200, 200]);
+    const body = { currentPassword: NEXT, newPassword: PASSWORD, revokeApiKeys: true };
+    expect((await put('change-password', token, body)).status).toBe(200);
+    expect(await statuses()).toEqual([401, 401]);
+    expect((await node.call('GET', '/api/v1/user/api-keys', { token })).body.data).toEqual([]);
+    await node.audit.flush();
+    const { rows } = await client.query('SELECT action FROM audit_log WHERE user_id = $1 ORDER BY at, id', [
+      id,
+    ]);
+    expect(rows.map(({ action }) => action)).toContain('revoke API keys');
+  });
+
   it('ends all other sessions and keeps that of the caller', async () => {
     const email = 'change@example.com';
     const first = await signUp(node, email);

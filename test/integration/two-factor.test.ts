@@ -248,7 +248,7 @@ describe('a second factor', () => {
     const tokenHash = Buffer.from(account.id);
     const hash = (await users.findById(account.id))?.passwordHash ?? '';
     expect(await passwordResets.add({ userId: account.id, email, tokenHash, ttlMs: 60_000 }, 5)).toBe(true);
-    expect(await passwordResets.use(tokenHash, hash)).not.toBeNull();
+    expect(await passwordResets.use(tokenHash, hash, false)).not.toBeNull();
     expect(outcome(await finish(challenge, app()))).toBe('400 invalid_credentials');
     expect(outcome(await login())).toBe('403 two_factor_required');
     expect(outcome(await login({ totp: app() }))).toBe('200');

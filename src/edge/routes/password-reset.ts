@@ -1,9 +1,9 @@
 /** A new password by mail (contract 3.4, 3.5). The original has these under one prefix only; so does the dashboard. */
 import Type from 'typebox';
 import type { PasswordResetService } from '../../auth/password-reset-service.js';
-import { type AnyRoute, route } from '../route.js';
+import { type AnyRoute, Nothing, route } from '../route.js';
+import { RevokeApiKeys } from './user-body.js';
 
-const Nothing = Type.Object({});
 const Done = Type.Object({ message: Type.String() });
 const common = {
   method: 'POST',
@@ -35,14 +35,17 @@ export function passwordResetRoutes(resets: PasswordResetService): AnyRoute[] {
     route({
       ...common,
       path: '/api/v1/auth/reset-password',
-      summary: 'Set a new password with the token of a mailed link, once; all sessions of the account end',
+      summary:
+        'Set a new password with the token of a mailed link, once; all sessions of the account end, its API keys stay unless that is asked for',
       body: Type.Object({
         token: Type.String({ minLength: 1, maxLength: 256, description: 'What the link carries as `token`' }),
         newPassword: Type.String({ minLength: 8, maxLength: 256 }),
+        revokeApiKeys: RevokeApiKeys,
       }),
       responses: { 200: Done },
       async handle({ body, request }) {
-        await resets.reset(body.token, body.newPassword, request.address);
+        const { token, newPassword, revokeApiKeys = false } = body;
+        await resets.reset(token, { newPassword, revokeApiKeys }, request.address);
         return { status: 200, body: { message: 'Password has been reset successfully' } };
       },
     }),

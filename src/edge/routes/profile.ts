@@ -3,10 +3,9 @@ import Type from 'typebox';
 import { bearerToken } from '../../auth/authenticator.js';
 import type { ProfileService } from '../../auth/profile-service.js';
 import { userIdOf } from '../caller.js';
-import { type AnyRoute, route } from '../route.js';
-import { UserBody, userBody } from './user-body.js';
+import { type AnyRoute, Nothing, route } from '../route.js';
+import { RevokeApiKeys, UserBody, userBody } from './user-body.js';
 
-const Nothing = Type.Object({});
 const Done = { success: Type.Boolean(), message: Type.String() };
 const BASE = '/api/v1/user/users';
 const common = {
@@ -42,16 +41,20 @@ export function profileRoutes(profiles: ProfileService): AnyRoute[] {
     route({
       ...common,
       path: `${BASE}/change-password`,
-      summary: 'Change the own password; all other sessions of the account end',
+      summary:
+        'Change the own password; all other sessions of the account end, its API keys stay unless that is asked for',
       bucket: 'auth',
       body: Type.Object({
         currentPassword: Type.String({ minLength: 1, maxLength: 256 }),
         newPassword: Type.String({ minLength: 8, maxLength: 256 }),
+        revokeApiKeys: RevokeApiKeys,
       }),
       responses: { 200: Type.Object(Done) },
       async handle({ principal, body, request }) {
         const accessToken = bearerToken(request.header('authorization'));
-        await profiles.changePassword(userIdOf(principal), body, accessToken);
+        const { address } = request;
+        const change = { ...body, revokeApiKeys: body.revokeApiKeys === true };
+        await profiles.changePassword(userIdOf(principal), change, { accessToken, address });
         return { status: 200, body: { success: true, message: 'Password changed successfully' } };
       },
     }),

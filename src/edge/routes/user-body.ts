@@ -15,6 +15,14 @@ export const UserBody = Type.Object({
   updatedAt: Type.String({ format: 'date-time' }),
 });
 
+/** In requests that set a password. */
+export const RevokeApiKeys = Type.Optional(
+  Type.Boolean({
+    default: false,
+    description: "Delete the account's API keys, too: a new password does not end them by itself",
+  }),
+);
+
 export function userBody(user: User): Static<typeof UserBody> {
   return {
     id: user.id,

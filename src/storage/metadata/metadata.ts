@@ -13,6 +13,7 @@ import type { IdempotencyStore } from './idempotency.js';
 import type { ImportStore } from './imports.js';
 import type { MemberStore } from './members.js';
 import type { NotificationStore } from './notifications.js';
+import type { EndedAccess } from './password-change.js';
 import type { PasswordResetStore } from './password-resets.js';
 import type { PrivacyRequestStore } from './privacy-requests.js';
 import type { SecondFactorStore } from './second-factors.js';
@@ -98,7 +99,7 @@ export interface UserStore {
    * Replaces the hash if it is still `previous`, and revokes the account's sessions with it, all at once.
    * @returns ids of the revoked sessions; null when the hash was another one
    */
-  changePassword(id: string, change: NewPassword): Promise<string[] | null>;
+  changePassword(id: string, change: NewPassword): Promise<EndedAccess | null>;
 }
 
 export interface NewPassword {
@@ -106,6 +107,8 @@ export interface NewPassword {
   readonly next: string;
   /** The one session that stays. */
   readonly keepSession: string | null;
+  /** Whether the account's API keys end, too. */
+  readonly revokeKeys: boolean;
 }
 
 export interface NewSession {

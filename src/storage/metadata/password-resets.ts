@@ -1,6 +1,6 @@
 import type { Database } from '../postgres.js';
 import { text } from '../row.js';
-import { writePassword } from './password-change.js';
+import { type EndedAccess, writePassword } from './password-change.js';
 
 export interface NewPasswordReset {
   readonly userId: string;
@@ -21,15 +21,15 @@ export interface PasswordResetStore {
   /** Whether a token could be used now. */
   isOpen(tokenHash: Uint8Array): Promise<boolean>;
   /**
-   * Sets the account's password with a token, closes all its tokens and ends all its sessions, at once.
+   * Sets the account's password with a token, closes all its tokens and ends all its sessions, at once; and its API keys, if wanted.
    * @returns null when the token is unknown, expired, used or closed
    */
-  use(tokenHash: Uint8Array, passwordHash: string): Promise<UsedReset | null>;
+  use(tokenHash: Uint8Array, passwordHash: string, revokeKeys: boolean): Promise<UsedReset | null>;
 }
 
 export interface UsedReset {
   readonly userId: string;
-  readonly endedSessions: readonly string[];
+  readonly ended: EndedAccess;
 }
 
 const IS_OPEN = 'token_hash = $1 AND closed_at IS NULL AND expires_at > now()';
@@ -69,7 +69,7 @@ export function createPasswordResetStore(db: Database): PasswordResetStore {
       return rows.length > 0;
     },
 
-    use: (tokenHash, passwordHash) =>
+    use: (tokenHash, passwordHash, revokeKeys) =>
       db.transaction(async (tx) => {
         const token = Buffer.from(tokenHash);
         const [holder] = await tx.query(
@@ -81,12 +81,12 @@ export function createPasswordResetStore(db: Database): PasswordResetStore {
         const [open] = await tx.query(`SELECT user_id FROM password_resets WHERE ${IS_OPEN}`, [token]);
         if (!open) return null;
         const userId = text(holder, 'id');
-        const endedSessions = await writePassword(tx, userId, {
+        const ended = await writePassword(tx, userId, {
           hash: passwordHash,
           reason: 'password reset',
-          keepSession: null,
+          ...{ keepSession: null, revokeKeys },
         });
-        return { userId, endedSessions };
+        return { userId, ended };
       }),
   };
 }

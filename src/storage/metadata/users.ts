@@ -91,14 +91,14 @@ export function createUserStore(db: Database): UserStore {
       return row ? { user: readUser(row), previous: textOrNull(row, 'previous') ?? '' } : null;
     },
 
-    changePassword: (id, { previous, next, keepSession }) =>
+    changePassword: (id, { previous, next, keepSession, revokeKeys }) =>
       db.transaction(async (tx) => {
         const [account] = await tx.query(
           'SELECT id FROM users WHERE id = $1 AND password_hash = $2 FOR NO KEY UPDATE',
           [id, previous],
         );
         if (!account) return null;
-        return writePassword(tx, id, { hash: next, reason: 'password changed', keepSession });
+        return writePassword(tx, id, { hash: next, reason: 'password changed', keepSession, revokeKeys });
       }),
   };
 }

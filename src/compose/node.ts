@@ -153,16 +153,17 @@ async function compose(
   });
   const routes: AnyRoute[] = [];
   if (config.ROLES.includes('writer')) {
-    const events = tellingOfQuarantine(written, accounts.sites, notifications);
+    const telling = (what: 'events' | 'recordings') =>
+      tellingOfQuarantine(written, what, accounts.sites, notifications);
     await startWriter(
       config,
       stream.store,
-      events,
+      telling('events'),
       forgetfulObserver(automations.observer, erasures),
       telemetry,
       lifecycle,
     );
-    await replays.startWriter();
+    await replays.startWriter(telling('recordings'));
   }
   if (config.ROLES.includes('edge')) {
     const metrics = shareMetrics(stores.metrics, { telemetry });

@@ -10,7 +10,7 @@ import { createPlayback, type Playback } from '../replays/playback.js';
 import { createRecordingQuota } from '../replays/quota.js';
 import { createRecorder } from '../replays/recorder.js';
 import { createRecordingPool } from '../replays/recording-pool.js';
-import { createRecordingStore } from '../replays/recording-store.js';
+import { createRecordingStore, type RecordingStoreOptions } from '../replays/recording-store.js';
 import { type RecordingStoreMetrics, recordingStoreMetrics } from '../replays/recording-store-metrics.js';
 import { createReplayUpkeep, type ReplayUpkeep } from '../replays/replay-upkeep.js';
 import { createReplays } from '../replays/replays.js';
@@ -58,8 +58,8 @@ export interface ReplayNode {
   readonly playback: Playback;
   /** Of recordings on their way. */
   readonly stream: FrameStream;
-  /** Brings recordings from the stream into objects and index. */
-  startWriter(): Promise<void>;
+  /** Brings recordings from the stream into objects and index. @param events keeps books and quarantine */
+  startWriter(events: RecordingStoreOptions['events']): Promise<void>;
   /** Starts taking recordings and answers the routes. */
   startRecorder(edge: RecorderParts): readonly AnyRoute[];
 }
@@ -88,11 +88,11 @@ export async function openReplays(context: OpenContext, parts: ReplayParts): Pro
       ...{ replays: parts.stores.replays, objects: parts.objects },
       ...{ metrics, log: telemetry.log },
     }),
-    async startWriter() {
+    async startWriter(events) {
       const writer = createPartitionWriter({
         name: 'recording_writer',
         store: createRecordingStore({
-          ...parts.stores,
+          ...{ replays: parts.stores.replays, events },
           objects: parts.objects,
           siteExists: siteExists(parts.metadata),
           erasures: parts.erasures,

@@ -7,6 +7,7 @@ import type { Telemetry } from '../telemetry.js';
 export type NewsType =
   | 'automation_failing'
   | 'events_quarantined'
+  | 'recordings_quarantined'
   | 'member_added'
   | 'site_shared'
   | 'import_finished'

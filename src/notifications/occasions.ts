@@ -30,12 +30,13 @@ export function tellingMembers(members: MemberService, notifier: Notifier): Memb
   };
 }
 
-/** Tells owners that events of their site were refused by the store and wait in the quarantine. */
-export function tellingOfQuarantine(
-  events: EventStore,
+/** Tells owners that events, or recordings, of their site were refused by the store and wait in the quarantine. */
+export function tellingOfQuarantine<Store extends Pick<EventStore, 'quarantine'>>(
+  events: Store,
+  what: 'events' | 'recordings',
   sites: Pick<SiteDirectory, 'resolve'>,
   notifier: Notifier,
-): EventStore {
+): Store {
   const told = new LRUCache<string, true>({ max: MAX_REMEMBERED, ttl: PAUSE_MS });
   const tell = async (siteId: string) => {
     if (told.has(siteId)) return;
@@ -43,17 +44,17 @@ export function tellingOfQuarantine(
     const site = await ownerOf(sites, siteId);
     if (site === null) return;
     await notifier.notify(site.ownerId, {
-      type: 'events_quarantined',
+      type: `${what}_quarantined`,
       siteId,
-      title: `Events of ${site.name} are in quarantine`,
-      message: 'The event store refused them. They are kept as they came and can be stored again.',
+      title: `${what === 'events' ? 'Events' : 'Recordings'} of ${site.name} are in quarantine`,
+      message: `The event store refused them. They are kept as they came${what === 'events' ? ' and can be stored again' : ''}.`,
       link: `/websites/${site.id}`,
       quietMs: HOUR_MS,
     });
   };
   return {
     ...events,
-    async quarantine(entries, token) {
+    async quarantine(entries: Parameters<EventStore['quarantine']>[0], token: string) {
       await events.quarantine(entries, token);
       // The writer goes on: it waits for nothing but the store.
       for (const siteId of new Set(entries.map((entry) => entry.siteId))) void tell(siteId);

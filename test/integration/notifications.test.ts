@@ -138,7 +138,7 @@ describe('notifications', () => {
   it('tell the owner that events are in quarantine, once for many', async () => {
     const { token } = await newAccount();
     const site = await newSite(token);
-    const telling = tellingOfQuarantine(events, node.sites, service);
+    const telling = tellingOfQuarantine(events, 'events', node.sites, service);
     const refused = (n: number) => ({
       ...{ id: n.toString(16).padStart(32, '0'), siteId: site.site_id, quarantinedAt: Date.now() },
       ...({ source: 'batch', table: 'events', reason: 'refused', bytes: new Uint8Array([n]) } as const),
@@ -147,6 +147,31 @@ describe('notifications', () => {
     await telling.quarantine([refused(3)], 'two');
     expect(await told(token)).toMatchObject([{ type: 'events_quarantined', link: `/websites/${site.id}` }]);
     expect(await events.listQuarantine(site.site_id, 10)).toHaveLength(3);
+  });
+
+  it('tell the owner that recordings are in quarantine, besides events', async () => {
+    const { token } = await newAccount();
+    const site = await newSite(token);
+    const row = {
+      id: 'c'.repeat(32),
+      siteId: site.site_id,
+      quarantinedAt: Date.now(),
+      table: 'events',
+    } as const;
+    const bytes = new Uint8Array([1]);
+    for (const [what, source] of [
+      ['events', 'batch'],
+      ['recordings', 'recording'],
+    ] as const)
+      await tellingOfQuarantine(events, what, node.sites, service).quarantine(
+        [{ ...row, source, reason: 'refused', bytes }],
+        what,
+      );
+    const link = `/websites/${site.id}`;
+    expect(await told(token, 2)).toMatchObject([
+      { type: 'recordings_quarantined', title: 'Recordings of Shop are in quarantine', link },
+      { type: 'events_quarantined', link },
+    ]);
   });
 
   it('tell the owner that an automation fails again and again', async () => {

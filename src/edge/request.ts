@@ -86,6 +86,18 @@ export function allHeaders(req: UwsRequest): ReadonlyMap<string, string> {
   return headers;
 }
 
+/** A request with all its headers (`allHeaders`). @param address of the client */
+export function wholeRequest(
+  req: UwsRequest,
+  method: string,
+  headers: ReadonlyMap<string, string>,
+  address: string,
+): EdgeRequest {
+  const header = (name: string) => headers.get(name) ?? '';
+  const common = [header('origin'), header('referer'), header('user-agent')] as const;
+  return new EdgeRequest(method, req.getUrl(), address, ...common, headers, null);
+}
+
 /** Only the listed ones. */
 export function listedHeaders(req: UwsRequest, names: readonly string[]): ReadonlyMap<string, string> {
   let headers: Map<string, string> | null = null;

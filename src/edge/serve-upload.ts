@@ -7,7 +7,7 @@ import { admitToSite } from './gate.js';
 import { tooLarge } from './inflate.js';
 import { readForm } from './multipart.js';
 import { decodeParams, paramNames } from './query.js';
-import { allHeaders, type Caller, EdgeRequest } from './request.js';
+import { allHeaders, type Caller, type EdgeRequest, wholeRequest } from './request.js';
 import type { ReadForm, Reply, UploadEndpoint } from './route.js';
 import { admitLimited, type ServeOptions, SWALLOW_BYTES } from './serve.js';
 import type { UwsHandler } from './uws.js';
@@ -28,17 +28,7 @@ export function serveUpload(
     const origin = headers.get('origin') ?? '';
     const exchange = new Exchange(options.edge, traits, res, origin, false);
     try {
-      const address = options.address.of(res, req);
-      const request = new EdgeRequest(
-        endpoint.method,
-        req.getUrl(),
-        address,
-        origin,
-        headers.get('referer') ?? '',
-        headers.get('user-agent') ?? '',
-        headers,
-        null,
-      );
+      const request = wholeRequest(req, endpoint.method, headers, options.address.of(res, req));
       exchange.request = request;
       const encoded = names.map((_, index) => req.getParameter(index));
       const declared = Number(headers.get('content-length') ?? Number.NaN);

@@ -10,7 +10,7 @@ import { parseEncoding, tooLarge } from './inflate.js';
 import { parseJson } from './json.js';
 import { decodeParams, paramNames, parseQuery } from './query.js';
 import type { RateLimiter } from './rate-limit.js';
-import { allHeaders, EdgeRequest, listedHeaders } from './request.js';
+import { allHeaders, EdgeRequest, listedHeaders, wholeRequest } from './request.js';
 import type { JsonEndpoint, RawEndpoint, Reply } from './route.js';
 import type { UwsHandler, UwsRequest, UwsResponse } from './uws.js';
 
@@ -110,16 +110,8 @@ export function serveJson(
     const origin = headers.get('origin') ?? '';
     const exchange = new Exchange(options.edge, traits, res, origin, head);
     try {
-      const request = new EdgeRequest(
-        head ? 'HEAD' : endpoint.method,
-        req.getUrl(),
-        options.address.of(res, req),
-        origin,
-        headers.get('referer') ?? '',
-        headers.get('user-agent') ?? '',
-        headers,
-        null,
-      );
+      const method = head ? 'HEAD' : endpoint.method;
+      const request = wholeRequest(req, method, headers, options.address.of(res, req));
       exchange.request = request;
       const encoded = names.map((_, index) => req.getParameter(index));
       const query = req.getQuery();

@@ -1,9 +1,7 @@
 /** Figures over the whole instance, for its admins (contract 15.1). */
 import Type from 'typebox';
 import type { InstanceStats } from '../../metrics/instance-stats.js';
-import { type AnyRoute, route } from '../route.js';
-
-const Nothing = Type.Object({});
+import { type AnyRoute, Nothing, route } from '../route.js';
 
 export function adminRoutes(stats: InstanceStats): AnyRoute[] {
   return [

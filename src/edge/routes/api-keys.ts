@@ -8,9 +8,8 @@ import type { ApiKeyRecord } from '../../storage/metadata/api-keys.js';
 import { isUuid } from '../../uuid.js';
 import { accountOf, userIdOf } from '../caller.js';
 import { NEXT_CURSOR, PAGE_QUERY, pageOf } from '../paging.js';
-import { type AnyRoute, route } from '../route.js';
+import { type AnyRoute, Nothing, route } from '../route.js';
 
-const Nothing = Type.Object({});
 const time = Type.String({ format: 'date-time' });
 const orNull = <T extends Type.TSchema>(schema: T, description: string) =>
   Type.Union([schema, Type.Null()], { description });

@@ -5,7 +5,7 @@ import { AppError } from '../../errors.js';
 import type { AuditQuery, AuditStore, StoredAuditEntry } from '../../storage/metadata/audit.js';
 import { isUuid } from '../../uuid.js';
 import { decodedCursor, encodedCursor } from '../paging.js';
-import { type AnyRoute, route, siteRoute } from '../route.js';
+import { type AnyRoute, Nothing, route, siteRoute } from '../route.js';
 
 const id = (description: string) =>
   Type.Union([Type.String({ format: 'uuid' }), Type.Null()], { description });
@@ -54,7 +54,7 @@ export function auditRoutes(entries: Pick<AuditStore, 'list'>): AnyRoute[] {
       summary: 'What accounts did on this instance, newest first',
       bucket: 'admin',
       access: 'admin',
-      params: Type.Object({}),
+      params: Nothing,
       query: Type.Object({
         ...page,
         user_id: uuid('Only what this account did'),

@@ -4,11 +4,9 @@ import { bearerToken } from '../../auth/authenticator.js';
 import { AppError } from '../../errors.js';
 import { clientOf } from '../address.js';
 import { userIdOf } from '../caller.js';
-import { type AnyRoute, route } from '../route.js';
+import { type AnyRoute, Nothing, route } from '../route.js';
 import { CodeText } from './second-factor.js';
 import { UserBody, userBody } from './user-body.js';
-
-const Nothing = Type.Object({});
 
 /** Both spellings: the original answers one, the dashboard reads the other (contract 0.1). */
 const tokenFields = {

@@ -8,7 +8,7 @@ import { warningsOf } from '../../automations/definition.js';
 import { tryAutomation } from '../../automations/trial.js';
 import type { Site } from '../../websites/site.js';
 import { userIdOf } from '../caller.js';
-import { type AnyRoute, route, siteRoute } from '../route.js';
+import { type AnyRoute, Nothing, route, siteRoute } from '../route.js';
 import {
   AutomationBody,
   CreateBody,
@@ -25,7 +25,6 @@ export interface AutomationRoutesOptions {
   readonly mayWrite: (principal: Principal, site: Site) => Promise<boolean>;
 }
 
-const Nothing = Type.Object({});
 const BASE = '/api/v1/websites/:website_id/automations';
 const tag = 'Automations';
 const InSite = Type.Object({ website_id: Type.String({ description: 'UUID or public site id' }) });

@@ -3,12 +3,11 @@ import Type from 'typebox';
 import type { AvatarService } from '../../avatars/avatar-service.js';
 import { AppError } from '../../errors.js';
 import { userIdOf } from '../caller.js';
-import { type AnyRoute, type Reply, type RequestInfo, route, uploadRoute } from '../route.js';
+import { type AnyRoute, Nothing, type Reply, type RequestInfo, route, uploadRoute } from '../route.js';
 import { StreamBody } from '../stream-body.js';
 import { UserBody, userBody } from './user-body.js';
 
 const MAX_BYTES = 2 * 1024 * 1024;
-const Nothing = Type.Object({});
 const File = Type.Object({
   file: Type.String({ maxLength: 100, description: 'As the avatar of an account names it' }),
 });

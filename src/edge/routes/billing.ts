@@ -4,7 +4,7 @@ import Type from 'typebox';
 import { startOfMonth, type UsageService } from '../../billing/usage.js';
 import { AppError } from '../../errors.js';
 import { userIdOf } from '../caller.js';
-import { type AnyRoute, route } from '../route.js';
+import { type AnyRoute, Nothing, route } from '../route.js';
 
 export interface BillingRoutesOptions {
   readonly usage: UsageService;
@@ -43,7 +43,6 @@ const BillingUsage = Type.Object({
 const Refused = Type.Object({ error: Type.String(), message: Type.String(), code: Type.String() });
 
 const BASE = '/api/v1/user/billing';
-const Nothing = Type.Object({});
 const common = {
   tag: 'Billing',
   bucket: 'api',

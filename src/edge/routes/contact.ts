@@ -4,14 +4,13 @@ import type { Principal } from '../../auth/principal.js';
 import type { ContactService } from '../../contact/contact-service.js';
 import { AppError } from '../../errors.js';
 import { clientOf } from '../address.js';
-import { type AnyRoute, route } from '../route.js';
+import { type AnyRoute, Nothing, route } from '../route.js';
 
 const email = Type.String({ minLength: 1, maxLength: 254 });
 const message = Type.String({ minLength: 1, maxLength: 10_000 });
 const Sent = Type.Object({ success: Type.Boolean(), message: Type.String() });
 const SENT = { status: 200, body: { success: true, message: 'Message sent' } } as const;
 
-const Nothing = Type.Object({});
 const common = {
   method: 'POST',
   tag: 'Contact',

@@ -3,7 +3,7 @@ import Type from 'typebox';
 import { MAX_FUNNEL_EVENTS } from '../../enrich/funnel-events.js';
 import type { Intake } from '../../enrich/intake.js';
 import { ErrorBody } from '../error-table.js';
-import { type AnyRoute, rawRoute } from '../route.js';
+import { type AnyRoute, Nothing, rawRoute } from '../route.js';
 import {
   BatchReplies,
   Ignored,
@@ -63,8 +63,8 @@ export function funnelTrackingRoutes({ intake, bodyLimitBytes }: FunnelTrackingO
     access: 'public',
     bucket: 'ingest',
     cors: 'tracker',
-    params: Type.Object({}),
-    query: Type.Object({}),
+    params: Nothing,
+    query: Nothing,
     bodyLimit: bodyLimitBytes,
     headers: RECORD_HEADERS,
   } as const;

@@ -9,7 +9,7 @@ import type { AnalyticsQuery } from '../../metrics/parameters.js';
 import type { FunnelRecord } from '../../storage/metadata/metadata.js';
 import type { Site } from '../../websites/site.js';
 import { NEXT_CURSOR, PAGE_QUERY, pageOf } from '../paging.js';
-import { type AnyRoute, type RequestInfo, siteRoute } from '../route.js';
+import { type AnyRoute, Nothing, type RequestInfo, siteRoute } from '../route.js';
 import { CreateBody, Funnel, STATS_QUERY, Stats, UpdateBody } from './funnel-bodies.js';
 
 export interface FunnelRoutesOptions {
@@ -22,7 +22,6 @@ export interface FunnelRoutesOptions {
 const BASE = '/api/v1/websites/:website_id/funnels';
 const OfSite = Type.Object({ website_id: Type.String({ description: 'UUID or public site id' }) });
 const OfFunnel = Type.Object({ ...OfSite.properties, funnel_id: Type.String() });
-const Nothing = Type.Object({});
 const FRESH = { 'Cache-Control': 'private, no-cache' };
 
 export function funnelRoutes({ funnels, metrics, clock = Date.now }: FunnelRoutesOptions): AnyRoute[] {

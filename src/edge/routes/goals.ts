@@ -9,7 +9,7 @@ import type { MetricsStore } from '../../metrics/metrics-store.js';
 import type { GoalRecord } from '../../storage/metadata/metadata.js';
 import { isUuid } from '../../uuid.js';
 import { NEXT_CURSOR, PAGE_QUERY, pageOf } from '../paging.js';
-import { type AnyRoute, siteRoute } from '../route.js';
+import { type AnyRoute, Nothing, siteRoute } from '../route.js';
 import { ANALYTICS_PARAMETERS } from './analytics.js';
 
 export interface GoalRoutesOptions {
@@ -58,7 +58,6 @@ const GoalsStats = Type.Object({
 
 const BASE = '/api/v1/user/websites/:id/goals';
 const ById = Type.Object({ id: Type.String({ description: 'UUID or public site id' }) });
-const Nothing = Type.Object({});
 const common = { tag: 'Goals', bucket: 'api', cors: 'api' } as const;
 
 export function goalRoutes({ goals, metrics, clock = Date.now }: GoalRoutesOptions): AnyRoute[] {

@@ -5,7 +5,6 @@ import { MAX_CELLS } from '../../heatmaps/heatmaps.js';
 import { RejectedEventSchema } from './ingest-shared.js';
 
 const text = (description: string) => Type.Optional(Type.String({ description }));
-export const Done = Type.Object({ status: Type.Literal('success') });
 const WebsiteId = Type.String({ description: 'UUID or public site id' });
 const Url = Type.String({ minLength: 1, description: 'Path of the page' });
 const oneOf = (names: readonly string[]) => names.map((name) => `\`${name}\``).join(', ');

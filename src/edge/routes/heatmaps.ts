@@ -1,12 +1,12 @@
 /** Heatmaps (contract section 11): the record route of the trackers, the maps, and their deletion. */
-import Type from 'typebox';
-import { parseTimestamp } from '../../enrich/clock.js';
 import type { IngestAnswer, Intake } from '../../enrich/intake.js';
 import { AppError } from '../../errors.js';
 import { HEAT_DEVICES, HEAT_TYPES } from '../../events/heat.js';
 import { type Heatmaps, type MapAsked, pageOf } from '../../heatmaps/heatmaps.js';
 import { ErrorBody } from '../error-table.js';
-import { type AnyRoute, type Reply, rawRoute, siteRoute } from '../route.js';
+import { readInstant } from '../instant.js';
+import { type AnyRoute, Nothing, type Reply, rawRoute, siteRoute } from '../route.js';
+import { Done, done } from './done.js';
 import * as shapes from './heatmap-bodies.js';
 import { ingestRequest, PERMANENT, RECORD_HEADERS } from './ingest-shared.js';
 
@@ -15,7 +15,7 @@ const DEFAULT_DAYS = 30;
 /** Points of clients whose clock is a little ahead. */
 const AHEAD_MS = 60_000;
 
-const common = { tag: 'Heatmaps', bucket: 'api', cors: 'api', params: Type.Object({}) } as const;
+const common = { tag: 'Heatmaps', bucket: 'api', cors: 'api', params: Nothing } as const;
 const bySite = { ...common, siteFrom: { query: 'website_id' } } as const;
 
 export interface HeatmapRoutesOptions {
@@ -36,7 +36,7 @@ export function heatmapRoutes({ heatmaps, intake, clock = Date.now }: HeatmapRou
       bucket: 'ingest',
       cors: 'tracker',
       access: 'public',
-      query: Type.Object({}),
+      query: Nothing,
       body: shapes.RecordBody,
       headers: RECORD_HEADERS,
       responses: { 200: shapes.Recorded, 429: ErrorBody, 503: ErrorBody },
@@ -95,11 +95,8 @@ export function heatmapRoutes({ heatmaps, intake, clock = Date.now }: HeatmapRou
       summary: 'Delete all points of a page',
       access: { site: 'write' },
       query: shapes.PageQuery,
-      responses: { 200: shapes.Done },
-      async handle({ site, query }) {
-        await heatmaps.deletePages(site, [query.url]);
-        return { status: 200, body: { status: 'success' } };
-      },
+      responses: { 200: Done },
+      handle: ({ site, query }) => done(heatmaps.deletePages(site, [query.url])),
     }),
     siteRoute({
       ...common,
@@ -108,13 +105,10 @@ export function heatmapRoutes({ heatmaps, intake, clock = Date.now }: HeatmapRou
       path: '/api/v1/heatmaps/bulk-delete',
       summary: 'Delete all points of several pages',
       access: { site: 'write' },
-      query: Type.Object({}),
+      query: Nothing,
       body: shapes.BulkBody,
-      responses: { 200: shapes.Done },
-      async handle({ site, body }) {
-        await heatmaps.deletePages(site, body.urls);
-        return { status: 200, body: { status: 'success' } };
-      },
+      responses: { 200: Done },
+      handle: ({ site, body }) => done(heatmaps.deletePages(site, body.urls)),
     }),
   ];
 }
@@ -142,19 +136,15 @@ function mapAsked(query: MapQueryValues, now: number): MapAsked {
 
 /** ms since epoch, of a day its first instant; undefined when the text is neither instant nor day. */
 function instantOf(given: string | undefined): number | undefined {
-  const trimmed = (given ?? '').trim();
-  const ms = parseTimestamp(isDay(trimmed) ? `${trimmed}T00:00:00Z` : trimmed);
-  return Number.isNaN(ms) ? undefined : ms;
+  return readInstant((given ?? '').trim())?.ms;
 }
 
 /** The end of a range, inclusive; of a day its last instant. */
 function untilOf(given: string | undefined, now: number): number {
-  const instant = instantOf(given);
+  const instant = readInstant((given ?? '').trim());
   if (instant === undefined) return now + AHEAD_MS;
-  return isDay((given ?? '').trim()) ? instant + DAY_MS - 1 : instant;
+  return instant.isDay ? instant.ms + DAY_MS - 1 : instant.ms;
 }
-
-const isDay = (given: string): boolean => /^\d{4}-\d{2}-\d{2}$/.test(given);
 
 /** Trackers never send points again (contract 17.5), so 200 costs nothing and keeps their consoles quiet. */
 function recordReply(answer: IngestAnswer): Reply<unknown> {

@@ -3,7 +3,7 @@ import Type, { type Static } from 'typebox';
 import { AppError } from '../../errors.js';
 import type { ImportRecord } from '../../storage/metadata/imports.js';
 import { type ImportService, isPending } from '../../transfer/import-service.js';
-import { type AnyRoute, siteRoute, siteUploadRoute } from '../route.js';
+import { type AnyRoute, Nothing, siteRoute, siteUploadRoute } from '../route.js';
 
 export interface ImportRoutesOptions {
   readonly imports: ImportService;
@@ -71,7 +71,7 @@ export function importRoutes({ imports, limitBytes }: ImportRoutesOptions): AnyR
       summary: 'Bring a file of events into a website',
       access: { site: 'manage' },
       siteFrom: { field: 'websiteId' },
-      params: Type.Object({}),
+      params: Nothing,
       form: { fileBytes: limitBytes },
       body: Type.Object(
         {
@@ -112,7 +112,7 @@ export function importRoutes({ imports, limitBytes }: ImportRoutesOptions): AnyR
       access: { site: 'manage' },
       siteFrom: { param: 'website_id' },
       params: SITE,
-      query: Type.Object({}),
+      query: Nothing,
       responses: { 200: Type.Object({ imports: Type.Array(ImportBody) }) },
       handle: async ({ site }) => ({
         status: 200,
@@ -127,7 +127,7 @@ export function importRoutes({ imports, limitBytes }: ImportRoutesOptions): AnyR
       access: { site: 'manage' },
       siteFrom: { param: 'website_id' },
       params: ONE,
-      query: Type.Object({}),
+      query: Nothing,
       responses: { 200: ImportBody },
       handle: async ({ site, params }) => ({
         status: 200,
@@ -142,7 +142,7 @@ export function importRoutes({ imports, limitBytes }: ImportRoutesOptions): AnyR
       access: { site: 'manage' },
       siteFrom: { param: 'website_id' },
       params: ONE,
-      query: Type.Object({}),
+      query: Nothing,
       responses: { 200: Answer, 202: { ...Answer, description: 'It goes on in the background' } },
       handle: async ({ site, params, request }) =>
         answer(await imports.undo(site.id, params.import_id, request.signal), undoMessage),

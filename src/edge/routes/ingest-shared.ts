@@ -41,17 +41,21 @@ export function ingestRequest(
   bytes: Uint8Array,
   request: RequestInfo,
 ): IngestRequest {
-  const { origin } = request;
   return {
     source,
     bytes,
     address: request.address,
     userAgent: request.userAgent,
-    origin: origin === '' || origin === 'null' ? request.referer : origin,
+    origin: senderOf(request),
     receivedAt: Date.now(),
     prefetch: isPrefetch(request),
     optOut: isOptOut(request),
   };
+}
+
+/** The page that sends, as far as the browser says: its origin, or its address where it has none to tell. */
+export function senderOf({ origin, referer }: Pick<RequestInfo, 'origin' | 'referer'>): string {
+  return origin === '' || origin === 'null' ? referer : origin;
 }
 
 /** `Sec-Purpose: prefetch;prerender`, `Purpose: prefetch`, `X-Purpose: preview`, `X-Moz: prefetch`. */

@@ -3,7 +3,7 @@ import Type from 'typebox';
 import { EventSchema } from '../../enrich/event-schema.js';
 import type { IngestAnswer, Intake } from '../../enrich/intake.js';
 import { ErrorBody } from '../error-table.js';
-import { type AnyRoute, type Reply, rawRoute } from '../route.js';
+import { type AnyRoute, Nothing, type Reply, rawRoute } from '../route.js';
 import {
   BatchReplies,
   Ignored,
@@ -67,8 +67,8 @@ export function ingestRoutes(options: IngestRouteOptions): AnyRoute[] {
     access: 'public',
     bucket: 'ingest',
     cors: 'tracker',
-    params: Type.Object({}),
-    query: Type.Object({}),
+    params: Nothing,
+    query: Nothing,
     bodyLimit: options.bodyLimitBytes ?? DEFAULT_BODY_LIMIT,
     headers: RECORD_HEADERS,
   } as const;

@@ -6,7 +6,7 @@ import { replayQuarantined } from '../../events/quarantine-replay.js';
 import { ROW_TABLES } from '../../events/tables.js';
 import { parseParameters } from '../../metrics/parameters.js';
 import type { BookTotals, EventStore, StoredQuarantinedRow } from '../../storage/events/event-store.js';
-import { type AnyRoute, siteRoute } from '../route.js';
+import { type AnyRoute, Nothing, siteRoute } from '../route.js';
 import { answered } from '../store-away.js';
 
 export interface IngestionRoutesOptions {
@@ -139,7 +139,7 @@ export function ingestionRoutes({ store, publish, clock = Date.now }: IngestionR
       path: `${BASE}/quarantine/replay`,
       summary: 'Send rows from the quarantine through the stream once more',
       access: { site: 'write' },
-      query: Type.Object({}),
+      query: Nothing,
       body: Replay,
       responses: { 202: Replayed },
       async handle({ site, params, body }) {

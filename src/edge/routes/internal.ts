@@ -4,7 +4,7 @@ import { syncAccount } from '../../auth/gateway.js';
 import type { UsageService } from '../../billing/usage.js';
 import { AppError } from '../../errors.js';
 import type { UserStore } from '../../storage/metadata/metadata.js';
-import { type AnyRoute, route } from '../route.js';
+import { type AnyRoute, Nothing, route } from '../route.js';
 
 export interface InternalRoutesOptions {
   readonly users: Pick<UserStore, 'sync'>;
@@ -12,7 +12,6 @@ export interface InternalRoutesOptions {
 }
 
 const UUID = '^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}$';
-const Nothing = Type.Object({});
 const Count = Type.Integer({ minimum: 0 });
 const common = {
   tag: 'Internal',

@@ -6,7 +6,7 @@ import type { MemberRecord } from '../../storage/metadata/members.js';
 import { isUuid } from '../../uuid.js';
 import type { MemberService } from '../../websites/members.js';
 import { NEXT_CURSOR, PAGE_QUERY, pageOf } from '../paging.js';
-import { type AnyRoute, siteRoute } from '../route.js';
+import { type AnyRoute, Nothing, siteRoute } from '../route.js';
 
 const Member = Type.Object({
   id: Type.String({ format: 'uuid' }),
@@ -37,7 +37,7 @@ const common = {
   bucket: 'api',
   cors: 'api',
   siteFrom: { param: 'id' },
-  query: Type.Object({}),
+  query: Nothing,
 } as const;
 
 export function memberRoutes(members: MemberService): AnyRoute[] {

@@ -6,7 +6,7 @@ import type { NotificationService } from '../../notifications/notification-servi
 import type { NotificationRecord } from '../../storage/metadata/notifications.js';
 import { isUuid } from '../../uuid.js';
 import { userIdOf } from '../caller.js';
-import { type AnyRoute, route } from '../route.js';
+import { type AnyRoute, Nothing, route } from '../route.js';
 
 const Notification = Type.Object({
   id: Type.String({ format: 'uuid' }),
@@ -21,7 +21,6 @@ const Notification = Type.Object({
 const Done = Type.Object({ success: Type.Boolean(), message: Type.String() });
 
 const BASE = '/api/v1/user/notifications';
-const Nothing = Type.Object({});
 const common = {
   tag: 'Notifications',
   bucket: 'api',

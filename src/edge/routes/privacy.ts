@@ -7,7 +7,7 @@ import type { PersonalExport } from '../../privacy/personal-export.js';
 import type { PrivacyRequests } from '../../privacy/privacy-requests.js';
 import type { PrivacyRequest } from '../../storage/metadata/privacy-requests.js';
 import { userIdOf } from '../caller.js';
-import { type AnyRoute, type Reply, route, siteRoute } from '../route.js';
+import { type AnyRoute, Nothing, type Reply, route, siteRoute } from '../route.js';
 import { StreamBody } from '../stream-body.js';
 
 export interface PrivacyRoutesOptions {
@@ -18,7 +18,6 @@ export interface PrivacyRoutesOptions {
 }
 
 const JSON_TYPE = 'application/json';
-const Nothing = Type.Object({});
 const ByUser = Type.Object({
   user_id: Type.String({ format: 'uuid', description: 'UUID of the own account' }),
 });

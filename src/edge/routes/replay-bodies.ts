@@ -6,7 +6,6 @@ const seconds = (description: string) =>
   Type.Optional(Type.Number({ minimum: 0, maximum: 1e9, description }));
 export const WebsiteId = Type.String({ description: 'UUID or public site id' });
 const SessionId = Type.String({ minLength: 1, maxLength: 255 });
-export const Done = Type.Object({ status: Type.Literal('success') });
 
 export const RecordBody = Type.Object({
   website_id: WebsiteId,

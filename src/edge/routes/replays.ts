@@ -1,6 +1,4 @@
 /** Session recordings (contract section 12): the record route of the trackers, the list, playing and deleting. */
-import Type from 'typebox';
-import { parseTimestamp } from '../../enrich/clock.js';
 import { normalisePage } from '../../enrich/page.js';
 import { AppError, type ErrorCode } from '../../errors.js';
 import { countryCodes } from '../../metrics/countries.js';
@@ -9,9 +7,19 @@ import { readCursor } from '../../replays/replay-list.js';
 import type { SessionQuery } from '../../replays/replay-store.js';
 import type { Replays } from '../../replays/replays.js';
 import { ErrorBody } from '../error-table.js';
-import { type AnyRoute, type Reply, type RequestInfo, rawRoute, siteRoute, TextBody } from '../route.js';
+import { readInstant } from '../instant.js';
+import {
+  type AnyRoute,
+  Nothing,
+  type Reply,
+  type RequestInfo,
+  rawRoute,
+  siteRoute,
+  TextBody,
+} from '../route.js';
 import { StreamBody } from '../stream-body.js';
-import { isOptOut, OPT_OUT_HEADERS, PERMANENT } from './ingest-shared.js';
+import { Done, done } from './done.js';
+import { isOptOut, OPT_OUT_HEADERS, PERMANENT, senderOf } from './ingest-shared.js';
 import * as shapes from './replay-bodies.js';
 
 const DAY_MS = 86_400_000;
@@ -26,7 +34,7 @@ export interface ReplayRoutesOptions {
   readonly bodyLimitBytes: number;
 }
 
-const common = { tag: 'Replays', bucket: 'api', cors: 'api', params: Type.Object({}) } as const;
+const common = { tag: 'Replays', bucket: 'api', cors: 'api', params: Nothing } as const;
 const bySite = { ...common, siteFrom: { query: 'website_id' } } as const;
 
 /** All routes under `/api/v1/replays`. */
@@ -40,7 +48,7 @@ export function replayRoutes({ replays, recorder, bodyLimitBytes }: ReplayRoutes
       bucket: 'ingest',
       cors: 'tracker',
       access: 'public',
-      query: Type.Object({}),
+      query: Nothing,
       body: shapes.RecordBody,
       bodyLimit: bodyLimitBytes,
       headers: OPT_OUT_HEADERS,
@@ -98,11 +106,8 @@ export function replayRoutes({ replays, recorder, bodyLimitBytes }: ReplayRoutes
       access: { site: 'write' },
       params: shapes.BySession,
       query: shapes.OfSite,
-      responses: { 200: shapes.Done },
-      async handle({ site, params }) {
-        await replays.delete(site.siteId, [params.session_id]);
-        return { status: 200, body: { status: 'success' } };
-      },
+      responses: { 200: Done },
+      handle: ({ site, params }) => done(replays.delete(site.siteId, [params.session_id])),
     }),
     siteRoute({
       ...common,
@@ -111,22 +116,18 @@ export function replayRoutes({ replays, recorder, bodyLimitBytes }: ReplayRoutes
       path: '/api/v1/replays/bulk-delete',
       summary: 'Delete several recorded sessions for good',
       access: { site: 'write' },
-      query: Type.Object({}),
+      query: Nothing,
       body: shapes.BulkBody,
-      responses: { 200: shapes.Done },
-      async handle({ site, body }) {
-        await replays.delete(site.siteId, body.session_ids);
-        return { status: 200, body: { status: 'success' } };
-      },
+      responses: { 200: Done },
+      handle: ({ site, body }) => done(replays.delete(site.siteId, body.session_ids)),
     }),
   ];
 }
 
 function uploadOf(bytes: Uint8Array, request: RequestInfo) {
-  const { address, userAgent, origin, referer } = request;
-  const page = origin === '' || origin === 'null' ? referer : origin;
+  const { address, userAgent } = request;
   const optOut = isOptOut(request);
-  return { bytes, address, userAgent, origin: page, receivedAt: Date.now(), optOut };
+  return { bytes, address, userAgent, origin: senderOf(request), receivedAt: Date.now(), optOut };
 }
 
 /**
@@ -220,8 +221,8 @@ function cursorOf(cursor: string | undefined): SessionQuery['after'] {
 function instantOf(name: string, value: string | undefined, dayMs: number): number | undefined {
   const trimmed = (value ?? '').trim();
   if (trimmed === '') return undefined;
-  const isDay = /^\d{4}-\d{2}-\d{2}$/.test(trimmed);
-  const ms = parseTimestamp(isDay ? `${trimmed}T00:00:00Z` : trimmed);
-  if (Number.isNaN(ms)) throw new AppError('invalid_parameter', `${name} is neither RFC 3339 nor YYYY-MM-DD`);
-  return isDay ? ms + dayMs : ms;
+  const instant = readInstant(trimmed);
+  if (instant === undefined)
+    throw new AppError('invalid_parameter', `${name} is neither RFC 3339 nor YYYY-MM-DD`);
+  return instant.isDay ? instant.ms + dayMs : instant.ms;
 }

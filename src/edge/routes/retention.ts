@@ -5,7 +5,7 @@ import type { Retention, RetentionRun } from '../../privacy/retention.js';
 import { policiesOf, sharedPolicies } from '../../privacy/retention-policies.js';
 import type { WebsiteService } from '../../websites/website-service.js';
 import { userIdOf } from '../caller.js';
-import { type AnyRoute, route } from '../route.js';
+import { type AnyRoute, Nothing, route } from '../route.js';
 import { answered } from '../store-away.js';
 
 export interface RetentionRoutesOptions {
@@ -15,7 +15,6 @@ export interface RetentionRoutesOptions {
 
 /** A caller does not wait longer; what is left is done by the next run. */
 const RUN_MS = 20_000;
-const Nothing = Type.Object({});
 
 const Policy = Type.Object({
   data_type: Type.String(),

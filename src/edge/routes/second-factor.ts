@@ -3,9 +3,8 @@ import Type from 'typebox';
 import { bearerToken } from '../../auth/authenticator.js';
 import type { SecondFactor } from '../../auth/second-factor.js';
 import { userIdOf } from '../caller.js';
-import { type AnyRoute, route } from '../route.js';
+import { type AnyRoute, Nothing, route } from '../route.js';
 
-const Nothing = Type.Object({});
 const BASE = '/api/v1/user/2fa';
 const common = {
   tag: 'second factor',

@@ -5,7 +5,7 @@ import type { PublicReports } from '../../sharing/public-reports.js';
 import type { ShareService } from '../../sharing/share-service.js';
 import type { ShareRecord } from '../../storage/metadata/shares.js';
 import { clientOf } from '../address.js';
-import { type AnyRoute, type RequestInfo, route, siteRoute } from '../route.js';
+import { type AnyRoute, Nothing, type RequestInfo, route, siteRoute } from '../route.js';
 import * as body from './analytics-bodies.js';
 
 export interface SharingRoutesOptions {
@@ -79,7 +79,6 @@ const PublicDashboard = Type.Object({
 
 const BySite = Type.Object({ website_id: Type.String({ description: 'UUID or public site id' }) });
 const ByLink = Type.Object({ public_id: Type.String({ description: 'Of the link' }) });
-const Nothing = Type.Object({});
 const TOKEN_HEADER = 'x-share-token';
 /** Short, for a link that was switched off is to be dead. */
 const OPEN_CACHE = 'public, max-age=10';

@@ -4,7 +4,7 @@ import { AppError } from '../../errors.js';
 import type { ClickGoal, FunnelRecord } from '../../storage/metadata/metadata.js';
 import { hostAllowed, type Site, type SiteDirectory } from '../../websites/site.js';
 import type { TrackerConfigs } from '../../websites/tracker-config.js';
-import { type AnyRoute, type Reply, type RequestInfo, route } from '../route.js';
+import { type AnyRoute, Nothing, type Reply, type RequestInfo, route } from '../route.js';
 
 export interface TrackerRoutesOptions {
   readonly directory: SiteDirectory;
@@ -18,7 +18,6 @@ export interface TrackerRoutesOptions {
   readonly replaySampling?: 'server' | 'tracker';
 }
 
-const Nothing = Type.Object({});
 const patterns = Type.Union([Type.String(), Type.Null()]);
 
 const ConfigBody = Type.Object({

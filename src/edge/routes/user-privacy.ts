@@ -7,7 +7,7 @@ import type { PrivacyRequests } from '../../privacy/privacy-requests.js';
 import type { PrivacyRequest, PrivacyRequestStore } from '../../storage/metadata/privacy-requests.js';
 import type { WebsiteService } from '../../websites/website-service.js';
 import { userIdOf } from '../caller.js';
-import { type AnyRoute, route } from '../route.js';
+import { type AnyRoute, Nothing, route } from '../route.js';
 import { AccountExport, exportReply } from './privacy.js';
 
 export interface UserPrivacyRoutesOptions {
@@ -18,7 +18,6 @@ export interface UserPrivacyRoutesOptions {
   readonly websites: Pick<WebsiteService, 'list'>;
 }
 
-const Nothing = Type.Object({});
 const flag = Type.Optional(Type.Boolean());
 const Settings = Type.Object({
   analytics_tracking: flag,

@@ -7,9 +7,8 @@ import type { Website } from '../../websites/website.js';
 import type { WebsiteChange, WebsiteService } from '../../websites/website-service.js';
 import { userIdOf } from '../caller.js';
 import { NEXT_CURSOR, PAGE_QUERY, pageOf } from '../paging.js';
-import { type AnyRoute, route, siteRoute } from '../route.js';
+import { type AnyRoute, Nothing, route, siteRoute } from '../route.js';
 
-const Nothing = Type.Object({});
 const ById = Type.Object({ id: Type.String({ description: 'UUID or public site id' }) });
 const nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 const patterns = nullable(Type.String());

@@ -5,7 +5,7 @@ import type { SiteAutomationsCache } from '../../automations/site-automations.js
 import { hostOf } from '../../enrich/url.js';
 import { AppError } from '../../errors.js';
 import { hostAllowed, type Site, type SiteDirectory } from '../../websites/site.js';
-import { type AnyRoute, type RequestInfo, route, TextBody } from '../route.js';
+import { type AnyRoute, Nothing, type RequestInfo, route, TextBody } from '../route.js';
 
 export interface WorkflowRoutesOptions {
   readonly directory: SiteDirectory;
@@ -17,7 +17,6 @@ export interface WorkflowRoutesOptions {
   readonly bodyLimitBytes: number;
 }
 
-const Nothing = Type.Object({});
 const config = Type.Record(Type.String(), Type.Unknown());
 const text = (description: string) => Type.Optional(Type.Unknown({ description }));
 

@@ -18,7 +18,6 @@ export const wantedPrograms = [
   { program: 'radosgw', debianPackage: 'radosgw' },
   { program: 'ceph-mon', debianPackage: 'ceph-mon' },
   { program: 'ceph-osd', debianPackage: 'ceph-osd' },
-  { program: 'ceph-mgr', debianPackage: 'ceph-mgr' },
 ] as const satisfies readonly Wanted[];
 
 const isExecutable = (path: string) =>

@@ -57,6 +57,9 @@ function configuration(
     'osd crush chooseleaf type': 0,
     'mon allow pool size one': true,
     'mon data avail crit': 1,
+    // Each pool of the gateway is a proposal of its own, and by default they come a second apart.
+    'paxos propose interval': 0.02,
+    'paxos min wait': 0.01,
     'osd objectstore': 'memstore',
     'memstore device bytes': '2G',
     'osd max object name len': 256,
@@ -67,7 +70,6 @@ function configuration(
     keyring: `${directory}/keyring`,
     'mon data': `${directory}/mon`,
     'osd data': `${directory}/osd`,
-    'mgr data': `${directory}/mgr`,
     'rgw data': `${directory}/rgw`,
     'rgw frontends': `beast endpoint=127.0.0.1:${endpointPort}`,
     'rgw enable usage log': false,
@@ -75,12 +77,11 @@ function configuration(
   return ['[global]', ...Object.entries(settings).map(([key, value]) => `${key} = ${value}`), ''].join('\n');
 }
 
-/** A one-node Ceph object gateway (S3) of its own: monitor, one in-memory store, manager, gateway. Ready in about 10 s. */
+/** A one-node Ceph object gateway (S3) of its own: monitor, one in-memory store, gateway. Ready in about a second. */
 export async function startS3(guard: Guard, installed: Installed): Promise<S3Server> {
   const [v2 = 0, v1 = 0, gatewayPort = 0] = await freePorts(3);
   const directory = join(guard.directory, `ceph-${gatewayPort}`);
-  for (const part of ['mon', 'osd', 'run', 'mgr', 'rgw'])
-    await mkdir(join(directory, part), { recursive: true });
+  for (const part of ['mon', 'osd', 'run', 'rgw']) await mkdir(join(directory, part), { recursive: true });
   const fsid = randomUUID();
   const monitor = `[v2:127.0.0.1:${v2},v1:127.0.0.1:${v1}]`;
   const bindFrom = 20_000 + Math.floor(Math.random() * 10_000);
@@ -88,8 +89,8 @@ export async function startS3(guard: Guard, installed: Installed): Promise<S3Ser
   const monmap = join(directory, 'monmap');
   const keys = join(directory, 'keyring');
   await writeFile(config, configuration(directory, fsid, monitor, bindFrom, gatewayPort));
-  await writeFile(keys, keyring(['mon.', 'client.admin', 'client.rgw', 'osd.0', 'mgr.x']));
-  const start = (program: 'ceph-mon' | 'ceph-osd' | 'ceph-mgr' | 'radosgw', ...args: string[]) =>
+  await writeFile(keys, keyring(['mon.', 'client.admin', 'client.rgw', 'osd.0']));
+  const start = (program: 'ceph-mon' | 'ceph-osd' | 'radosgw', ...args: string[]) =>
     guard.start(program, programPath(installed, program), ['-c', config, '-f', ...args], {
       endWith: 'SIGKILL',
     });
@@ -102,7 +103,6 @@ export async function startS3(guard: Guard, installed: Installed): Promise<S3Ser
   start('ceph-mon', '-i', 'a');
   const osdId = randomUUID();
   await run('ceph', ['-c', config, 'osd', 'new', osdId], patient);
-  start('ceph-mgr', '-i', 'x');
   await run(osd, ['-c', config, '-i', '0', '--mkfs', '--osd-uuid', osdId]);
   start('ceph-osd', '-i', '0');
   const accessKeyId = randomBytes(10).toString('hex').toUpperCase();

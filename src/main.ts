@@ -1,10 +1,19 @@
-/** The program: reads the environment, starts a node, ends it on SIGTERM and SIGINT. Exit codes: 0 asked to end, 1 failed, 2 misconfigured. */
+/**
+ * The program: reads the environment, starts a node, ends it on SIGTERM and SIGINT. Exit codes: 0 asked to end, 1 failed, 2 misconfigured.
+ * With `PROCESSES` above one it starts itself that many times more and is their parent.
+ */
+import { type ChildProcess, fork } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { banner } from './compose/banner.js';
 import { collectLessOften } from './compose/garbage.js';
-import { startNode } from './compose/node.js';
+import { type RunningNode, startNode } from './compose/node.js';
+import { countProcesses, placeArgument, readPlace } from './compose/place.js';
+import { startProcess, startProcesses } from './compose/processes.js';
+import type { Config } from './config.js';
 import { ConfigError, readConfig } from './config-read.js';
-import { createTelemetry } from './telemetry.js';
+import { linkToParent } from './supervisor/link.js';
+import { createTelemetry, type Telemetry } from './telemetry.js';
 
 /** After this, whatever still runs is left behind: an operator's `docker stop` must not end in a kill. */
 const FORCED_EXIT_MS = 4_800;
@@ -26,7 +35,32 @@ try {
 
 async function run(): Promise<void> {
   const config = readConfig(process.env);
-  const telemetry = createTelemetry(config.LOG_LEVEL);
+  const place = readPlace(process.argv.slice(2), config.DATA_DIR);
+  const telemetry = createTelemetry(config.LOG_LEVEL, place?.process);
+  process.on('unhandledRejection', (reason) => telemetry.log.error({ err: reason }, 'unhandled rejection'));
+  if (place !== undefined) {
+    const link = linkToParent(process);
+    await runNode(
+      (signal) => startProcess(config, place, link, telemetry, signal),
+      (end) =>
+        link.onParentGone(() => {
+          telemetry.log.warn('the parent of the processes is gone: ending');
+          end();
+        }),
+    );
+    return;
+  }
+  const processes = countProcesses(config, telemetry.log);
+  if (processes > 1) return runParent(config, processes, telemetry);
+  const node = await runNode((signal) => startNode(config, telemetry, signal));
+  announce(config, { port: node.port, parts: node.parts, needsSetup: await node.needsSetup() });
+}
+
+/** Starts what answers requests, and ends it and the process when asked to. */
+async function runNode(
+  start: (signal: AbortSignal) => Promise<RunningNode>,
+  alsoOn: (end: () => void) => void = () => {},
+): Promise<RunningNode> {
   const starting = new AbortController();
   let asked = false;
   let stop: (() => Promise<void>) | undefined;
@@ -41,8 +75,8 @@ async function run(): Promise<void> {
   };
   process.on('SIGTERM', end);
   process.on('SIGINT', end);
-  process.on('unhandledRejection', (reason) => telemetry.log.error({ err: reason }, 'unhandled rejection'));
-  const node = await startNode(config, telemetry, starting.signal).catch((error: unknown) => {
+  alsoOn(end);
+  const node = await start(starting.signal).catch((error: unknown) => {
     if (asked) process.exit(0);
     throw error;
   });
@@ -51,16 +85,40 @@ async function run(): Promise<void> {
     await stop();
     process.exit(0);
   }
-  const needsSetup = await node.needsSetup();
-  console.log(
-    banner({
-      port: node.port,
-      dataDir: config.DATA_DIR,
-      parts: node.parts,
-      needsSetup,
-      startedInMs: performance.now() - startedAt,
-    }),
-  );
+  return node;
+}
+
+async function runParent(config: Config, processes: number, telemetry: Telemetry): Promise<void> {
+  const starting = new AbortController();
+  let stop = () => starting.abort(new Error('asked to end while starting'));
+  process.on('SIGTERM', () => stop());
+  process.on('SIGINT', () => stop());
+  const running = await startProcesses({
+    ...{ config, processes, telemetry, signal: starting.signal },
+    fork: (number, port) => forkProcess(number, processes, port),
+  }).catch((error: unknown) => {
+    if (starting.signal.aborted) process.exit(0);
+    throw error;
+  });
+  stop = running.stop;
+  void running.ended.then((code) => process.exit(code));
+  const { parts, needsSetup } = await running.up;
+  announce(config, { port: running.port, parts, needsSetup, processes });
+}
+
+function forkProcess(number: number, processes: number, port: number): ChildProcess {
+  return fork(fileURLToPath(import.meta.url), [placeArgument(number, processes)], {
+    env: { ...process.env, PORT: String(port) },
+    // Metrics hold NaN and infinities, which JSON does not know.
+    serialization: 'advanced',
+  });
+}
+
+function announce(
+  config: Config,
+  facts: Omit<Parameters<typeof banner>[0], 'dataDir' | 'startedInMs'>,
+): void {
+  console.log(banner({ ...facts, dataDir: config.DATA_DIR, startedInMs: performance.now() - startedAt }));
 }
 
 /** The reason in a line for operators; with `LOG_LEVEL=debug` where it came from, too. */

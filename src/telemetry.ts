@@ -13,10 +13,12 @@ export interface Telemetry {
  * Creates the process's telemetry. Log lines are JSON on stdout (one line an incident, never one a request; no secrets, no
  * visitor addresses).
  * @param level pino level name (`trace` to `fatal`, or `silent`)
+ * @param ofProcess number of this process, which its lines name, where a node has several
  */
-export function createTelemetry(level: string): Telemetry {
+export function createTelemetry(level: string, ofProcess?: number): Telemetry {
+  const base = ofProcess === undefined ? null : { process: ofProcess };
   return {
-    log: pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }),
+    log: pino({ level, base, timestamp: pino.stdTimeFunctions.isoTime }),
     registry: new Registry(),
   };
 }

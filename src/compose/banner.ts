@@ -5,6 +5,8 @@ export interface BannerFacts {
   readonly port: number;
   readonly dataDir: string;
   readonly parts: readonly PartChoice[];
+  /** Default 1. */
+  readonly processes?: number;
   /** No account exists yet. */
   readonly needsSetup: boolean;
   readonly startedInMs: number;
@@ -19,6 +21,7 @@ export function banner(facts: BannerFacts): string {
     `  embedded  ${namesOf(facts.parts, true)}`,
     `  servers   ${namesOf(facts.parts, false)}`,
   ];
+  if (facts.processes !== undefined) lines.push(`  processes ${facts.processes}`);
   if (facts.needsSetup) {
     lines.push(
       '  next      create the first account (it becomes the admin): open /setup of the dashboard, or',

@@ -21,6 +21,8 @@ import { createNotificationService } from '../notifications/notification-service
 import { tellingOfQuarantine, watchingFailures } from '../notifications/occasions.js';
 import { forgetfulObserver, forgetfulStore } from '../privacy/forgetful.js';
 import { type DirectoryLock, lockDirectory } from '../storage/stream/local/directory-lock.js';
+import { patiently } from '../storage/stream/patiently.js';
+import type { Link } from '../supervisor/link.js';
 import type { Telemetry } from '../telemetry.js';
 import { composeAccounts } from './accounts.js';
 import { composeAutomations, openMailer } from './automations.js';
@@ -34,6 +36,7 @@ import { composeHeatmaps, trackedPagesOf } from './heatmaps.js';
 import { startIntake, startWriter } from './ingest.js';
 import { Lifecycle } from './lifecycle.js';
 import { composePasswordResets } from './password-resets.js';
+import type { Place } from './place.js';
 import { composePrivacy, forgetting, openEraser, purgeOf } from './privacy.js';
 import { readiness } from './readiness.js';
 import { openReplays } from './replays.js';
@@ -43,10 +46,15 @@ import { composeSharing } from './sharing.js';
 import { openCache, openMetadata, openObjects, openStream } from './storage.js';
 import { composeTransfer } from './transfer.js';
 import { version } from './version.js';
+import { viewOfNode } from './whole-node.js';
 
 /** All of shutdown must fit into five seconds: what is running gets most of it, the engines the rest. */
 const CLOSE_BUDGET_MS = 3_000;
 const PURGE_RETRY_MS = 60_000;
+const MIB = 1024 * 1024;
+/** Bodies that a node holds at once, bytes, and the least that each of its processes may. */
+const BODIES_BYTES = 256 * MIB;
+const LEAST_BODIES_BYTES = 64 * MIB;
 
 export interface RunningNode {
   readonly port: number;
@@ -55,18 +63,29 @@ export interface RunningNode {
   stop(): Promise<void>;
 }
 
+/** Where a process stands that is not the whole node. */
+export interface Membership {
+  readonly place: Place;
+  readonly link: Link;
+}
+
 /**
- * Brings one node up: engines, stores, actors, edge, in this order; nothing listens before everything behind it is there.
+ * Brings a process of a node up, which usually is the node: engines, stores, actors, edge, in this order; nothing listens before
+ * everything behind it is there.
+ * @param config of this process
  * @param signal ends the waiting for servers that are away
  */
 export async function startNode(
   config: Config,
   telemetry: Telemetry,
   signal: AbortSignal,
+  membership?: Membership,
 ): Promise<RunningNode> {
   collectDefaultMetrics({ register: telemetry.registry });
   const lifecycle = new Lifecycle(telemetry.log);
-  const lock = await claimDataDir(config.DATA_DIR);
+  const claim = () => claimDataDir(config.DATA_DIR);
+  // A predecessor whose parent was killed may still be ending.
+  const lock = await (membership === undefined ? claim() : patiently(claim, signal));
   let engines: Engines | undefined;
   const stop = async () => {
     await lifecycle.close(CLOSE_BUDGET_MS);
@@ -75,7 +94,7 @@ export async function startNode(
   };
   try {
     engines = await startEngines(config, telemetry);
-    return { ...(await compose(config, telemetry, signal, engines, lifecycle)), stop };
+    return { ...(await compose(config, telemetry, signal, engines, lifecycle, membership)), stop };
   } catch (error) {
     await stop();
     throw error;
@@ -83,7 +102,7 @@ export async function startNode(
 }
 
 /** @throws Error naming the setting where the system refuses the folder: read-only, full, no folder, not ours */
-async function claimDataDir(directory: string): Promise<DirectoryLock> {
+export async function claimDataDir(directory: string): Promise<DirectoryLock> {
   try {
     await mkdir(directory, { recursive: true });
     return await lockDirectory(directory);
@@ -99,8 +118,10 @@ async function compose(
   signal: AbortSignal,
   engines: Engines,
   lifecycle: Lifecycle,
+  membership: Membership | undefined,
 ): Promise<Omit<RunningNode, 'stop'>> {
-  const context = { config, telemetry, lifecycle, signal };
+  const place = membership?.place ?? { process: 1, processes: 1, nodeDir: config.DATA_DIR };
+  const context = { config, place, telemetry, lifecycle, signal };
   const metadata = await openMetadata(context, engines.postgresUrl);
   const [cache, objects, stores, stream] = await Promise.all([
     openCache(context),
@@ -227,26 +248,28 @@ async function compose(
     const choice = parts.find((it) => it.part === part);
     return choice === undefined ? [] : [{ kind, choice, ping, required }];
   };
+  const ownParts = readiness({
+    probes: [
+      ...probe('metadata', 'postgres', () => metadata.ping(), true),
+      // Events are accepted while their store is away: the stream keeps them.
+      ...probe('events', stores.events.kind, () => stores.events.ping(), false),
+      ...probe('cache', cache.store.kind, () => cache.store.ping(), false),
+      ...probe('objects', objects.store.kind, () => objects.store.ping(), false),
+    ],
+    stream: { choice: stream.choice, stream: stream.store },
+  });
+  const view = viewOfNode(telemetry.registry, ownParts, membership?.link);
   routes.push(
     ...systemRoutes({
       version,
-      registry: telemetry.registry,
+      registry: { contentType: telemetry.registry.contentType, metrics: view.metrics },
       ...(config.METRICS_TOKEN === undefined ? {} : { metricsToken: config.METRICS_TOKEN }),
-      parts: readiness({
-        probes: [
-          ...probe('metadata', 'postgres', () => metadata.ping(), true),
-          // Events are accepted while their store is away: the stream keeps them.
-          ...probe('events', stores.events.kind, () => stores.events.ping(), false),
-          ...probe('cache', cache.store.kind, () => cache.store.ping(), false),
-          ...probe('objects', objects.store.kind, () => objects.store.ping(), false),
-        ],
-        stream: { choice: stream.choice, stream: stream.store },
-      }),
+      parts: view.parts,
       document: () => openApiDocument(routes, { version }),
       page: () => docsPage(routes, version),
     }),
   );
-  const port = await listen(config, routes, accounts, cache.store, telemetry, lifecycle);
+  const port = await listen(config, place, routes, accounts, cache.store, telemetry, lifecycle);
   return {
     port,
     parts,
@@ -256,6 +279,7 @@ async function compose(
 
 async function listen(
   config: Config,
+  { processes }: Place,
   routes: readonly AnyRoute[],
   accounts: Awaited<ReturnType<typeof composeAccounts>>,
   cache: Awaited<ReturnType<typeof openCache>>['store'],
@@ -291,10 +315,13 @@ async function listen(
       trust: config.TRUSTED_PROXIES,
       ...(config.CLIENT_ADDRESS_HEADER === undefined ? {} : { header: config.CLIENT_ADDRESS_HEADER }),
     },
-    limits: { apiBodyBytes: config.MAX_BODY_BYTES },
+    limits: {
+      apiBodyBytes: config.MAX_BODY_BYTES,
+      bodiesInFlightBytes: Math.max(LEAST_BODIES_BYTES, Math.floor(BODIES_BYTES / processes)),
+    },
   });
   lifecycle.add('edge', app, (it) => it.close(1_500));
-  return app.listen(config.PORT);
+  return app.listen(config.PORT, undefined, { shared: processes > 1 });
 }
 
 /** Deleted sites whose data could not be removed at once are tried again until every store has proved them gone. */

@@ -2,7 +2,8 @@ import type { PartStatus } from '../edge/routes/system.js';
 import type { FrameStream } from '../storage/stream/stream.js';
 import type { PartChoice } from './engines.js';
 
-const PROBE_TIMEOUT_MS = 2_000;
+/** Less than `/ready` waits for all parts, so that it can name the one that hangs. */
+const PROBE_TIMEOUT_MS = 1_500;
 
 interface Probe {
   readonly kind: string;
@@ -17,7 +18,7 @@ export interface ReadinessParts {
   readonly stream: { readonly choice: PartChoice; readonly stream: FrameStream };
 }
 
-/** Asks every part, all at once, each for two seconds at most. */
+/** Asks every part, all at once, each for a moment at most. */
 export function readiness({ probes, stream }: ReadinessParts): () => Promise<readonly PartStatus[]> {
   return () => Promise.all([...probes.map(probePart), probeStream(stream.choice, stream.stream)]);
 }

@@ -16,7 +16,9 @@ import { spooled } from '../storage/stream/spooled.js';
 import type { FrameStream } from '../storage/stream/stream.js';
 import type { Telemetry } from '../telemetry.js';
 import type { PartChoice } from './engines.js';
+import { SPOOL_FOLDER, takingLeftSpools } from './left-spools.js';
 import type { Lifecycle } from './lifecycle.js';
+import type { Place } from './place.js';
 
 const MIB = 1024 * 1024;
 const REDIS_PREFIX = 'seentics:';
@@ -28,7 +30,9 @@ export interface Opened<T> {
 
 /** What opening needs: the lifecycle closes what was opened; the signal ends the waiting for servers that are away. */
 export interface OpenContext {
+  /** Of this process. */
   readonly config: Config;
+  readonly place: Place;
   readonly telemetry: Telemetry;
   readonly lifecycle: Lifecycle;
   readonly signal: AbortSignal;
@@ -107,12 +111,13 @@ export async function openObjects({
  * @param storeOutlivesUs the event store is a server, where an insert may still take effect after this process was killed
  */
 export async function openStream(
-  { config, telemetry, lifecycle, signal }: OpenContext,
+  context: OpenContext,
   storeOutlivesUs: boolean,
 ): Promise<Opened<FrameStream>> {
+  const { config, telemetry, lifecycle, signal } = context;
   const close = (stream: FrameStream) => stream.close();
   if (config.NATS_URL === undefined) {
-    const store = await openLocalLog({
+    const log = await openLocalLog({
       directory: join(config.DATA_DIR, 'stream'),
       // Its one consumer is in this process, so more partitions would only mean more and smaller messages.
       partitions: 1,
@@ -120,6 +125,7 @@ export async function openStream(
       takeoverMs: storeOutlivesUs ? DEFAULT_INSERT_MS : 0,
       telemetry,
     });
+    const store = await takingLeftSpools(context, log, log);
     return {
       store: lifecycle.add('stream', store, close),
       choice: { part: 'stream', embedded: true, where: 'local log' },
@@ -137,13 +143,13 @@ export async function openStream(
     telemetry,
   });
   const spool = await openLocalLog({
-    directory: join(config.DATA_DIR, 'spool'),
+    directory: join(config.DATA_DIR, SPOOL_FOLDER),
     partitions: config.PARTITIONS,
     limitBytes: config.SPOOL_LIMIT_MB * MIB,
     name: 'spool',
     telemetry,
   });
-  const store = await spooled({ primary, spool, telemetry });
+  const store = await takingLeftSpools(context, await spooled({ primary, spool, telemetry }), primary);
   const where = `NATS at ${new URL(config.NATS_URL.split(',')[0] ?? config.NATS_URL).host}`;
   return { store: lifecycle.add('stream', store, close), choice: { part: 'stream', embedded: false, where } };
 }

@@ -108,7 +108,7 @@ class EdgeApp implements App {
   }
 
   async listen(port: number, host?: string, options: ListenOptions = {}): Promise<number> {
-    if (options.shared !== true && port !== 0) await assertFree(port, host);
+    if (options.shared !== true && port !== 0) await claimPort(port, host);
     return new Promise((resolve, reject) => {
       const listening = (socket: unknown): void => {
         if (socket) {
@@ -144,14 +144,19 @@ class EdgeApp implements App {
   }
 }
 
-/** The web server would share a taken port silently, so an ordinary socket asks first. */
-function assertFree(port: number, host: string | undefined): Promise<void> {
+/**
+ * The port, when nobody listens on it; a free one for 0. The web server would share a taken port silently, so an ordinary socket asks first.
+ * @throws Error it is taken
+ */
+export function claimPort(port: number, host?: string): Promise<number> {
   return new Promise((resolve, reject) => {
     const probe = createServer();
     probe.once('error', reject);
-    probe.listen({ port, ...(host === undefined ? {} : { host }), exclusive: true }, () =>
-      probe.close(() => resolve()),
-    );
+    probe.listen({ port, ...(host === undefined ? {} : { host }), exclusive: true }, () => {
+      const address = probe.address();
+      const found = typeof address === 'object' && address !== null ? address.port : port;
+      probe.close(() => resolve(found));
+    });
   });
 }
 

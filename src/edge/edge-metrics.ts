@@ -34,7 +34,11 @@ interface Sample {
   metricName: string;
   value: number;
   labels: Partial<Record<Label, string | number>>;
+  /** prom-client wants them: labels that are rendered once for all samples of a histogram. Here every sample has its own. */
+  sharedLabels: object;
 }
+
+const NONE = {};
 
 const DURATION = 'seentics_http_request_duration_seconds';
 const HELP = 'From the request head to the answer, by route pattern, method and status class';
@@ -52,7 +56,7 @@ class RequestDurations extends Histogram<Label> {
     });
   }
 
-  /** Where prom-client takes a histogram's samples from, for both of its output forms. */
+  /** Where prom-client takes a histogram's samples from for both of its output forms. */
   async getForPromString() {
     const values = this.routes.flatMap((route) =>
       CLASSES.flatMap((status, row) => samples(route, status, row)),
@@ -72,11 +76,12 @@ function samples(metrics: RouteMetrics, status: string, row: number): Sample[] {
       metricName: `${DURATION}_bucket`,
       value: total,
       labels: { le: BOUNDS[index] ?? '+Inf', ...labels },
+      sharedLabels: NONE,
     });
   });
   if (total === 0) return [];
-  out.push({ metricName: `${DURATION}_sum`, value: metrics.sums[row] ?? 0, labels });
-  out.push({ metricName: `${DURATION}_count`, value: total, labels });
+  out.push({ metricName: `${DURATION}_sum`, value: metrics.sums[row] ?? 0, labels, sharedLabels: NONE });
+  out.push({ metricName: `${DURATION}_count`, value: total, labels, sharedLabels: NONE });
   return out;
 }
 

@@ -8,7 +8,7 @@ import { type AnyRoute, type Reply, type RequestInfo, route, TextBody } from '..
 
 /** How one part of the program is. */
 export interface PartStatus {
-  /** `metadata`, `events`, `stream`, `cache`, `objects`, `writer`, ... */
+  /** `metadata`, `events`, `stream`, `cache`, `objects`, `processes`, ... */
   readonly name: string;
   /** What does the work: `postgres`, `clickhouse`, `redis`, `folder`, ... */
   readonly adapter: string;
@@ -29,7 +29,8 @@ export interface PartStatus {
 export interface SystemDeps {
   readonly version: string;
   parts(): Promise<readonly PartStatus[]>;
-  readonly registry: Registry;
+  /** Text of all metrics, in this content type. */
+  readonly registry: Pick<Registry, 'metrics' | 'contentType'>;
   /** Whoever asks for the metrics must bring it as bearer token; default: anybody may. */
   readonly metricsToken?: string;
   /** The OpenAPI document. */
@@ -38,7 +39,8 @@ export interface SystemDeps {
   page(): string;
 }
 
-const Part = Type.Object({
+/** See `PartStatus`. */
+export const Part = Type.Object({
   name: Type.String(),
   adapter: Type.String(),
   embedded: Type.Boolean(),
@@ -107,7 +109,7 @@ export function systemRoutes(deps: SystemDeps): AnyRoute[] {
     ),
     declare(
       '/metrics',
-      'Prometheus metrics of this process',
+      'Prometheus metrics of this node; with several processes each series has the label `process`',
       { 200: Type.String({ contentMediaType: 'text/plain' }) },
       async (request) => {
         if (deps.metricsToken !== undefined) demandToken(request, deps.metricsToken);

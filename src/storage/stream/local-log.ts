@@ -37,7 +37,7 @@ export interface LocalLogOptions {
    */
   readonly takeoverMs?: number;
   /** Label of the metrics. Default `local`. */
-  readonly name?: 'local' | 'spool' | 'recordings';
+  readonly name?: 'local' | 'spool' | 'left spool' | 'recordings';
   readonly disk?: Disk;
   readonly telemetry: Telemetry;
 }
@@ -80,7 +80,7 @@ interface Opening {
   readonly epoch: number;
   readonly notBefore: number;
   readonly disk: Disk;
-  readonly name: 'local' | 'spool' | 'recordings';
+  readonly name: NonNullable<LocalLogOptions['name']>;
 }
 
 /** See `openLocalLog`. */

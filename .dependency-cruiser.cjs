@@ -44,6 +44,12 @@ module.exports = {
       to: { path: '^src/(actors|edge)/' },
     },
     {
+      name: 'supervisor-knows-no-node',
+      severity: 'error',
+      from: from('^src/supervisor/'),
+      to: { path: '^src/', pathNot: '^src/(supervisor/|telemetry\\.ts)' },
+    },
+    {
       name: 'no-deprecated-core',
       severity: 'error',
       from: {},

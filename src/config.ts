@@ -39,7 +39,12 @@ export const VARIABLES = {
     example: 'postgres://user:password@host:5432/database',
     about: 'Postgres for metadata; unset: embedded Postgres',
   }),
-  DB_MAX_CONNS: integer({ default: 20, min: 1, max: 1_000, about: 'Most Postgres connections of a process' }),
+  DB_MAX_CONNS: integer({
+    default: 20,
+    min: 1,
+    max: 1_000,
+    about: 'Most Postgres connections of a pool, divided among `PROCESSES`',
+  }),
   DB_MIN_CONNS: integer({ default: 1, min: 0, max: 1_000, about: 'Postgres connections kept open' }),
   REDIS_URL: address({
     pattern: /^rediss?:\/\/./i,

@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline';
 import Type from 'typebox';
 import { Value } from 'typebox/value';
 import { Api, type Site } from '../../test/support/api.js';
+import { startS3 } from '../../test/support/engines/ceph.js';
 import { startClickhouse } from '../../test/support/engines/clickhouse.js';
 import { startNats } from '../../test/support/engines/nats.js';
 import { startPostgres } from '../../test/support/engines/postgres.js';
@@ -66,21 +67,25 @@ export async function embeddedTarget(
   return programTarget('embedded', program, {});
 }
 
-/** The program on Postgres, Redis, NATS and ClickHouse servers of its own. */
+/** The program on Postgres, Redis, NATS and ClickHouse servers of its own, in as many processes as `PROCESSES` says. */
 export async function serversTarget(guard: Guard): Promise<Target> {
   const installed = await ensureInstalled(repositoryRoot, console.error);
+  const { PROCESSES = '1' } = process.env;
   const [postgres, redis, nats, clickhouse] = await Promise.all([
     startPostgres(guard, installed.postgresBin),
     startRedis(guard, programPath(installed, 'redis-server')),
     startNats(guard, programPath(installed, 'nats-server')),
     startClickhouse(guard),
   ]);
+  const objects = PROCESSES === '1' ? {} : objectSettings(await startS3(guard, installed));
   const dataDir = join(guard.directory, 'servers');
   await mkdir(dataDir, { recursive: true });
   const program = await Program.start(guard, {
     dataDir,
     env: {
       ...LOAD_SETTINGS,
+      ...objects,
+      PROCESSES,
       DATABASE_URL: postgres.url,
       REDIS_URL: redis.url,
       NATS_URL: nats.url,
@@ -95,6 +100,13 @@ export async function serversTarget(guard: Guard): Promise<Target> {
     redis: redis.process.pid,
   });
 }
+
+/** Several processes share no folder, although this load keeps no objects. */
+const objectSettings = (s3: Awaited<ReturnType<typeof startS3>>) => ({
+  S3_ENDPOINT: s3.endpoint,
+  AWS_ACCESS_KEY_ID: s3.accessKeyId,
+  AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
+});
 
 /** No rate limits, and the generator counts as a proxy whose X-Forwarded-For is believed, so that geo look-ups are real. */
 const LOAD_SETTINGS = {

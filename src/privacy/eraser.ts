@@ -63,7 +63,9 @@ export function createEraser(options: EraserOptions): Eraser {
     await drain();
   };
   const wipe = async (siteId: string) => {
-    for (const id of await erasures.dropImports(siteId)) await options.deleteUpload(id);
+    const uploads = await erasures.dropImports(siteId);
+    for (const id of uploads) await options.deleteUpload(id);
+    await erasures.uploadsGone(uploads);
     await replays.deleteSite(siteId);
     await personal.deleteSite(siteId);
     await executions.deleteSite(siteId);

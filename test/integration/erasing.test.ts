@@ -57,6 +57,7 @@ function setUp() {
   const steps: string[] = [];
   const fails = new Set<string>();
   const drains: number[] = [];
+  const uploads: string[] = [];
   const step = async (name: string) => {
     steps.push(name);
     if (fails.has(name)) throw new Error(`${name} failed`);
@@ -76,19 +77,20 @@ function setUp() {
     },
     replays: { deleteSite: async () => {}, deleteSessions: async () => {}, sweep: async () => {} },
     executions: { deleteVisitor: async () => {}, deleteSite: async () => {}, anonymise: async () => {} },
-    deleteUpload: async () => {},
+    deleteUpload: async (id) => void uploads.push(id),
     streams: [{ drain: async () => void drains.push(performance.now()) }],
     withLock: (_siteId, work) => work(),
     metrics,
     log: telemetry.log,
   };
+  const eraser = createEraser(options);
   const requests = createPrivacyRequests({
     metadata,
-    eraser: createEraser(options),
+    eraser,
     metrics,
     log: telemetry.log,
   });
-  return { steps, fails, drains, requests };
+  return { steps, fails, drains, uploads, eraser, requests };
 }
 
 const deletions = (steps: readonly string[]) => new Set(steps.filter((name) => name.startsWith('delete ')));
@@ -128,6 +130,24 @@ it('P9: drains no sooner than all writers know of the erasure', async () => {
   await world.requests.submit({ userId, type: 'delete_website', siteId });
   expect(world.drains.length).toBeGreaterThan(0);
   for (const at of world.drains) expect(at - beganAt).toBeGreaterThan(500);
+});
+
+it('P9: removes the files of imports that went with their website', async () => {
+  const { siteIds } = await accountWith(1);
+  const [siteId = ''] = siteIds;
+  const world = setUp();
+  const ids = [randomUUID(), randomUUID()];
+  for (const [n, state] of ['queued', 'done'].entries())
+    await sql.query(
+      `INSERT INTO imports (id, website_id, site_id, format, file_name, state, bytes)
+       SELECT $2, id, site_id, 'csv', 'a.csv', $3, 1 FROM websites WHERE site_id = $1`,
+      [siteId, ids[n], state],
+    );
+  const [site] = await metadata.websites.findMany([siteId]);
+  await metadata.websites.delete(site?.id ?? '');
+  await world.eraser.deletedSite(siteId);
+  // Once; that of the other one went when it was done.
+  expect(world.uploads).toEqual([ids[0]]);
 });
 
 describe('a privacy request that is begun anew', () => {

@@ -29,8 +29,13 @@ export interface ErasureStore {
   isWiped(siteId: string, requestId: string): Promise<boolean>;
   /** Notes that a request has emptied a site, and the last of its erasure, both at once. */
   wiped(siteId: string, requestId: string, receivedUntil: number): Promise<void>;
-  /** Removes all imports of a site. @returns their ids; who works on one finds that it is gone (`ImportStore.claim`) */
+  /**
+   * Removes all imports of a site; who works on one finds that it is gone (`ImportStore.claim`).
+   * @returns ids of those whose uploaded file is left, of imports that went with the site as well
+   */
   dropImports(siteId: string): Promise<readonly string[]>;
+  /** Notes that the uploaded files of imports are gone. */
+  uploadsGone(importIds: readonly string[]): Promise<void>;
   /** Forgets erasures older than any row that may still be under way. */
   expire(maxAgeMs: number): Promise<void>;
 }
@@ -95,8 +100,13 @@ export function createErasureStore(db: Database): ErasureStore {
     },
 
     async dropImports(siteId) {
-      const rows = await db.query('DELETE FROM imports WHERE site_id = $1 RETURNING id', [siteId]);
-      return rows.map((row) => text(row, 'id'));
+      await db.query('DELETE FROM imports WHERE site_id = $1', [siteId]);
+      const rows = await db.query('SELECT import_id FROM left_uploads WHERE site_id = $1', [siteId]);
+      return rows.map((row) => text(row, 'import_id'));
+    },
+
+    async uploadsGone(importIds) {
+      await db.query('DELETE FROM left_uploads WHERE import_id = ANY ($1::uuid[])', [importIds]);
     },
 
     async expire(maxAgeMs) {

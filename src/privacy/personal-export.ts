@@ -3,7 +3,7 @@ import { AppError } from '../errors.js';
 import type { MetricsStore } from '../metrics/metrics-store.js';
 import type { Playback } from '../replays/playback.js';
 import { sessionKeyOf } from '../replays/recording-row.js';
-import type { ReplayStore } from '../replays/replay-store.js';
+import type { ReplayStore, SessionQuery, SessionSummary } from '../replays/replay-store.js';
 import { StoreUnavailableError } from '../storage/events/event-store.js';
 import type { MetadataStore, WebsiteRecord } from '../storage/metadata/metadata.js';
 import { JsonStream, jsonBytes, jsonList, jsonListOf, jsonObjectOf } from './json-pieces.js';
@@ -168,12 +168,18 @@ async function* recordingsOf(
   }
 }
 
-/** What the list of recordings tells of each. */
-async function* sessionsOf(replays: Pick<ReplayStore, 'sessions'>, siteId: string): AsyncIterable<unknown[]> {
-  for (let offset = 0; ; offset += SESSIONS_A_PAGE) {
-    const page = await replays.sessions({ siteId, limit: SESSIONS_A_PAGE, offset });
+/** What the list of recordings tells of each, a page at a time. By the last one of a page: recordings come and go meanwhile. */
+export async function* sessionsOf(
+  replays: Pick<ReplayStore, 'sessions'>,
+  siteId: string,
+): AsyncIterable<Omit<SessionSummary, 'sessionKey'>[]> {
+  let query: SessionQuery = { siteId, limit: SESSIONS_A_PAGE, offset: 0 };
+  for (;;) {
+    const page = await replays.sessions(query);
     yield page.map(({ sessionKey: _, ...session }) => session);
-    if (page.length < SESSIONS_A_PAGE) return;
+    const last = page.at(-1);
+    if (last === undefined || page.length < SESSIONS_A_PAGE) return;
+    query = { ...query, after: { startMs: last.startMs, sessionKey: last.sessionKey } };
   }
 }
 

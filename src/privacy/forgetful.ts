@@ -3,6 +3,7 @@ import type { RowObserver } from '../actors/writer/observer.js';
 import { hexId, MIN_ROW_BYTES, receivedAtOf } from '../events/row-head.js';
 import type { RowTable } from '../events/tables.js';
 import { type EventStore, RowsRefusedError } from '../storage/events/event-store.js';
+import { Turns } from '../turns.js';
 import type { ErasureMetrics } from './erasure-metrics.js';
 import { type Forgotten, forgottenOf, originsOf, siteOf } from './forgotten.js';
 import type { KnownErasures } from './known-erasures.js';
@@ -86,12 +87,11 @@ async function keptOf(
       siteId,
       [...ids].filter((id) => id !== ''),
     );
-  const kept = isOfImports(table) ? await withoutUndone(remembered, forgotten, addedBy) : remembered;
+  const mayBeUndone = forgotten.knowsUndone && (table === 'events' || table === 'bot_events');
+  const kept = mayBeUndone ? await withoutUndone(remembered, forgotten, addedBy) : remembered;
   metrics.dropped.inc(rows.length - kept.length);
   return kept;
 }
-
-const isOfImports = (table: RowTable): boolean => table === 'events' || table === 'bot_events';
 
 /** Without what imports have sent that were undone since. Asks for rows that were received before one was undone: few, for a moment. */
 async function withoutUndone(
@@ -100,7 +100,9 @@ async function withoutUndone(
   addedBy: ForgetfulOptions['addedBy'],
 ): Promise<readonly Uint8Array[]> {
   const asked = new Map<string, { readonly imports: Set<string>; readonly ids: Set<string> }>();
+  const turns = new Turns();
   for (const row of rows) {
+    if (turns.isOver) await turns.next();
     const siteId = siteOf(row);
     const imports = forgotten.undone(siteId, receivedAtOf(row));
     if (imports.length === 0) continue;

@@ -14,6 +14,8 @@ const SITE_LENGTH = 32;
 export interface Forgotten {
   /** Must a site's row be dropped that was received then? */
   site(siteId: string, receivedAt: number): boolean;
+  /** Whether an import of these sites was undone, lately enough to have sent some of the rows. */
+  readonly knowsUndone: boolean;
   /** Imports that were undone and may have sent a site's row that was received then. */
   undone(siteId: string, receivedAt: number): readonly string[];
   /** The session of a row that must be dropped because of its visitor; undefined: it stays. '' when it has none. */
@@ -52,6 +54,7 @@ export async function forgottenOf(
   }
   return {
     site: (siteId, receivedAt) => receivedAt <= (sites.get(siteId) ?? -1),
+    knowsUndone: imports.size > 0,
     undone(siteId, receivedAt) {
       const some = imports.get(siteId);
       return some === undefined ? [] : some.filter(({ until }) => receivedAt <= until).map(({ id }) => id);

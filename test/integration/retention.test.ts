@@ -115,8 +115,12 @@ describe.each(['clickhouse', 'postgres'] as const)('data that has expired on %s'
   async function note(site: Site): Promise<void> {
     const of =
       kind === 'postgres'
-        ? "'11111111-1111-4111-8111-111111111111', 1, event_id, visitor_id"
-        : "'i', 1, event_id, toStartOfFifteenMinutes(timestamp), cityHash64(session_id), cityHash64(visitor_id)";
+        ? `'${site.id}', 1, event_id, visitor_id`
+        : `'${site.id}', 1, event_id, toStartOfFifteenMinutes(timestamp), cityHash64(session_id), cityHash64(visitor_id)`;
+    await node.sql.query(
+      "INSERT INTO imports (id, website_id, site_id, format, file_name, state, bytes) VALUES ($1, $1, $2, 'csv', '', 'done', 1)",
+      [site.id, site.siteId],
+    );
     await node.execute(
       `INSERT INTO import_rows SELECT site_id, ${of} FROM events WHERE site_id = '${site.siteId}'`,
     );

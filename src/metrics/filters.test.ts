@@ -33,9 +33,48 @@ describe('parseFilters', () => {
     ['https://Example.com/A/', '/a'],
     ['/', '/'],
     ['https://example.com', '/'],
+    ['pricing', '/pricing'],
+    ['/A//', '/a'],
+    ['/a,b', '/a,b'],
   ])('normalises the page %s to %s', (given, page) => {
     expect(parseFilters({ page_path: given })).toEqual([
       { on: 'page', negate: false, how: 'equals', values: [page] },
+    ]);
+  });
+
+  it.each([
+    ['city', 'Washington, D.C.', ['washington', 'd.c.', 'washington, d.c.']],
+    ['city', 'Washington\\, D.C.', ['washington, d.c.', 'washington\\, d.c.']],
+    ['utm_campaign', '\\!sale', ['!sale', '\\!sale']],
+    ['utm_campaign', '\\~sale,b', ['~sale', 'b', '\\~sale,b']],
+    ['utm_term', 'a!\\~b', ['a!\\~b']],
+    ['utm_medium', 'a,', ['a', 'a,']],
+  ] as const)('finds by %s the label %s as lists show it', (field, text, values) => {
+    const [filter] = parseFilters({ [field]: text });
+    expect(filter).toMatchObject({ negate: false, any: [{ attribute: field, how: 'equals', values }] });
+    const [opposite] = parseFilters({ [field]: `!${text}` });
+    expect(opposite).toMatchObject({ negate: true, any: [{ attribute: field, how: 'equals', values }] });
+  });
+
+  it('reads a list of pages by their slashes', () => {
+    expect(parseFilters({ page_path: '/a,b, /c,https://example.com/d,e' })).toMatchObject([
+      { values: ['/a,b', '/c', '/d,e', '/a,b, /c,https://example.com/d,e'] },
+    ]);
+    expect(parseFilters({ page_path: 'a,b' })).toMatchObject([{ values: ['/a', '/b', '/a,b'] }]);
+    expect(parseFilters({ page_path: '/a\\,/b' })).toMatchObject([{ values: ['/a,/b', '/a\\,/b'] }]);
+    expect(parseFilters({ page_path: '~/a,b' })).toMatchObject([{ how: 'contains', values: ['/a', 'b'] }]);
+  });
+
+  it.each([
+    ['Direct', ['']],
+    ['www.Google.com', ['google.com']],
+    ['https://www.google.com/search?q=x', ['google.com']],
+    ['m.youtube.com', ['youtube.com']],
+    ['direct.example.com', ['direct.example.com']],
+    ['https://', ['https://']],
+  ])('knows the referrer %s as it is stored', (text, values) => {
+    expect(parseFilters({ referrer: text })).toEqual([
+      { on: 'session', negate: false, any: [{ attribute: 'referrer_host', how: 'equals', values }] },
     ]);
   });
 
@@ -43,9 +82,9 @@ describe('parseFilters', () => {
     const [filter] = parseFilters({ utm_source: 'Search,Twitter' });
     expect(filter).toMatchObject({
       any: [
-        { attribute: 'utm_source', values: ['search', 'twitter'] },
-        { attribute: 'channel', values: ['organic search', 'paid search', 'twitter'] },
-        { attribute: 'referrer_host', how: 'equals', values: ['search', 'twitter'] },
+        { attribute: 'utm_source', values: ['search', 'twitter', 'search,twitter'] },
+        { attribute: 'channel', values: ['organic search', 'paid search', 'twitter', 'search,twitter'] },
+        { attribute: 'referrer_host', how: 'equals', values: ['search', 'twitter', 'search,twitter'] },
         { attribute: 'referrer_host', how: 'brand', values: ['search', 'twitter', 'x'] },
       ],
     });

@@ -3,10 +3,14 @@
  * reference evaluate alike.
  *
  * `field=a,b` any of them · `field=!a,b` none of them · `field=~text` contains · `field=!~text` does not contain. The leading signs
- * count for the whole list. Compared without case. The label of a missing value (`Unknown`, `Direct`) finds the missing value.
+ * count for the whole list; `\,` `\!` `\~` are themselves. Compared without case. The label of a missing value
+ * (`Unknown`, `Direct`) finds the missing value.
  */
-import { AppError } from '../errors.js';
+import { normalisePage } from '../enrich/page.js';
+import { foldReferrerHost } from '../enrich/referrer-hosts.js';
+import { hostOf } from '../enrich/url.js';
 import { countryCodes, countryCodesContaining, UNKNOWN } from './countries.js';
+import { type Condition, parseCondition, type ValueKind } from './filter-text.js';
 
 /** What a session has one value of. */
 export const SESSION_ATTRIBUTES = [
@@ -74,9 +78,6 @@ export const FILTER_FIELDS = [
 ] as const;
 export type FilterField = (typeof FILTER_FIELDS)[number];
 
-const MAX_VALUES = 100;
-const MAX_CHARACTERS = 2048;
-
 /** Channels behind the dashboard's short labels (contract 18.3), lower case; '' is a session without page view. */
 const CHANNEL_GROUPS = new Map<string, readonly string[]>(
   Object.entries({
@@ -120,35 +121,31 @@ export function parseFilters(query: Readonly<Partial<Record<FilterField, string 
   for (const field of FILTER_FIELDS) {
     const text = query[field];
     if (text === undefined) continue;
-    const condition = parseCondition(field, text);
-    if (condition) filters.push(toFilter(field, condition));
+    const condition = parseCondition(field, text, kindOf(field));
+    if (condition && !meansAll(field, condition.values)) filters.push(toFilter(field, condition));
   }
   return filters;
 }
 
-interface Condition {
-  readonly negate: boolean;
-  readonly how: 'equals' | 'contains';
-  readonly values: readonly string[];
+/** Fields whose values may hold commas; `page_path` is of its own kind, all others are of known sets. */
+const TEXTS: ReadonlySet<FilterField> = new Set<FilterField>([
+  'region',
+  'city',
+  'source',
+  'utm_source',
+  'utm_medium',
+  'utm_campaign',
+  'utm_term',
+  'utm_content',
+]);
+
+function kindOf(field: FilterField): ValueKind {
+  if (field === 'page_path') return 'page';
+  return TEXTS.has(field) ? 'text' : 'name';
 }
 
-function parseCondition(field: FilterField, text: string): Condition | undefined {
-  if (text.length > MAX_CHARACTERS) throw new AppError('invalid_parameter', `${field} is too long`);
-  const trimmed = text.trim();
-  const negate = trimmed.startsWith('!');
-  const how = trimmed.startsWith('~', negate ? 1 : 0) ? 'contains' : 'equals';
-  const signs = (negate ? '!' : '') + (how === 'contains' ? '~' : '');
-  const values = trimmed
-    .slice(signs.length)
-    .split(',')
-    .map((value) => value.trim())
-    .map((value) => (signs !== '' && value.startsWith(signs) ? value.slice(signs.length) : value))
-    .filter((value) => value !== '');
-  if (values.length > MAX_VALUES) throw new AppError('invalid_parameter', `${field} has too many values`);
-  if (values.length === 0) return undefined;
-  if (field === 'device' && values.some((value) => value.toLowerCase() === 'all')) return undefined;
-  return { negate, how, values };
-}
+const meansAll = (field: FilterField, values: readonly string[]): boolean =>
+  field === 'device' && values.some((value) => value.toLowerCase() === 'all');
 
 function toFilter(field: FilterField, { negate, how, values }: Condition): Filter {
   const lower = values.map((value) => value.toLowerCase());
@@ -197,8 +194,9 @@ function containing(field: Exclude<FilterField, 'page_path'>, values: readonly s
 
 function referrers(values: readonly string[]): Match[] {
   if (values.length === 0) return [];
-  const hosts = values.map((value) => (value === 'direct' ? '' : value));
+  const hosts = values.map((value) => (value === 'direct' ? '' : storedHost(value)));
   const brands = values
+    .filter((value) => value !== 'direct')
     .flatMap((value) => BRANDS.get(value) ?? [value])
     .filter((name) => /^[\w-]+$/.test(name));
   return [
@@ -215,11 +213,10 @@ function match(attribute: SessionAttribute, how: Match['how'], values: readonly 
   return { attribute, how, values: unique(values.map((value) => value.toLowerCase())) };
 }
 
-/** Cuts scheme and host, query, fragment and trailing slash, as stored pages are (metrics.md "Attributes"). */
-function normalisePage(value: string): string {
-  const path = value.replace(/^https?:\/\/[^/?#]*/, '').replace(/[?#].*$/s, '');
-  const cut = path.replace(/\/+$/, '');
-  return cut === '' ? '/' : cut;
+/** A host, bare or in a URL, as referrers are stored (metrics.md "Attributes"); other texts stay. */
+function storedHost(value: string): string {
+  const host = hostOf(value);
+  return host === '' ? value : foldReferrerHost(host);
 }
 
 const unique = (values: readonly string[]): string[] => [...new Set(values)];

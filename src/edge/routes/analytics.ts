@@ -25,7 +25,10 @@ export const ANALYTICS_PARAMETERS = {
   timezone: text('IANA name, default UTC'),
   limit: text('1 to 1000, default 10'),
   ...Object.fromEntries(
-    FILTER_FIELDS.map((field) => [field, text('Filter: value, a,b (any), !value (not), ~text (contains)')]),
+    FILTER_FIELDS.map((field) => [
+      field,
+      text('Filter: value, a,b (any), !value (not), ~text (contains); \\, \\! \\~ are the signs themselves'),
+    ]),
   ),
 };
 const eventParameters = {

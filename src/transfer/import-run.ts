@@ -14,11 +14,11 @@ import { StreamUnavailableError } from '../storage/stream/stream.js';
 import { type AwaitStoredOptions, awaitStored } from './await-stored.js';
 import { type Erased, ErasureUnderWay, erasedOf } from './erased.js';
 import { type CheckedRow, checkRow, RowRefused, type RowTarget } from './event-check.js';
-import { csvRows, type FileRow, headerOf, ndjsonRows } from './file-rows.js';
+import type { FileRow } from './file-rows.js';
 import type { ImportedRows } from './imported-rows.js';
 import { checkLease, LeaseLost, type LeaseOptions } from './lease.js';
 import type { TransferMetrics } from './transfer-metrics.js';
-import { readUpload } from './upload.js';
+import { rowsOfUpload } from './upload-rows.js';
 
 export interface ImportRunOptions extends AwaitStoredOptions, LeaseOptions {
   readonly imports: Pick<ImportStore, 'progress' | 'claim'>;
@@ -86,7 +86,7 @@ export async function runImport(
   };
   let progress: ImportProgress = item;
   let chunk = await openChunk(options, item, item.doneBytes);
-  for await (const row of rowsOf(options, item)) {
+  for await (const row of rowsOfUpload(options.objects, item)) {
     signal.throwIfAborted();
     take(chunk, row, progress, { ...target, receivedAt: chunk.receivedAt });
     if (chunk.read < chunkRows && chunk.bytes < CHUNK_BYTES) continue;
@@ -119,30 +119,6 @@ async function openChunk(
     receivedAt: Math.max(now - RECEIVED_MS, erased.storedFrom),
     ...{ bytes: 0, read: 0, duplicates: 0, rejected: 0 },
   };
-}
-
-async function* rowsOf(
-  { objects }: Pick<ImportRunOptions, 'objects'>,
-  item: TakenImport,
-): AsyncGenerator<FileRow, void, void> {
-  const from = item.doneBytes;
-  const text = (start: number) => readUpload(objects, item.id, start, item.bytes);
-  if (item.format === 'ndjson') {
-    yield* at(ndjsonRows(text(from)), from);
-    return;
-  }
-  const head = await text(0).next();
-  const columns = headerOf(head.done === true ? new Uint8Array(0) : head.value);
-  let isHeader = from === 0;
-  for await (const row of at(csvRows(text(from), columns), from)) {
-    if (!isHeader) yield row;
-    isHeader = false;
-  }
-}
-
-/** With ends counted from the beginning of the file. */
-async function* at(rows: AsyncIterable<FileRow>, from: number): AsyncGenerator<FileRow, void, void> {
-  for await (const row of rows) yield { ...row, end: row.end + from };
 }
 
 function take(chunk: Chunk, row: FileRow, { rowsRead }: ImportProgress, target: RowTarget): void {

@@ -1,186 +1,55 @@
 /** Imports at the edge: what is refused, reports, what a node leaves behind. Rows go into the store as the writer would put them. */
 
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { importRoutes } from '../../src/edge/routes/imports.js';
 import { eventually } from '../../src/edge/testing.js';
 import { AppError } from '../../src/errors.js';
-import type { SiteFrame } from '../../src/events/frame.js';
-import { erasureMetrics } from '../../src/privacy/erasure-metrics.js';
-import { forgetfulStore } from '../../src/privacy/forgetful.js';
 import { visitorHashOf } from '../../src/privacy/forgotten.js';
-import { createPostgresEventStore } from '../../src/storage/events/postgres-event-store.js';
-import { createPostgresImported } from '../../src/storage/events/transfer/postgres-imported.js';
-import { createFolderStore } from '../../src/storage/objects/folder.js';
-import { silentTelemetry } from '../../src/telemetry.js';
 import { forgetNotes } from '../../src/transfer/forget-notes.js';
-import { runImport } from '../../src/transfer/import-run.js';
-import { createImportRunner, type ImportRunner } from '../../src/transfer/import-runner.js';
-import { createImportService } from '../../src/transfer/import-service.js';
-import { transferMetrics } from '../../src/transfer/transfer-metrics.js';
-import { undoImport } from '../../src/transfer/undo.js';
-import { deleteUpload, storeUpload, sweepUploads } from '../../src/transfer/upload.js';
-import { freshPostgres } from '../support/fresh.js';
-import { startNode } from './accounts-node.js';
+import { storeUpload, sweepUploads } from '../../src/transfer/upload.js';
 import { encodeRow, makeRow } from './event-rows.js';
-
-const LIMIT = 100_000;
-const ROW = {
-  event_id: '01234567-0123-4123-8123-0123456789ab',
-  timestamp: '2026-01-31T12:00:00.000Z',
-  event_type: 'pageview',
-  visitor_id: 'v',
-  session_id: 's',
-};
-const line = (changes: object): string => `${JSON.stringify({ ...ROW, ...changes })}\n`;
-const id = (n: number): string => `01234567-0123-4123-8123-${n.toString(16).padStart(12, '0')}`;
+import { atOnce, type ImportsNode, id, idsOf, LIMIT, line, startImportsNode } from './imports-node.js';
 
 describe('imports', () => {
-  let database: Awaited<ReturnType<typeof freshPostgres>>;
-  let events: ReturnType<typeof createPostgresEventStore>;
-  let imported: ReturnType<typeof createPostgresImported>;
-  let node: Awaited<ReturnType<typeof startNode>>;
-  let runner: ImportRunner | undefined;
-  let folder: string;
+  let database: ImportsNode['database'];
+  let events: ImportsNode['events'];
+  let written: ImportsNode['written'];
+  let imported: ImportsNode['imported'];
+  let node: ImportsNode['node'];
+  let objects: ImportsNode['objects'];
   let token: string;
-  let site: { id: string; site_id: string };
-  let objects: ReturnType<typeof createFolderStore>;
-  const ended: string[] = [];
-  /** Ids of imports that are done, in order. */
-  const done: string[] = [];
-  let written: Pick<typeof events, 'insertRows' | 'addToBooks' | 'quarantine'>;
-  /** What the stream and the list of imports say before they do what they should. */
-  let beforePublish: () => Promise<void> = async () => {};
-  let beforeProgress: () => Promise<void> = async () => {};
-  let beforeNote: () => Promise<void> = async () => {};
-  let chunkRows = 3;
-  type Delivery = { readonly write: (rows?: number) => Promise<void>; readonly book: () => Promise<void> };
-  /** What the writer does with a frame, and what it still has to do. */
-  const atOnce = async ({ write, book }: Delivery): Promise<void> => {
-    await write();
-    await book();
-  };
-  let deliver = atOnce;
-  let waiting: (() => Promise<void>)[] = [];
-  const drain = async (): Promise<void> => {
-    for (const settle of waiting.splice(0)) await settle();
-  };
+  let site: ImportsNode['site'];
+  let hooks: ImportsNode['hooks'];
+  let ended: ImportsNode['ended'];
+  let done: ImportsNode['done'];
+  let send: ImportsNode['send'];
+  let kept: ImportsNode['kept'];
+  let stored: ImportsNode['stored'];
+  let newSite: ImportsNode['newSite'];
+  let stop: ImportsNode['stop'];
 
   beforeAll(async () => {
-    database = await freshPostgres();
-    folder = await mkdtemp(join(tmpdir(), 'imports-'));
-    objects = createFolderStore(folder);
-    const telemetry = silentTelemetry();
-    const options = { url: database.url, maxConnections: 3, minConnections: 0, telemetry };
-    events = createPostgresEventStore(options);
-    await events.migrate();
-    imported = createPostgresImported(options);
-    const metrics = transferMetrics(telemetry.registry);
-    // The writer's part.
-    const publish = async ({ siteId, rows, received, rejected }: SiteFrame): Promise<void> => {
-      await beforePublish();
-      const counts = { received, rejected, stored: rows.length, duplicate: 0, bot: 0, quarantined: 0 };
-      const hour = Math.floor(Date.now() / 3_600_000) * 3_600_000;
-      await deliver({
-        write: async (count = rows.length) => {
-          const bytes = rows.slice(0, count).map((row) => row.subarray(5));
-          await written.insertRows('events', bytes, `${Math.random()}`, Date.now() + 30_000);
-        },
-        book: () => written.addToBooks([{ siteId, source: 'import', hour, ...counts }], `${Math.random()}`),
-      });
-    };
-    node = await startNode({
-      databaseUrl: database.url,
-      routes: ({ metadata: { imports, erasures } }) => {
-        written = forgetfulStore(events, {
-          erasures,
-          onDropped: async () => {},
-          addedBy: (siteId, importIds, ids) => imported.added(siteId, importIds, ids),
-          metrics: erasureMetrics(telemetry.registry),
-        });
-        const run = {
-          imports,
-          objects,
-          events,
-          erasures,
-          rows: {
-            ...imported,
-            async note(...call: Parameters<typeof imported.note>) {
-              await beforeNote();
-              return imported.note(...call);
-            },
-          },
-          publish,
-          ...{ metrics, drain, booksMs: 300, turnMs: 0 },
-          deleteUpload: (importId: string) => deleteUpload(objects, importId),
-          keepsAddresses: async () => false,
-        };
-        const failing: typeof imports = {
-          ...imports,
-          async progress(...call) {
-            await beforeProgress();
-            return imports.progress(...call);
-          },
-        };
-        runner = createImportRunner({
-          ...{ imports, metrics, telemetry },
-          run: (item, signal) => runImport({ ...run, imports: failing, chunkRows }, item, signal),
-          undo: (item, signal) => undoImport(run, item, signal),
-          ...{ retryMs: 100, leaseMs: 2_000 },
-          async onEnded(item, state) {
-            ended.push(state);
-            done.push(item.id);
-            await deleteUpload(objects, item.id);
-          },
-        });
-        const { wake } = runner;
-        return importRoutes({
-          imports: createImportService({ imports, objects, limitBytes: LIMIT, maxWaiting: 25, wake }),
-          limitBytes: LIMIT,
-        });
-      },
-    });
-    const email = 'owner@shop.example';
-    const account = { name: 'Owner', email, password: 'correct horse battery' };
-    const { body } = await node.call('POST', '/api/v1/user/auth/register', { body: account });
-    token = body.data.tokens.access_token;
-    const made = await node.call('POST', '/api/v1/user/websites', {
+    ({
+      database,
+      events,
+      written,
+      imported,
+      node,
+      objects,
       token,
-      body: { name: 'Shop', url: 'https://shop.example' },
-    });
-    site = made.body.data;
+      site,
+      hooks,
+      ended,
+      done,
+      send,
+      kept,
+      stored,
+      newSite,
+      stop,
+    } = await startImportsNode());
   });
-  afterAll(async () => {
-    await runner?.stop();
-    await node?.stop();
-    await events?.close();
-    await imported?.close();
-    await database?.drop();
-    await rm(folder, { recursive: true, force: true });
-  });
-
-  const send = async (file: string | Uint8Array | undefined, fields: Record<string, string> = {}) => {
-    const form = new FormData();
-    for (const [name, value] of Object.entries({ websiteId: site.id, ...fields })) form.append(name, value);
-    if (file !== undefined) form.append('file', new Blob([file]), 'file.json');
-    const answer = await fetch(`${node.url}/api/v1/analytics/import`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${token}` },
-      body: form,
-    });
-    // biome-ignore lint/suspicious/noExplicitAny: a JSON answer, looked into by the assertions
-    const body: any = await answer.json();
-    return { status: answer.status, body };
-  };
-  const kept = async (): Promise<string[]> => {
-    const keys: string[] = [];
-    for await (const key of objects.list('imports/')) keys.push(key);
-    return keys;
-  };
+  afterAll(() => stop?.());
 
   test('count what became of every row, over chunks', async () => {
     const text = [0, 1, 2, 2, 3, 4, 5].map((n) => line({ event_id: id(n) })).join('');
@@ -222,25 +91,16 @@ describe('imports', () => {
     expect(after.body.imports).toHaveLength(before.body.imports.length + 1);
   });
 
-  const idsOf = (numbers: readonly number[]) =>
-    numbers.map((n) => Buffer.from(id(n).replaceAll('-', ''), 'hex'));
-  const stored = async (numbers: readonly number[], siteId = site.site_id): Promise<number> =>
-    (await events.existingIds([{ siteId, table: 'events', ids: idsOf(numbers) }])).size;
-  const newSite = async (): Promise<typeof site> => {
-    const body = { name: 'Other', url: 'https://other.example' };
-    return (await node.call('POST', '/api/v1/user/websites', { token, body })).body.data;
-  };
-
   test('P3: leave nothing after they were undone that comes out of a stream or spool later', async () => {
     const numbers = [260, 261, 262, 263];
     const again: (() => Promise<void>)[] = [];
-    deliver = async (frame) => {
+    hooks.deliver = async (frame) => {
       again.push(frame.write);
       await atOnce(frame);
     };
     const text = numbers.map((n) => line({ event_id: id(n) })).join('');
     const { body } = await send(text);
-    deliver = atOnce;
+    hooks.deliver = atOnce;
     const own = makeRow({
       site_id: site.site_id,
       event_id: '26'.repeat(16),
@@ -284,13 +144,13 @@ describe('imports', () => {
       goOn = resolve;
     });
     let isHeld = false;
-    beforeNote = async () => {
-      beforeNote = async () => {};
+    hooks.beforeNote = async () => {
+      hooks.beforeNote = async () => {};
       isHeld = true;
       await gate;
     };
     let sent = 0;
-    beforePublish = async () => void sent++;
+    hooks.beforePublish = async () => void sent++;
     const sending = send(line({ event_id: id(270) }), { websiteId: other.id });
     await eventually(() => isHeld);
     expect((await node.call('DELETE', `/api/v1/user/websites/${other.id}`, { token })).status).toBe(200);
@@ -298,7 +158,7 @@ describe('imports', () => {
     await sending;
     // The runner is done with it when it has the next one.
     expect((await send(line({ event_id: id(271) }))).body.import.state).toBe('done');
-    beforePublish = async () => {};
+    hooks.beforePublish = async () => {};
     expect(sent).toBe(1);
     expect((await imported.imports()).map(({ siteId }) => siteId)).not.toContain(other.site_id);
   });
@@ -308,7 +168,7 @@ describe('imports', () => {
     await client.connect();
     const before = ended.length;
     let sent = 0;
-    beforePublish = async () => {
+    hooks.beforePublish = async () => {
       if (++sent !== 1) return;
       await client.query(
         "UPDATE imports SET lease = gen_random_uuid(), lease_until = now() + interval '1 hour' WHERE state = 'running'",
@@ -327,7 +187,7 @@ describe('imports', () => {
       await client.query("UPDATE imports SET lease_until = now() WHERE state = 'running'");
       expect((await sending).body.import).toMatchObject({ state: 'done', rows: { added: 4, duplicate: 0 } });
     } finally {
-      beforePublish = async () => {};
+      hooks.beforePublish = async () => {};
       await client.end();
     }
   });
@@ -337,13 +197,13 @@ describe('imports', () => {
     const long = send(Array.from({ length: 15 }, (_, n) => line({ event_id: id(500 + n) })).join(''));
     let short: ReturnType<typeof send> | undefined;
     let sent = 0;
-    beforePublish = async () => {
+    hooks.beforePublish = async () => {
       if (++sent !== 1) return;
       short = send(line({ event_id: id(600) }), { websiteId: other.id });
       await eventually(async () => (await node.metadata.imports.list(other.id, 1)).length === 1);
     };
     const first = await long;
-    beforePublish = async () => {};
+    hooks.beforePublish = async () => {};
     const second = await short;
     expect(first.body).toMatchObject({ count: 15, import: { state: 'done' } });
     expect(second?.body).toMatchObject({ count: 1, import: { state: 'done' } });
@@ -357,15 +217,15 @@ describe('imports', () => {
       if (failures++ % 3 === 1) throw new AppError('storage_unavailable', 'away');
     };
     // The stream is waited for; after a failure of the list the chunk is gone on with, whose rows are stored by then.
-    beforePublish = away;
-    beforeProgress = away;
+    hooks.beforePublish = away;
+    hooks.beforeProgress = away;
     const { body } = await send(
       [0, 200, 201, 202, 203, 204, 205, 206].map((n) => line({ event_id: id(n) })).join(''),
     );
     const path = `/api/v1/websites/${site.id}/imports/${body.import.id}`;
     await eventually(async () => (await node.call('GET', path, { token })).body.state === 'done');
-    beforePublish = async () => {};
-    beforeProgress = async () => {};
+    hooks.beforePublish = async () => {};
+    hooks.beforeProgress = async () => {};
     expect(failures).toBeGreaterThan(6);
     const { rows } = (await node.call('GET', path, { token })).body;
     expect(rows).toEqual({ read: 8, added: 7, duplicate: 1, rejected: 0 });
@@ -373,16 +233,16 @@ describe('imports', () => {
 
   test('count a chunk by its own rows, whenever the books come', { timeout: 30_000 }, async () => {
     let frames = 0;
-    deliver = async ({ write, book }) => {
+    hooks.deliver = async ({ write, book }) => {
       frames++;
       if (frames === 1) {
         // Stored, and booked when a message that came before it is.
         await write();
-        waiting = [book];
+        hooks.waiting = [book];
       } else if (frames === 2) {
         // A message that comes again is booked in the place of this one, which is still on its way.
         await book();
-        waiting = [write];
+        hooks.waiting = [write];
       } else {
         // The last row was refused.
         await write(2);
@@ -391,7 +251,7 @@ describe('imports', () => {
     };
     const numbers = Array.from({ length: 9 }, (_, n) => 240 + n);
     const { body } = await send(numbers.map((n) => line({ event_id: id(n) })).join(''));
-    deliver = atOnce;
+    hooks.deliver = atOnce;
     expect(body.import).toMatchObject({
       state: 'done',
       rows: { read: 9, added: 8, duplicate: 0, rejected: 1 },
@@ -400,10 +260,10 @@ describe('imports', () => {
   });
 
   test('lose no row when a chunk ends elsewhere after something failed', { timeout: 30_000 }, async () => {
-    chunkRows = 2;
-    beforeProgress = async () => {
-      beforeProgress = async () => {};
-      chunkRows = 3;
+    hooks.chunkRows = 2;
+    hooks.beforeProgress = async () => {
+      hooks.beforeProgress = async () => {};
+      hooks.chunkRows = 3;
       throw new AppError('storage_unavailable', 'away');
     };
     const { body } = await send([220, 221, 222, 223].map((n) => line({ event_id: id(n) })).join(''));
@@ -422,7 +282,7 @@ describe('imports', () => {
       goOn = resolve;
     });
     let sent = 0;
-    beforePublish = async () => {
+    hooks.beforePublish = async () => {
       if (++sent === 2) await gate;
     };
     const numbers = Array.from({ length: 12 }, (_, n) => 300 + n);
@@ -438,7 +298,7 @@ describe('imports', () => {
     expect(await undoing).toMatchObject({ status: 200, body: { import: { state: 'undone' } } });
     expect((await sending).body.import.id).toBe(running.id);
     expect(sent).toBe(2);
-    beforePublish = async () => {};
+    hooks.beforePublish = async () => {};
     const ids = numbers.map((n) => Buffer.from(id(n).replaceAll('-', ''), 'hex'));
     const existing = await events.existingIds([{ siteId: site.site_id, table: 'events', ids }]);
     expect(existing.size).toBe(0);

@@ -1,46 +1,17 @@
 import { randomUUID } from 'node:crypto';
-import type { Database, Row } from '../postgres.js';
-import { date, dateOrNull, isRecord, number, text, textOrNull } from '../row.js';
+import type { Database } from '../postgres.js';
+import { text, textOrNull } from '../row.js';
+import { COLUMNS, CREATE, LOCK_OWNER, LOCK_TURNS, PLAIN_COLUMNS, TAKE } from './import-queries.js';
+import {
+  type ImportFormat,
+  type ImportProgress,
+  type ImportRecord,
+  type ImportState,
+  readImport,
+  stateOf,
+} from './import-record.js';
 
-export type ImportFormat = 'csv' | 'ndjson' | 'report';
-export type ImportState = 'queued' | 'running' | 'done' | 'failed' | 'undoing' | 'undone';
-
-/** How far an import has come. */
-export interface ImportProgress {
-  /** Bytes of the file's text that are done: its next row begins there. */
-  readonly doneBytes: number;
-  /** Number of the chunk that is next. */
-  readonly chunk: number;
-  readonly rowsRead: number;
-  readonly rowsAdded: number;
-  readonly rowsDuplicate: number;
-  readonly rowsRejected: number;
-  /** The first of the rejected rows. */
-  readonly errors: readonly RowError[];
-}
-
-export interface RowError {
-  /** Number of the row, from 1, the header not counted. */
-  readonly row: number;
-  readonly error: string;
-}
-
-export interface ImportRecord extends ImportProgress {
-  /** UUID. */
-  readonly id: string;
-  readonly websiteId: string;
-  readonly siteId: string;
-  readonly userId: string | null;
-  readonly format: ImportFormat;
-  readonly fileName: string;
-  readonly state: ImportState;
-  /** Bytes of the file's text. */
-  readonly bytes: number;
-  readonly error: string | null;
-  readonly report: Readonly<Record<string, unknown>> | null;
-  readonly createdAt: Date;
-  readonly finishedAt: Date | null;
-}
+export type { ImportFormat, ImportProgress, ImportRecord, ImportState, RowError } from './import-record.js';
 
 export interface NewImport {
   readonly id: string;
@@ -104,47 +75,6 @@ export interface ImportStore {
   /** Asks for an import to be undone, in whatever state it is. @returns null when there is none */
   requestUndo(websiteId: string, id: string): Promise<ImportRecord | null>;
 }
-
-const PLAIN_COLUMNS = `i.id, i.website_id, i.site_id, i.user_id, i.format, i.file_name, i.state, i.bytes::float8, i.done_bytes::float8, i.chunk,
-  i.rows_read::float8, i.rows_added::float8, i.rows_duplicate::float8, i.rows_rejected::float8, i.errors, i.error, i.created_at,
-  i.finished_at`;
-const COLUMNS = `${PLAIN_COLUMNS}, i.report`;
-
-// The owner's row is locked first, so that imports begun at the same time are counted one after the other.
-const LOCK_OWNER =
-  'SELECT u.id FROM users u JOIN websites w ON w.user_id = u.id WHERE w.id = $1 FOR NO KEY UPDATE OF u';
-
-const CREATE = `INSERT INTO imports AS i (id, website_id, site_id, user_id, format, file_name, state, bytes, report, rows_read, rows_added,
-    finished_at)
-  SELECT $1::uuid, $2::uuid, $3::text, $4::uuid, $5::text, $6::text, CASE WHEN $8::jsonb IS NULL THEN 'queued' ELSE 'done' END, $7::bigint,
-    $8::jsonb, $9::bigint, $9::bigint, CASE WHEN $8::jsonb IS NULL THEN NULL ELSE now() END
-  FROM (SELECT count(*) AS kept, count(*) FILTER (WHERE format = 'report') AS reports,
-      count(*) FILTER (WHERE state IN ('queued', 'running', 'undoing')) AS waiting
-    FROM imports WHERE website_id = $2::uuid AND state <> 'undone') present,
-    (SELECT count(*) AS of_owner FROM imports WHERE state IN ('queued', 'running', 'undoing') AND website_id IN
-      (SELECT id FROM websites WHERE user_id = (SELECT user_id FROM websites WHERE id = $2::uuid))) others
-  WHERE kept < $10::bigint AND (reports < $11::bigint OR $5::text <> 'report') AND waiting < $12::bigint
-    AND of_owner < $13::bigint
-  RETURNING ${COLUMNS}`;
-
-// One node at a time, so that two cannot take imports of one site.
-const LOCK_TURNS = "SELECT pg_advisory_xact_lock(hashtext('seentics_import_turns'))";
-
-// Undoings first; then accounts that have none under way, and of those the one that had the last turn longest ago; then so its imports.
-const TAKE = `WITH held AS (
-    SELECT website_id, user_id FROM imports WHERE lease IS NOT NULL AND lease_until > now()
-  ), due AS (
-    SELECT id FROM imports i WHERE state IN ('queued', 'running', 'undoing') AND (lease_until IS NULL OR lease_until <= now())
-      AND website_id NOT IN (SELECT website_id FROM held)
-      AND NOT (state = 'queued' AND EXISTS (
-        SELECT FROM imports o WHERE o.website_id = i.website_id AND o.state IN ('running', 'undoing')))
-    ORDER BY state = 'undoing' DESC, EXISTS (SELECT FROM held h WHERE h.user_id = i.user_id),
-      (SELECT max(o.worked_at) FROM imports o WHERE o.user_id = i.user_id) NULLS FIRST, worked_at NULLS FIRST, created_at
-    LIMIT 1 FOR UPDATE SKIP LOCKED
-  )
-  UPDATE imports i SET lease = $1, lease_until = now() + $2::float8 * interval '1 millisecond',
-    state = CASE WHEN state = 'undoing' THEN state ELSE 'running' END
-  FROM due WHERE i.id = due.id RETURNING ${COLUMNS}`;
 
 export function createImportStore(db: Database): ImportStore {
   return {
@@ -262,44 +192,4 @@ export function createImportStore(db: Database): ImportStore {
       return row ? readImport(row) : null;
     },
   };
-}
-
-function readImport(row: Row): ImportRecord {
-  const format = text(row, 'format');
-  const report = row.report;
-  return {
-    id: text(row, 'id'),
-    websiteId: text(row, 'website_id'),
-    siteId: text(row, 'site_id'),
-    userId: textOrNull(row, 'user_id'),
-    format: format === 'csv' || format === 'report' ? format : 'ndjson',
-    fileName: text(row, 'file_name'),
-    state: stateOf(row),
-    bytes: number(row, 'bytes'),
-    doneBytes: number(row, 'done_bytes'),
-    chunk: number(row, 'chunk'),
-    rowsRead: number(row, 'rows_read'),
-    rowsAdded: number(row, 'rows_added'),
-    rowsDuplicate: number(row, 'rows_duplicate'),
-    rowsRejected: number(row, 'rows_rejected'),
-    errors: errorsOf(row),
-    error: textOrNull(row, 'error'),
-    report: isRecord(report) ? report : null,
-    createdAt: date(row, 'created_at'),
-    finishedAt: dateOrNull(row, 'finished_at'),
-  };
-}
-
-const STATES: readonly ImportState[] = ['queued', 'running', 'done', 'failed', 'undoing', 'undone'];
-
-function stateOf(row: Row): ImportState {
-  const state = text(row, 'state');
-  const known = STATES.find((it) => it === state);
-  if (known === undefined) throw new TypeError(`column state: ${state}`);
-  return known;
-}
-
-function errorsOf(row: Row): RowError[] {
-  const list: readonly unknown[] = Array.isArray(row.errors) ? row.errors : [];
-  return list.filter(isRecord).map((item) => ({ row: number(item, 'row'), error: text(item, 'error') }));
 }

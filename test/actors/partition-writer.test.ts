@@ -422,7 +422,7 @@ describe('when the partition is lost', () => {
 
   it('stores the rest of a block once, although an attempt in doubt had stored it with the lost rows', async () => {
     const store = new FakeStore();
-    const { writer, take, acked } = await owner({ insertMs: 60, leaveMs: 1 }, store);
+    const { writer, take, acked } = await owner({ insertMs: 60, leaveMs: 1, flushMs: 60_000 }, store);
     let until = Number.POSITIVE_INFINITY;
     await writer.acquired({ partition: 1, epoch: 1, validUntil: () => Math.min(until, Date.now() + 10_000) });
     store.fault = faults(
@@ -436,10 +436,11 @@ describe('when the partition is lost', () => {
       data: messageOf([event(3, { site: siteOf(1) })]),
       ack: async () => void acked.push(99),
     });
+    const flushed = writer.flush();
     await vi.waitFor(() => expect(store.rows).toHaveLength(3), { interval: 1 });
     until = 0;
     await writer.lost(1);
-    await writer.flush();
+    await flushed;
     expect([...store.counts().values()]).toEqual([1, 1, 1]);
     expect(acked).toEqual([0]);
     expect(store.totals()).toMatchObject({ received: 2, stored: 2, duplicate: 0 });
@@ -472,7 +473,7 @@ describe('when the partition is lost', () => {
 
   it('waits for an attempt in doubt before it stores the rest of a block under another token', async () => {
     const store = new FakeStore();
-    const { writer, take } = await owner({ insertMs: 150, leaveMs: 1 }, store);
+    const { writer, take } = await owner({ insertMs: 150, leaveMs: 1, flushMs: 60_000 }, store);
     await writer.acquired({ partition: 1, epoch: 1, validUntil: () => Date.now() + 10_000 });
     store.fault = faults(['insert', 'very late']);
     await take(messageOf([event(1)]));

@@ -98,7 +98,7 @@ async function withoutDeleted(
   const kept: RecordingPart[] = [];
   const siteIds = [...new Set(parts.map((part) => part.siteId))];
   const oldest = parts.reduce((least, { receivedAt }) => Math.min(least, receivedAt), Date.now());
-  const forgotten = await forgottenOf(erasures, siteIds, oldest);
+  const forgotten = await forgottenOf(erasures, { siteIds, oldest });
   for (const siteId of siteIds) {
     const isForgotten = (part: RecordingPart) => forgotten?.site(siteId, part.receivedAt) ?? false;
     const ofSite = parts.filter((part) => part.siteId === siteId && !isForgotten(part));

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { createPartitionWriter } from '../../src/actors/partition-writer.js';
-import { hexId } from '../../src/actors/writer/row.js';
 import { partitionOf } from '../../src/events/partition.js';
+import { hexId } from '../../src/events/row-head.js';
 import { silentTelemetry } from '../../src/telemetry.js';
 import { FakeStore, type Fault, rowKey } from './fake-store.js';
 import { type FakeNode, FakePartition } from './fake-stream.js';

@@ -1,8 +1,8 @@
 import { describe, expect, it, vi } from 'vitest';
 import { createPartitionWriter, type PartitionWriterOptions } from '../../src/actors/partition-writer.js';
 import type { RowObserver } from '../../src/actors/writer/observer.js';
-import { hexId } from '../../src/actors/writer/row.js';
 import { encodeMessage } from '../../src/events/frame.js';
+import { hexId } from '../../src/events/row-head.js';
 import { silentTelemetry } from '../../src/telemetry.js';
 import { FakeStore } from './fake-store.js';
 import { idOf, messageOf, rowBytes, siteFrame, siteOf, type TestEvent } from './rows.js';

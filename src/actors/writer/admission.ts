@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { type DecodedSiteFrame, decodeMessage, type FrameRow, type Source } from '../../events/frame.js';
+import { hexId, MIN_ROW_BYTES, timestampOf } from '../../events/row-head.js';
 import { RowFlag, type RowTable, tableOf } from '../../events/tables.js';
 import type { StreamMessage } from '../../storage/stream/stream.js';
 import type { DedupeWindow } from '../dedupe-window.js';
 import { tableSalt } from '../fingerprint.js';
 import type { Block } from './block.js';
-import { hexId, MIN_ROW_BYTES, timestampOf } from './row.js';
 import { Tally } from './tally.js';
 import type { Tenure } from './tenure.js';
 

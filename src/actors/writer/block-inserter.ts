@@ -1,6 +1,7 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { hexId } from '../../events/row-head.js';
 import { type EventStore, RowsRefusedError } from '../../storage/events/event-store.js';
 import type { Logger } from '../../telemetry.js';
+import { Turns } from '../../turns.js';
 import type { DedupeWindow } from '../dedupe-window.js';
 import type { Actor } from '../runtime/actor.js';
 import { isRemovable, NO_SITE_ID, quarantineId } from './admission.js';
@@ -9,16 +10,14 @@ import type { BlockRow } from './block-row.js';
 import { candidatesOf } from './candidates.js';
 import type { ObservedRow, RowObserver } from './observer.js';
 import type { Pause } from './pause.js';
-import { hexId } from './row.js';
-import { bookEntries } from './tally.js';
+import { bookEntries, type Tally } from './tally.js';
+import type { Tenure } from './tenure.js';
 import type { WriterMetrics } from './writer-metrics.js';
 
 /** Ids asked for in one query. */
 const LOOKUP_IDS = 10_000;
 /** Parts of one site in one block that may be refused before the rest of a refused part is quarantined as it is. */
 const SITE_REFUSALS = 64;
-/** Rows after whose booking other work gets its turn: about 3 ms. */
-const ROWS_A_TURN = 10_000;
 /** Undecodable messages of one block that get a log line each. */
 const LOGGED_MESSAGES = 10;
 /** How often to look whether a lapsed ownership was renewed or ended. */
@@ -146,7 +145,7 @@ export class BlockInserter implements Actor<Block> {
     const { window, pause } = this.options;
     const refusals = new Map<string, number>();
     if (block.pieces === undefined) {
-      block.pieces = piecesOf(block.rows);
+      block.pieces = await piecesOf(block.rows);
       block.rows = [];
     }
     for (let piece = block.pieces.at(-1); piece !== undefined; piece = block.pieces.at(-1)) {
@@ -181,7 +180,7 @@ export class BlockInserter implements Actor<Block> {
     let refusal: RowsRefusedError | undefined;
     const isSent = await this.#call('insert', async () => {
       try {
-        await store.insertRows(piece.table, rows, piece.token, deadline);
+        await store.insertRows(piece.table, rows, await piece.token(), deadline);
       } catch (error) {
         if (!(error instanceof RowsRefusedError)) throw error;
         refusal = error;
@@ -216,8 +215,9 @@ export class BlockInserter implements Actor<Block> {
     const bad = new Set(refusal.badRows?.map((index) => piece.rows[index]));
     const good: BlockRow[] = [];
     const refused: RefusedRow[] = [];
-    for (const [index, row] of piece.rows.entries()) {
-      if (index % ROWS_A_TURN === ROWS_A_TURN - 1) await nextTurn();
+    const turns = new Turns();
+    for (const row of piece.rows) {
+      if (turns.isOver) await turns.next();
       if (bad.has(row)) refused.push(refusedRow(row, refusal.message));
       else good.push(row);
     }
@@ -252,8 +252,9 @@ export class BlockInserter implements Actor<Block> {
 
   /** In slices: while it goes on, the block's own `pending` still answers for rows that the window does not know yet. */
   async #markStored(rows: readonly BlockRow[]): Promise<void> {
-    for (const [index, { bytes, table, salt, tally }] of rows.entries()) {
-      if (index % ROWS_A_TURN === ROWS_A_TURN - 1) await nextTurn();
+    const turns = new Turns();
+    for (const { bytes, table, salt, tally } of rows) {
+      if (turns.isOver) await turns.next();
       this.options.window.add(bytes, salt);
       if (table === 'bot_events') tally.bot++;
       else tally.stored++;
@@ -340,20 +341,31 @@ export class BlockInserter implements Actor<Block> {
 /** The events that the observer wants to see. */
 async function wantedOf(rows: readonly BlockRow[], observer: RowObserver): Promise<ObservedRow[]> {
   const wanted: ObservedRow[] = [];
-  for (const [index, { bytes, table, tally }] of rows.entries()) {
-    if (index % ROWS_A_TURN === ROWS_A_TURN - 1) await nextTurn();
-    const { siteId, source } = tally;
-    if ((table === 'events' || table === 'funnel_events') && observer.wants(siteId))
-      wanted.push({ siteId, table, source, bytes });
+  const turns = new Turns();
+  let asked: Tally | undefined;
+  let isWanted = false;
+  for (const { bytes, table, tally } of rows) {
+    if (turns.isOver) await turns.next();
+    // Rows of a frame lie side by side.
+    if (tally !== asked) {
+      asked = tally;
+      isWanted = observer.wants(tally.siteId);
+    }
+    if (isWanted && (table === 'events' || table === 'funnel_events'))
+      wanted.push({ siteId: tally.siteId, table, source: tally.source, bytes });
   }
   return wanted;
 }
 
 /** Until when all of the piece's partitions are ours, ms since epoch. */
 function validUntil(piece: Piece): number {
-  const tenures = new Set(piece.rows.map((row) => row.tally.tenure));
   let until = Number.POSITIVE_INFINITY;
-  for (const tenure of tenures) until = Math.min(until, tenure.validUntil());
+  let last: Tenure | undefined;
+  for (const { tally } of piece.rows) {
+    if (tally.tenure === last) continue;
+    last = tally.tenure;
+    until = Math.min(until, last.validUntil());
+  }
   return until;
 }
 

@@ -2,6 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { ROW_TABLES, type RowTable } from '../../events/tables.js';
 import type { BookEntry, QuarantinedRow } from '../../storage/events/event-store.js';
 import type { StreamMessage } from '../../storage/stream/stream.js';
+import { Turns } from '../../turns.js';
 import { type Fingerprint, FingerprintSet } from '../fingerprint.js';
 import type { BlockRow } from './block-row.js';
 import type { Tally } from './tally.js';
@@ -32,8 +33,8 @@ export class Piece {
   ) {}
 
   /** The same rows in the same order have the same token, in this process or another. */
-  get token(): string {
-    this.#token ??= tokenOf(this.table, this.rows);
+  async token(): Promise<string> {
+    this.#token ??= await tokenOf(this.table, this.rows);
     return this.#token;
   }
 
@@ -47,9 +48,11 @@ export class Piece {
 }
 
 /** One piece for each table that has rows; the last one is inserted first: events before all else. */
-export function piecesOf(rows: readonly BlockRow[]): Piece[] {
+export async function piecesOf(rows: readonly BlockRow[]): Promise<Piece[]> {
   const byTable = new Map<RowTable, BlockRow[]>();
+  const turns = new Turns();
   for (const row of rows) {
+    if (turns.isOver) await turns.next();
     const own = byTable.get(row.table);
     if (own === undefined) byTable.set(row.table, [row]);
     else own.push(row);
@@ -136,10 +139,12 @@ const TOKEN_BYTES = 28;
  * Over ids, times of receipt and sites: two sites may use the same id, and a block of one must not pass for a block of the other; an event
  * that was removed and comes in anew is another row.
  */
-function tokenOf(table: RowTable, rows: readonly BlockRow[]): string {
+async function tokenOf(table: RowTable, rows: readonly BlockRow[]): Promise<string> {
   const ids = Buffer.allocUnsafe(rows.length * TOKEN_BYTES);
+  const turns = new Turns();
   let at = 0;
   for (const { bytes, tally } of rows) {
+    if (turns.isOver) await turns.next();
     for (let i = 0; i < 16; i++) ids[at + i] = bytes[i] ?? 0;
     // received_at (events/tables.ts)
     for (let i = 0; i < 8; i++) ids[at + 16 + i] = bytes[24 + i] ?? 0;

@@ -1,7 +1,7 @@
+import { timestampOf } from '../../events/row-head.js';
 import { copyTables, type RowTable } from '../../events/tables.js';
 import type { IdCandidates } from '../../storage/events/event-store.js';
 import type { BlockRow } from './block-row.js';
-import { timestampOf } from './row.js';
 
 interface Group {
   readonly siteId: string;

@@ -6,7 +6,7 @@ import type { Tenure } from './tenure.js';
 import { TimeSlice } from './time-slice.js';
 
 /** How long taking messages may hold the event loop, ms. */
-const SLICE_MS = 3;
+const SLICE_MS = 1;
 
 export interface CollectorOptions {
   readonly window: DedupeWindow;

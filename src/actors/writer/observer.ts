@@ -10,7 +10,7 @@ export interface ObservedRow {
 
 /** Sees new events before they are stored. */
 export interface RowObserver {
-  /** Asked for every row: must be quick and not throw. */
+  /** Asked for every frame: must be quick and not throw. */
   wants(siteId: string): boolean;
   /**
    * Sees a block's new events and funnel events of the wanted sites, in the order of arrival save that those whose ids were looked up in

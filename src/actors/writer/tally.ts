@@ -1,7 +1,7 @@
 import type { DecodedSiteFrame, Source } from '../../events/frame.js';
+import { MIN_ROW_BYTES, receivedAtOf } from '../../events/row-head.js';
 import type { BookEntry } from '../../storage/events/event-store.js';
 import { siteSalt } from '../fingerprint.js';
-import { MIN_ROW_BYTES, receivedAtOf } from './row.js';
 import type { Tenure } from './tenure.js';
 
 const HOUR_MS = 3_600_000;
@@ -29,7 +29,7 @@ export class Tally {
     this.source = frame.source;
     this.salt = siteSalt(frame.siteId);
     const first = frame.rows.find((row) => row.bytes.byteLength >= MIN_ROW_BYTES);
-    const receivedAt = first === undefined ? now : receivedAtOf(first);
+    const receivedAt = first === undefined ? now : receivedAtOf(first.bytes);
     this.hour = Math.floor(receivedAt / HOUR_MS) * HOUR_MS;
     this.received = frame.received;
     this.rejected = frame.rejected;

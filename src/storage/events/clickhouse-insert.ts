@@ -1,11 +1,15 @@
 import { Readable } from 'node:stream';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { ClickHouseError, type ClickHouseSettings } from '@clickhouse/client';
 import { type Clickhouse, reasonOf } from '../clickhouse.js';
 import { ServerClock } from './clickhouse-clock.js';
 import { RowsRefusedError, StoreUnavailableError } from './event-store.js';
 
-/** Row slices are gathered into pieces of this size: fewer writes than rows, and little memory beside the rows themselves. */
-const PIECE_BYTES = 1 << 20;
+/**
+ * Row slices are gathered into pieces of this size, one a turn of the event loop: fewer writes than rows, and requests that come meanwhile
+ * wait for the copying of one piece, not of the block.
+ */
+const PIECE_BYTES = 128 << 10;
 
 /** Rows of one insert that the server takes as one block, so that it is stored as a whole or not at all. */
 export const MAX_BLOCK_ROWS = 1_000_000;
@@ -134,7 +138,7 @@ function insertSettings(token: string, timeMs: number, cluster: string | undefin
   };
 }
 
-function* gather(slices: readonly Uint8Array[]): Generator<Uint8Array> {
+async function* gather(slices: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
   let piece: Buffer | undefined;
   let at = 0;
   for (const slice of slices) {
@@ -142,11 +146,13 @@ function* gather(slices: readonly Uint8Array[]): Generator<Uint8Array> {
       if (piece && at > 0) yield piece.subarray(0, at);
       piece = undefined;
       yield slice;
+      await nextTurn();
       continue;
     }
     if (piece && at + slice.length > PIECE_BYTES) {
       yield piece.subarray(0, at);
       piece = undefined;
+      await nextTurn();
     }
     if (!piece) {
       // Not from the shared pool, and not used again: the socket may still hold it.

@@ -1,15 +1,12 @@
-import { setImmediate } from 'node:timers/promises';
 import type { Column } from '../../events/columns.js';
 import { ROW_TABLES, type RowTable, TABLE_COLUMNS } from '../../events/tables.js';
+import { Turns } from '../../turns.js';
 import { RowsRefusedError } from './event-store.js';
 
 /** What of a row is fixed bytes (a number) and what a string (-1), merged: `[32, -1, 1, -1, …]`. */
 const STEPS: ReadonlyMap<RowTable, readonly number[]> = new Map(
   ROW_TABLES.map((table) => [table, steps(TABLE_COLUMNS[table])]),
 );
-
-/** Rows that are checked before other work gets its turn: about 2 ms. */
-const ROWS_A_TURN = 10_000;
 
 /** An empty text. */
 const EMPTY_TEXT = Uint8Array.of(0);
@@ -25,8 +22,9 @@ export async function completeRows(
 ): Promise<readonly Uint8Array[]> {
   const bad: number[] = [];
   const completed = new Map<number, Uint8Array>();
+  const turns = new Turns();
   for (let index = 0; index < rows.length; index++) {
-    if (index % ROWS_A_TURN === ROWS_A_TURN - 1) await setImmediate();
+    if (turns.isOver) await turns.next();
     const row = rows[index];
     if (row !== undefined && isRow(table, row)) continue;
     const longer = row === undefined ? undefined : Buffer.concat([row, EMPTY_TEXT]);

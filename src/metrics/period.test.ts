@@ -77,6 +77,13 @@ describe('periods', () => {
     expect(() => periodOf(range, zoneOf('UTC'), Date.now())).toThrow(AppError);
   });
 
+  it('is one zone in every spelling', () => {
+    for (const name of ['Europe/Berlin', 'US/Pacific', 'UTC', 'Etc/GMT+5'])
+      for (const spelling of [name.toLowerCase(), name.toUpperCase()])
+        expect(zoneOf(spelling), spelling).toBe(zoneOf(name));
+    expect(zoneOf('us/pacific').name).not.toBe('us/pacific');
+  });
+
   it.each(['Mars/Olympus', '+02:00', '', '../etc/passwd', "UTC'--", 'x'.repeat(100)])(
     'refuse the zone %s',
     (name) => {

@@ -33,8 +33,26 @@ export interface Period {
  * @throws AppError `invalid_parameter` when the name is no IANA zone
  */
 export function zoneOf(name: string): IANAZone {
-  if (/^[A-Za-z][\w+\-/]{0,63}$/.test(name) && IANAZone.isValidZone(name)) return IANAZone.create(name);
-  throw new AppError('invalid_parameter', `unknown timezone: ${name.slice(0, 64)}`);
+  const lower = name.toLowerCase();
+  const known = zones.get(lower);
+  if (known) return known;
+  const canonical = /^[a-z][\w+\-/]{0,63}$/.test(lower) ? canonicalZone(lower) : undefined;
+  if (canonical === undefined)
+    throw new AppError('invalid_parameter', `unknown timezone: ${name.slice(0, 64)}`);
+  const zone = IANAZone.create(canonical);
+  zones.set(lower, zone);
+  return zone;
+}
+
+/** By lower-case name: as many as there are zones and links, in whatever spellings they are asked for. Luxon keeps each spelling for ever. */
+const zones = new Map<string, IANAZone>();
+
+function canonicalZone(name: string): string | undefined {
+  try {
+    return new Intl.DateTimeFormat('en-US', { timeZone: name }).resolvedOptions().timeZone;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Days since 1970-01-01 of a `YYYY-MM-DD` date; undefined when it is none (or before 1970). */

@@ -18,6 +18,7 @@ import type { MetadataStore } from '../storage/metadata/metadata.js';
 import type { ObjectStore } from '../storage/objects/objects.js';
 import type { FrameStream } from '../storage/stream/stream.js';
 import type { Telemetry } from '../telemetry.js';
+import { createUndoneRows } from '../transfer/undone-rows.js';
 import { deleteUpload } from '../transfer/upload.js';
 import type { AccountParts } from './accounts.js';
 import type { EventStores } from './event-store.js';
@@ -43,7 +44,7 @@ export function forgetting(
             sessionIds.map((id) => sessionKeyOf(siteId, id)),
             Date.now(),
           ),
-    addedBy: (siteId, importIds, ids) => imported.added(siteId, importIds, ids),
+    undoneOf: createUndoneRows(imported, metadata.imports),
     metrics: erasureMetrics(telemetry.registry),
   };
 }

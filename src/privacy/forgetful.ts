@@ -12,8 +12,8 @@ export interface ForgetfulOptions {
   readonly erasures: KnownErasures;
   /** Rows of an erased visitor were dropped: the recordings of their sessions have to go as well. */
   readonly onDropped: (siteId: string, sessionIds: readonly string[]) => Promise<void>;
-  /** Which of these events of a site, ids as 32 lower-case hex characters, one of the imports has added. */
-  readonly addedBy: (
+  /** Which of these events of a site, ids as 32 lower-case hex characters, are on their way from one of these imports that were undone. */
+  readonly undoneOf: (
     siteId: string,
     importIds: readonly string[],
     ids: readonly string[],
@@ -69,7 +69,7 @@ const unique = (entries: readonly { readonly siteId: string }[]): string[] => [
 async function keptOf(
   table: RowTable,
   rows: readonly Uint8Array[],
-  { erasures, onDropped, addedBy, metrics }: ForgetfulOptions,
+  { erasures, onDropped, undoneOf, metrics }: ForgetfulOptions,
 ): Promise<readonly Uint8Array[]> {
   const forgotten = await forgottenOf(erasures, await originsOf(rows));
   if (forgotten === null) return rows;
@@ -88,7 +88,7 @@ async function keptOf(
       [...ids].filter((id) => id !== ''),
     );
   const mayBeUndone = forgotten.knowsUndone && (table === 'events' || table === 'bot_events');
-  const kept = mayBeUndone ? await withoutUndone(remembered, forgotten, addedBy) : remembered;
+  const kept = mayBeUndone ? await withoutUndone(remembered, forgotten, undoneOf) : remembered;
   metrics.dropped.inc(rows.length - kept.length);
   return kept;
 }
@@ -97,7 +97,7 @@ async function keptOf(
 async function withoutUndone(
   rows: readonly Uint8Array[],
   forgotten: Forgotten,
-  addedBy: ForgetfulOptions['addedBy'],
+  undoneOf: ForgetfulOptions['undoneOf'],
 ): Promise<readonly Uint8Array[]> {
   const asked = new Map<string, { readonly imports: Set<string>; readonly ids: Set<string> }>();
   const turns = new Turns();
@@ -113,7 +113,7 @@ async function withoutUndone(
   }
   const undone = new Map<string, ReadonlySet<string>>();
   for (const [siteId, { imports, ids }] of asked)
-    undone.set(siteId, await addedBy(siteId, [...imports], [...ids]));
+    undone.set(siteId, await undoneOf(siteId, [...imports], [...ids]));
   if (![...undone.values()].some(({ size }) => size > 0)) return rows;
   return rows.filter((row) => {
     const siteId = siteOf(row);

@@ -3,7 +3,7 @@ import type { ErasureStore } from '../storage/metadata/erasures.js';
 
 /** What the writers leave out of a site, as far as an import has to know. */
 export interface Erased {
-  /** Rows that are received from then on are stored, also those of an import that was undone: ms since epoch; later than now while an erasure is under way. */
+  /** Rows that are received from then on are stored, ms since epoch: later than now while an erasure is under way. */
   readonly storedFrom: number;
   /** Was the visitor erased after the import was asked for? (A file that is brought in afterwards is meant to bring everybody back.) */
   has(visitorId: string): boolean;
@@ -22,7 +22,8 @@ export async function erasedOf(
 ): Promise<Erased> {
   let until = 0;
   const visitors = new Set<string>();
-  for (const { visitorHash, receivedUntil } of await erasures.of([siteId])) {
+  for (const { visitorHash, importId, receivedUntil } of await erasures.of([siteId])) {
+    if (importId !== undefined) continue;
     if (visitorHash !== null && receivedUntil > since) visitors.add(visitorHash);
     else until = Math.max(until, receivedUntil);
   }

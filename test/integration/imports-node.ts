@@ -17,6 +17,7 @@ import { createImportRunner, type ImportRunner } from '../../src/transfer/import
 import { createImportService } from '../../src/transfer/import-service.js';
 import { transferMetrics } from '../../src/transfer/transfer-metrics.js';
 import { undoImport } from '../../src/transfer/undo.js';
+import { createUndoneRows } from '../../src/transfer/undone-rows.js';
 import { deleteUpload } from '../../src/transfer/upload.js';
 import { freshPostgres } from '../support/fresh.js';
 import { signUp, startNode } from './accounts-node.js';
@@ -75,11 +76,11 @@ export async function startImportsNode() {
   /** States in which imports ended, and their ids. */
   const ended: string[] = [];
   const done: string[] = [];
-  const forgetful = ({ erasures }: Pick<MetadataStore, 'erasures'>): Written =>
+  const forgetful = ({ erasures, imports }: Pick<MetadataStore, 'erasures' | 'imports'>): Written =>
     forgetfulStore(events, {
       erasures,
       onDropped: nothing,
-      addedBy: (siteId, importIds, ids) => imported.added(siteId, importIds, ids),
+      undoneOf: createUndoneRows(imported, imports),
       metrics: erasureMetrics(telemetry.registry),
     });
 

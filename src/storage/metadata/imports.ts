@@ -60,6 +60,8 @@ export interface ImportStore {
    * an account do. What was left of a site's import in the midst of the work comes before its other imports, which could count the same rows.
    */
   take(leaseMs: number): Promise<TakenImport | null>;
+  /** Ids of a site's imports that are worked on, or were left in the midst of it. @param siteId the public one */
+  running(siteId: string): Promise<string[]>;
   /** Renews the lease. False when it is lost. */
   renew(id: string, lease: string, leaseMs: number): Promise<boolean>;
   /** Whether the lease is still held, whatever the clock says: nobody else has taken the import by now. */
@@ -137,6 +139,13 @@ export function createImportStore(db: Database): ImportStore {
         [id, lease, leaseMs],
       );
       return rows.length > 0;
+    },
+
+    async running(siteId) {
+      const rows = await db.query("SELECT id::text FROM imports WHERE site_id = $1 AND state = 'running'", [
+        siteId,
+      ]);
+      return rows.map((row) => text(row, 'id'));
     },
 
     async claim(id, lease) {

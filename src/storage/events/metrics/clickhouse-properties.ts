@@ -6,7 +6,16 @@ import { type RowSource, ScopedRows, type Sql } from './clickhouse-rows.js';
  * JSON that simdjson reads: it refuses a document with a whole number beyond 64 bits. Properties are written by JSON.stringify, so there
  * is no white space.
  */
-export const READABLE = "NOT match(properties, '[:,\\\\[](-[0-9]{19}|[0-9]{20})')";
+export const READABLE = `(${without('properties')} OR ${without(outsideTexts('properties'))})`;
+
+/** Whole numbers of so many digits; within texts they do no harm. */
+function without(json: string): string {
+  return String.raw`NOT match(${json}, '[:,\\[](-[0-9]{19}|[0-9]{20})')`;
+}
+
+function outsideTexts(json: string): string {
+  return String.raw`replaceRegexpAll(${json}, '"(?:[^"\\\\]|\\\\.)*"', '""')`;
+}
 
 /** Raw events of the period that meet a condition, of the sessions that the filters let through. */
 export function pickedRows(rows: ScopedRows, condition: string): string {

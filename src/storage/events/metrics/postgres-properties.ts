@@ -3,7 +3,15 @@ import type { Scope } from '../../../metrics/metrics-store.js';
 import { type PgSql, Query } from './postgres-rows.js';
 
 /** What ClickHouse reads, too: see clickhouse-properties.ts. */
-export const READABLE = "properties !~ '[:,\\[](-[0-9]{19}|[0-9]{20})'";
+export const READABLE = `(${without('properties')} OR ${without(outsideTexts('properties'))})`;
+
+function without(json: string): string {
+  return String.raw`${json} !~ '[:,\[](-[0-9]{19}|[0-9]{20})'`;
+}
+
+function outsideTexts(json: string): string {
+  return String.raw`regexp_replace(${json}, '"(?:[^"\\]|\\.)*"', '""', 'g')`;
+}
 
 const SCALAR = "('string', 'boolean', 'number')";
 

@@ -46,9 +46,20 @@ export function hasDates(query: AnalyticsQuery): boolean {
   return from;
 }
 
+/** Without what is no question to a report that is of a time of its own. */
+export function ofOwnTime(query: AnalyticsQuery): AnalyticsQuery {
+  return { ...query, days: undefined, from: undefined, to: undefined, limit: undefined };
+}
+
+/** Lets a comparison ask for twice the days that there may be (contract 18.3: `days*2`): it gets as many as there may be. */
+export function ofTwicePeriod(query: AnalyticsQuery): AnalyticsQuery {
+  const days = Number(given(query.days) ?? 0);
+  return days > MAX_DAYS && days <= 2 * MAX_DAYS ? { ...query, days: String(MAX_DAYS) } : query;
+}
+
 function rangeOf(query: AnalyticsQuery, defaultDays: number): Range {
-  const days = integer('days', query.days, MAX_DAYS) ?? defaultDays;
-  return hasDates(query) ? { from: query.from?.trim() ?? '', to: query.to?.trim() ?? '' } : { days };
+  if (hasDates(query)) return { from: query.from?.trim() ?? '', to: query.to?.trim() ?? '' };
+  return { days: integer('days', query.days, MAX_DAYS) ?? defaultDays };
 }
 
 function integer(name: string, text: string | undefined, max: number): number | undefined {

@@ -4,7 +4,7 @@ import { AppError } from '../../errors.js';
 import type { Analytics } from '../../metrics/analytics.js';
 import { type Asked, ask } from '../../metrics/asked.js';
 import { FILTER_FIELDS } from '../../metrics/filters.js';
-import { type AnalyticsQuery, hasDates, parseParameters } from '../../metrics/parameters.js';
+import { type AnalyticsQuery, hasDates, ofOwnTime, ofTwicePeriod } from '../../metrics/parameters.js';
 import { type AnyRoute, siteRoute } from '../route.js';
 import * as body from './analytics-bodies.js';
 
@@ -50,6 +50,7 @@ export function analyticsRoutes({ analytics, clock = Date.now }: AnalyticsRoutes
     defaultDays: number,
     make: (asked: Asked, websiteId: string, query: ReportQuery) => Promise<unknown>,
     more: Readonly<Record<string, ReturnType<typeof text>>> = {},
+    heeded: (query: AnalyticsQuery) => AnalyticsQuery = (query) => query,
   ): AnyRoute =>
     siteRoute({
       method: 'GET',
@@ -64,7 +65,7 @@ export function analyticsRoutes({ analytics, clock = Date.now }: AnalyticsRoutes
       query: Type.Object({ ...ANALYTICS_PARAMETERS, ...more }),
       responses: { 200: answer },
       async handle({ params, query, site, request }) {
-        const asked = ask(site.siteId, query, defaultDays, clock(), request.signal);
+        const asked = ask(site.siteId, heeded(query), defaultDays, clock(), request.signal);
         return {
           status: 200,
           body: await make(asked, params.website_id, query),
@@ -81,21 +82,31 @@ export function analyticsRoutes({ analytics, clock = Date.now }: AnalyticsRoutes
       7,
       (asked) => analytics.dashboard(asked),
     ),
-    report('daily-stats', 'Every day of a period', body.DailyStats, 30, async (asked, website_id) => ({
-      website_id,
-      daily_stats: await analytics.dailyStats(asked),
-      timezone: asked.timezone,
-    })),
+    report(
+      'daily-stats',
+      'Every day of a period; from 3651 to 7300 days asked for (a comparison), the last 3650',
+      body.DailyStats,
+      30,
+      async (asked, website_id) => ({
+        website_id,
+        daily_stats: await analytics.dailyStats(asked),
+        timezone: asked.timezone,
+      }),
+      {},
+      ofTwicePeriod,
+    ),
     report(
       'hourly-stats',
       'Every hour of today, or of the days from and to (at most 31)',
       body.HourlyStats,
       1,
-      async (asked, website_id, query) => ({
+      async (asked, website_id) => ({
         website_id,
         timezone: asked.timezone,
-        hourly_stats: await analytics.hourlyStats(ofHours(asked, query)),
+        hourly_stats: await analytics.hourlyStats(ofHours(asked)),
       }),
+      {},
+      (query) => (hasDates(query) ? query : ofOwnTime(query)),
     ),
     report('top-pages', 'Pages by visitors', body.TopPages, 7, async (asked, website_id) => ({
       website_id,
@@ -160,10 +171,18 @@ export function analyticsRoutes({ analytics, clock = Date.now }: AnalyticsRoutes
     report('traffic-summary', 'Totals of a period and their growth', body.TrafficSummary, 7, (asked) =>
       behaviour.trafficSummary(asked),
     ),
-    report('activity-trends', 'The last 24 hours', body.ActivityTrends, 1, async (asked) => ({
-      website_id: asked.siteId,
-      trends: await behaviour.activityTrends(asked),
-    })),
+    report(
+      'activity-trends',
+      'The last 24 hours',
+      body.ActivityTrends,
+      1,
+      async (asked) => ({
+        website_id: asked.siteId,
+        trends: await behaviour.activityTrends(asked),
+      }),
+      {},
+      ofOwnTime,
+    ),
     report(
       'custom-events',
       'Custom events and tagged campaigns',
@@ -215,6 +234,8 @@ export function analyticsRoutes({ analytics, clock = Date.now }: AnalyticsRoutes
         website_id: asked.siteId,
         ...(await behaviour.retention(asked)),
       }),
+      {},
+      ofWholeSite,
     ),
     report(
       'live-visitors',
@@ -222,15 +243,17 @@ export function analyticsRoutes({ analytics, clock = Date.now }: AnalyticsRoutes
       body.LiveVisitors,
       1,
       async (asked, website_id) => ({ website_id, live_visitors: await analytics.live(asked) }),
+      {},
+      ofWholeSite,
     ),
   ];
 }
 
-/** Hourly figures are of today whatever `days` says (contract 7.13); dates count. */
-function ofHours(asked: Asked, query: AnalyticsQuery): Asked {
-  if (hasDates(query)) {
-    if (asked.period.days <= LONGEST_HOURLY_DAYS) return asked;
-    throw new AppError('invalid_parameter', `hours of at most ${LONGEST_HOURLY_DAYS} days can be asked for`);
-  }
-  return { ...asked, ...parseParameters({ timezone: query.timezone }, 1, asked.now), filters: asked.filters };
+/** @throws AppError `invalid_parameter` when the dates are too far apart */
+function ofHours(asked: Asked): Asked {
+  if (asked.period.days <= LONGEST_HOURLY_DAYS) return asked;
+  throw new AppError('invalid_parameter', `hours of at most ${LONGEST_HOURLY_DAYS} days can be asked for`);
 }
+
+/** What takes neither a period nor filters. */
+const ofWholeSite = ({ timezone }: AnalyticsQuery): AnalyticsQuery => ({ timezone });

@@ -48,7 +48,8 @@ export class EventReports {
       ),
       timeseries: days.map((count, i) => ({ date: formatDate(asked.period.firstDay + i), count })),
       total_events: days.reduce((sum, count) => sum + count, 0),
-      unique_events: types.length,
+      unique_events:
+        types.length < MAX_EVENT_TYPES ? types.length : await this.store.countEventTypes(scope, asked.signal),
       utm_performance: { sources, mediums, campaigns, terms, content },
     };
   }
@@ -84,7 +85,10 @@ export class EventReports {
       property === '' ? this.store.properties(scope, event, limit, signal) : [],
       property === '' ? [] : this.store.propertyValues(scope, event, property, limit, signal),
     ]);
-    const type = types.find((one) => one.type === event);
+    const type =
+      types.length < MAX_EVENT_TYPES || types.some((one) => one.type === event)
+        ? types.find((one) => one.type === event)
+        : await this.store.oneEventType(scope, event, signal);
     const count = type?.count ?? 0;
     return {
       event,

@@ -12,7 +12,7 @@ export interface GoalCounts {
   readonly count: number;
   /** Distinct visitors with one. */
   readonly visitors: number;
-  /** Properties of the latest one, JSON text; '' when there is none. */
+  /** Properties of the latest one, JSON text; `{}` when they are longer than MAX_SAMPLE_BYTES, '' when there is none. */
   readonly properties: string;
 }
 

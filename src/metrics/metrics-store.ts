@@ -53,13 +53,20 @@ export interface PageRow extends ViewCounts, SessionCounts {
 }
 
 /** Custom events of one type in the period. */
-export interface EventTypeRow {
-  readonly type: string;
+export interface EventTypeCounts {
   readonly count: number;
   readonly visitors: number;
-  /** Properties of the latest one, JSON text. */
+}
+
+export interface EventTypeRow extends EventTypeCounts {
+  readonly type: string;
+  /** Properties of the latest one, JSON text; `{}` when they are longer than MAX_SAMPLE_BYTES, '' beyond the first MOST_SAMPLES types. */
   readonly properties: string;
 }
+
+/** Whoever sends events decides how many types there are and how long properties are: so much of them is told. */
+export const MOST_SAMPLES = 100;
+export const MAX_SAMPLE_BYTES = 4096;
 
 /** A region or city; equal names in two countries are two of them. */
 export interface PlaceRow extends BreakdownRow {
@@ -154,6 +161,9 @@ export interface MetricsStore extends GoalMetrics, FunnelMetrics {
   pages(scope: Scope, order: PageOrder, limit: number, signal: AbortSignal): Promise<PageRow[]>;
   /** Most frequent first, then by the type's bytes. */
   eventTypes(scope: Scope, limit: number, signal: AbortSignal): Promise<EventTypeRow[]>;
+  oneEventType(scope: Scope, type: string, signal: AbortSignal): Promise<EventTypeCounts>;
+  /** How many types `eventTypes` would tell without a limit. */
+  countEventTypes(scope: Scope, signal: AbortSignal): Promise<number>;
   /** Custom events, one number a bucket; `starts` as in `timeline`. */
   eventTimeline(scope: Scope, starts: readonly number[], signal: AbortSignal): Promise<number[]>;
   /** Names of the properties of a custom event, most frequent first, then by bytes. */

@@ -23,6 +23,8 @@ function manualStore() {
     places: never,
     pages: never,
     eventTypes: never,
+    oneEventType: never,
+    countEventTypes: never,
     eventTimeline: never,
     properties: never,
     propertyValues: never,

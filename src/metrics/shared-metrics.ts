@@ -13,6 +13,7 @@ import type {
   BreakdownRow,
   BucketCounts,
   CohortRow,
+  EventTypeCounts,
   EventTypeRow,
   MetricsStore,
   PageRow,
@@ -57,6 +58,8 @@ export function shareMetrics(store: MetricsStore, options: SharedMetricsOptions)
     );
   const pages = new Question<PageRow[]>('pages', shared, ttlMs);
   const eventTypes = new Question<EventTypeRow[]>('event_types', shared, ttlMs);
+  const oneEventType = new Question<EventTypeCounts>('event_type', shared, ttlMs);
+  const countEventTypes = new Question<number>('count_event_types', shared, ttlMs);
   const eventTimeline = new Question<number[]>('event_timeline', shared, ttlMs);
   const places = new Question<PlaceRow[]>('places', shared, ttlMs);
   const properties = new Question<PropertyRow[]>('properties', shared, ttlMs);
@@ -82,6 +85,10 @@ export function shareMetrics(store: MetricsStore, options: SharedMetricsOptions)
       pages.ask([scope, order, limit], signal, (own) => store.pages(scope, order, limit, own)),
     eventTypes: (scope, limit, signal) =>
       eventTypes.ask([scope, limit], signal, (own) => store.eventTypes(scope, limit, own)),
+    oneEventType: (scope, type, signal) =>
+      oneEventType.ask([scope, type], signal, (own) => store.oneEventType(scope, type, own)),
+    countEventTypes: (scope, signal) =>
+      countEventTypes.ask([scope], signal, (own) => store.countEventTypes(scope, own)),
     eventTimeline: (scope, starts, signal) =>
       eventTimeline.ask([scope, starts], signal, (own) => store.eventTimeline(scope, starts, own)),
     places: (scope, attribute, missing, limit, signal) =>

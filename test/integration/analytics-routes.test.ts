@@ -9,12 +9,45 @@ import { createPostgresMetrics } from '../../src/storage/events/postgres-metrics
 import { silentTelemetry } from '../../src/telemetry.js';
 import { freshClickhouse, freshPostgres } from '../support/fresh.js';
 import { generateEvents, randomOf } from '../support/metrics-events.js';
-import { encodeRow, encodeRowOf, makeHeatPoint, SITE } from './event-rows.js';
+import { encodeRow, encodeRowOf, makeHeatPoint, makeRow, SITE } from './event-rows.js';
 import { type MetricsApp, openMetricsApp, UUID } from './metrics-app.js';
 
 const NOW = Date.parse('2026-11-02T03:37:12.345Z');
 const DAY = 86_400_000;
 const EMPTY = '85f1a2b3c4d5e6f708192a3d';
+/** Has more types of custom events than a list shows, all but the last twice. */
+const MANY = '85f1a2b3c4d5e6f708192a3e';
+const TYPES = 1_003;
+const typeOf = (i: number) => `t${String(i).padStart(4, '0')}`;
+const ORDERS = '85f1a2b3c4d5e6f708192a3f';
+/** The last one is in an event with such a number. */
+const LONG = ['"[12345678901234567890', '\\"', 'gid:12345678901234567890', 'z'];
+
+function ownEvents(): Uint8Array[] {
+  const events: Parameters<typeof makeRow>[0][] = [];
+  const custom = { site_id: MANY, kind: 2, properties: '{"a":1}' };
+  for (let i = 0; i < TYPES; i++) {
+    const properties = i === 1 ? JSON.stringify({ a: 'x'.repeat(5_000) }) : custom.properties;
+    events.push({ ...custom, event_type: typeOf(i), properties });
+    if (i < TYPES - 1) events.push({ ...custom, event_type: typeOf(i), properties });
+  }
+  LONG.forEach((id, i) => {
+    const properties = JSON.stringify({
+      id,
+      ...(i === LONG.length - 1 ? { number: 1.2345678901234567e19 } : {}),
+    });
+    events.push({ site_id: ORDERS, kind: 2, event_type: 'order', page: '', properties });
+  });
+  const here = { city: 'Washington, D.C.', utm_campaign: 'summer', referrer_host: 'direct.example.com' };
+  events.push({ site_id: ORDERS, session_id: 'a', page: '/a,b', ...here });
+  const there = { city: 'Rome', utm_campaign: '!sale', referrer_host: '' };
+  events.push({ site_id: ORDERS, session_id: 'b', page: '/order', ...there });
+  return events.map((event, i) =>
+    encodeRow(
+      makeRow({ timestamp: NOW - DAY + i, ...event, event_id: (1e9 + i).toString(16).padStart(32, '0') }),
+    ),
+  );
+}
 
 async function openStores(kind: 'clickhouse' | 'postgres') {
   const telemetry = silentTelemetry();
@@ -47,6 +80,7 @@ describe.each(['clickhouse', 'postgres'] as const)('analytics routes on %s', (ki
     await opened.events.migrate();
     const { events } = generateEvents(randomOf(1), NOW, 120);
     await opened.events.insertRows('events', events.map(encodeRow), 'all', Date.now() + 60_000);
+    await opened.events.insertRows('events', ownEvents(), 'own', Date.now() + 60_000);
     const points = [
       { point_type: 'rage_click', count: 70_000, timestamp: NOW - 2 * DAY },
       { point_type: 'rage_click', count: 2, timestamp: NOW, page: '/other' },
@@ -61,7 +95,7 @@ describe.each(['clickhouse', 'postgres'] as const)('analytics routes on %s', (ki
       'heat',
       Date.now() + 60_000,
     );
-    app = await openMetricsApp(opened.metrics, NOW, [SITE, EMPTY], opened.heat);
+    app = await openMetricsApp(opened.metrics, NOW, [SITE, EMPTY, MANY, ORDERS], opened.heat);
   });
   afterAll(async () => {
     await app.close();
@@ -152,6 +186,62 @@ describe.each(['clickhouse', 'postgres'] as const)('analytics routes on %s', (ki
     expect(past.body.hourly_stats).toHaveLength(49);
   });
 
+  it.each([
+    ['hourly-stats', 'days=0&limit=0'],
+    ['hourly-stats', 'days=0&from=2026-11-01&to=2026-11-01'],
+    ['activity-trends', 'days=5000&from=x&limit=0'],
+    ['live-visitors', `days=5000&from=x&limit=0&city=${'x'.repeat(3000)}`],
+    ['user-retention', `days=0&from=x&limit=0&city=${'x'.repeat(3000)}`],
+    ['top-pages', 'days=0&from=2026-11-01&to=2026-11-01'],
+  ])('lets say to %s what it does not heed: %s', async (name, query) => {
+    expect((await get(`${name}/${SITE}?${query}`)).status).toBe(200);
+  });
+
+  it('gives a comparison as many days as there may be', async () => {
+    for (const days of [3652, 7300]) {
+      const { body } = await get(`daily-stats/${EMPTY}?days=${days}`);
+      expect(body.daily_stats).toHaveLength(3650);
+      expect(body.daily_stats.at(-1).date).toBe('2026-11-02');
+    }
+  });
+
+  it('counts more types of custom events than it lists, with samples of the first ones', async () => {
+    const { body } = await get(`custom-events/${MANY}`);
+    expect(body.top_events).toHaveLength(1000);
+    expect(body).toMatchObject({ total_events: 2 * TYPES - 1, unique_events: TYPES });
+    const samples = body.top_events.map((row: { sample_properties: object }) => row.sample_properties);
+    expect(samples.slice(0, 3)).toEqual([{ a: 1 }, {}, { a: 1 }]);
+    expect(samples.filter((sample: object) => Object.keys(sample).length > 0)).toHaveLength(99);
+    const last = await get(`event-properties/${MANY}?event=${typeOf(TYPES - 1)}`);
+    expect(last.body).toMatchObject({
+      count: 1,
+      unique_visitors: 1,
+      properties: [{ name: 'a', count: 1, percentage: 100 }],
+    });
+    expect((await get(`event-properties/${MANY}?event=none`)).body).toMatchObject({
+      count: 0,
+      properties: [],
+    });
+  });
+
+  it('reads properties with long numbers in their texts, not with such numbers', async () => {
+    const { body } = await get(`event-properties/${ORDERS}?event=order&property=id`);
+    expect(body.values.map(({ value }: { value: string }) => value)).toEqual(LONG.slice(0, -1));
+  });
+
+  it.each([
+    ['page_path=/a,b', ['/a,b']],
+    ['page_path=order', ['/order']],
+    ['city=Washington, D.C.', ['/a,b']],
+    ['utm_campaign=\\!sale', ['/order']],
+    ['utm_campaign=!sale', ['/a,b', '/order']],
+    ['referrer=Direct', ['/order']],
+    ['referrer=https://www.Direct.example.com/x', ['/a,b']],
+  ])('finds by %s what lists show so', async (query, pages) => {
+    const { body } = await get(`top-pages/${ORDERS}?${new URLSearchParams(query)}`);
+    expect(body.top_pages.map(({ page }: { page: string }) => page).sort()).toEqual(pages);
+  });
+
   it('tells the clicks of annoyed visitors among the custom events, from heatmaps', async () => {
     const signals = async (path: string) =>
       (await get(path)).body.top_events.flatMap(
@@ -169,6 +259,9 @@ describe.each(['clickhouse', 'postgres'] as const)('analytics routes on %s', (ki
 
   it.each([
     'dashboard/{site}?days=0',
+    'dashboard/{site}?days=3652',
+    'daily-stats/{site}?days=7301',
+    'hourly-stats/{site}?from=2026-01-01',
     'top-pages/{site}?limit=1001',
     'daily-stats/{site}?timezone=Nowhere/Land',
     'live-visitors/{site}?timezone=Nowhere/Land',

@@ -9,9 +9,10 @@ import { createPostgresMetrics } from '../../src/storage/events/postgres-metrics
 import { silentTelemetry } from '../../src/telemetry.js';
 import { freshClickhouse, freshPostgres } from '../support/fresh.js';
 import { until } from '../support/wait.js';
-import { SITE } from './event-rows.js';
+import { encodeRow, makeRow, SITE } from './event-rows.js';
 
 const scope: Scope = { siteId: SITE, from: 0, to: Date.now(), filters: [] };
+const BIG = '85f1a2b3c4d5e6f708192a3d';
 const never = new AbortController().signal;
 /** Thirty million rows of nothing: a query over them takes seconds. */
 const MANY = 30_000_000;
@@ -83,14 +84,9 @@ describe('ClickHouse', () => {
 describe('Postgres', () => {
   let fresh: Awaited<ReturnType<typeof freshPostgres>>;
   const stores: MetricsStore[] = [];
+  const own = () => ({ url: fresh.url, maxConnections: 2, minConnections: 0, telemetry: silentTelemetry() });
   const open = (options: { maxExecutionMs?: number } = {}): MetricsStore => {
-    const store = createPostgresMetrics({
-      url: fresh.url,
-      maxConnections: 2,
-      minConnections: 0,
-      telemetry: silentTelemetry(),
-      ...options,
-    });
+    const store = createPostgresMetrics({ ...own(), ...options });
     stores.push(store);
     return store;
   };
@@ -104,13 +100,7 @@ describe('Postgres', () => {
 
   beforeAll(async () => {
     fresh = await freshPostgres();
-    const telemetry = silentTelemetry();
-    const store = createPostgresEventStore({
-      url: fresh.url,
-      maxConnections: 2,
-      minConnections: 0,
-      telemetry,
-    });
+    const store = createPostgresEventStore(own());
     await store.migrate();
     await store.close();
     await administer('ALTER TABLE events RENAME TO small_events');
@@ -140,6 +130,28 @@ describe('Postgres', () => {
     caller.abort(new Error('gone'));
     await expect(asked).rejects.toThrow('gone');
     await until(async () => (await running()) === 0, { what: 'the query to end' });
+  });
+
+  it('finds the latest of more properties than fit into memory', async () => {
+    const { from, to, filters } = scope;
+    const big = { siteId: BIG, from, to, filters };
+    const store = open();
+    await administer('ALTER VIEW events RENAME TO many_events; ALTER TABLE small_events RENAME TO events');
+    const event = makeRow({ site_id: BIG, kind: 2, event_type: 'sign', properties: '{"a":1}' });
+    const events = createPostgresEventStore(own());
+    await events.insertRows('events', [encodeRow(event)], 'big', Date.now() + 60_000);
+    await events.close();
+    // Compressed they are small; 140 of 8 MB in one array are more than Postgres can have.
+    const others = Object.keys(event).filter((name) => !/event_id|timestamp|properties/.test(name));
+    const copy = `INSERT INTO events (event_id, timestamp, properties, ${others.join(', ')})`;
+    await administer(`${copy} SELECT gen_random_uuid(), timestamp - interval '1 hour', repeat('x', 8000000), ${others.join(', ')}
+      FROM events WHERE site_id = '${BIG}'`);
+    await administer(`${copy} SELECT gen_random_uuid(), timestamp, properties, ${others.join(', ')}
+      FROM events, generate_series(1, 140) WHERE site_id = '${BIG}' AND length(properties) > 10`);
+    const counts = { count: 142, visitors: 1, properties: '{"a":1}' };
+    expect(await store.eventTypes(big, 10, never)).toEqual([{ type: 'sign', ...counts }]);
+    expect(await store.goals(big, [{ on: 'event', type: 'sign' }], never)).toEqual([counts]);
+    await administer('ALTER TABLE events RENAME TO small_events; ALTER VIEW many_events RENAME TO events');
   });
 
   it('ends a query that takes too long', async () => {

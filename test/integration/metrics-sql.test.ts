@@ -57,6 +57,8 @@ async function askAll(store: MetricsStore, from: number): Promise<void> {
     ]);
     await Promise.all([
       store.eventTypes(scope, LIMIT, never),
+      store.oneEventType(scope, 'zebra', never),
+      store.countEventTypes(scope, never),
       store.eventTimeline(scope, starts, never),
       store.properties(scope, 'zebra', LIMIT, never),
       store.propertyValues(scope, 'zebra', 'zebra', LIMIT, never),

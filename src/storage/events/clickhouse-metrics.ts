@@ -1,21 +1,23 @@
 import type { SessionAttribute } from '../../metrics/filters.js';
 import type { FunnelCounts, FunnelQuestion, TrackedCounts } from '../../metrics/funnel-metrics.js';
 import type { GoalCounts, GoalMatch } from '../../metrics/goal-metrics.js';
-import type {
-  BreakdownRow,
-  BucketCounts,
-  CohortRow,
-  EventTypeRow,
-  MetricsStore,
-  PageOrder,
-  PageRow,
-  PlaceRow,
-  PropertyRow,
-  PropertyValueRow,
-  Scope,
-  Totals,
-  VitalRow,
-  WantedBreakdown,
+import {
+  type BreakdownRow,
+  type BucketCounts,
+  type CohortRow,
+  type EventTypeCounts,
+  type EventTypeRow,
+  type MetricsStore,
+  MOST_SAMPLES,
+  type PageOrder,
+  type PageRow,
+  type PlaceRow,
+  type PropertyRow,
+  type PropertyValueRow,
+  type Scope,
+  type Totals,
+  type VitalRow,
+  type WantedBreakdown,
 } from '../../metrics/metrics-store.js';
 import { type Clickhouse, type ClickhouseOptions, openClickhouse } from '../clickhouse.js';
 import { ClickhouseConversions } from './clickhouse-conversions.js';
@@ -24,10 +26,12 @@ import type { CarriedOptions } from './metrics/carried/carried-answers.js';
 import { CarriedFigures } from './metrics/carried/figures.js';
 import { ProvedAnswers } from './metrics/carried/proved-answers.js';
 import {
+  countEventTypesSql,
   eventDaysSql,
   eventTimelineSql,
   eventTypesSql,
   latestPropertiesSql,
+  oneEventTypeSql,
 } from './metrics/clickhouse-custom-events.js';
 import { placesSql } from './metrics/clickhouse-places.js';
 import { propertiesSql, propertyValuesSql } from './metrics/clickhouse-properties.js';
@@ -172,7 +176,7 @@ export class ClickhouseMetrics implements MetricsStore {
         (row) => textAndNumbers(row, 2),
       );
     const types = carried?.map(([text, ...counts]) => ({ text, counts })) ?? (await direct());
-    const names = types.map(({ text }) => text);
+    const names = types.slice(0, MOST_SAMPLES).map(({ text }) => text);
     const properties = await this.latestProperties(scope, names, carried !== undefined, signal);
     return types.map(({ text, counts: [count, visitors] }) => ({
       type: text,
@@ -180,6 +184,17 @@ export class ClickhouseMetrics implements MetricsStore {
       count,
       visitors,
     }));
+  }
+
+  async oneEventType(scope: Scope, type: string, signal: AbortSignal): Promise<EventTypeCounts> {
+    const sql = oneEventTypeSql(scope, type, this.source([scope.from]));
+    const [count, visitors] = numbers((await this.known(`event type ${type}`, scope, sql, signal))[0], 2);
+    return { count, visitors };
+  }
+
+  async countEventTypes(scope: Scope, signal: AbortSignal): Promise<number> {
+    const sql = countEventTypesSql(scope, this.source([scope.from]));
+    return numbers((await this.known('number of event types', scope, sql, signal))[0], 1)[0];
   }
 
   /** Properties of the latest custom event of some types. */

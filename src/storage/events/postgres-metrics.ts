@@ -4,9 +4,11 @@ import { propertiesSql, propertyValuesSql } from './metrics/postgres-properties.
 import {
   breakdownSql,
   cohortsSql,
+  countEventTypesSql,
   eventTimelineSql,
   eventTypesSql,
   liveSql,
+  oneEventTypeSql,
   pagesSql,
   returningSql,
   timelineSql,
@@ -86,6 +88,13 @@ export function createPostgresMetrics(options: PostgresMetricsOptions): MetricsS
     },
     async eventTypes(scope, limit, signal) {
       return (await reader.rows(eventTypesSql(scope, limit), signal)).map(eventTypeRow);
+    },
+    async oneEventType(scope, type, signal) {
+      const [count, visitors] = numbers((await reader.rows(oneEventTypeSql(scope, type), signal))[0], 2);
+      return { count, visitors };
+    },
+    async countEventTypes(scope, signal) {
+      return numbers((await reader.rows(countEventTypesSql(scope), signal))[0], 1)[0];
     },
     async eventTimeline(scope, starts, signal) {
       const rows = await reader.rows(eventTimelineSql(scope, starts), signal);

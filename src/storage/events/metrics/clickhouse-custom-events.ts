@@ -25,6 +25,19 @@ export function eventTypesSql(scope: Scope, limit: number, source: RowSource, cu
   return { text, params: rows.params };
 }
 
+/** count, visitors */
+export function oneEventTypeSql(scope: Scope, type: string, source: RowSource): Sql {
+  const rows = new ScopedRows(scope, source);
+  const text = `SELECT count(), uniqExact(visitor) FROM ${customEvents(rows)} WHERE type = ${rows.bind('String', type)}`;
+  return { text, params: rows.params };
+}
+
+/** types */
+export function countEventTypesSql(scope: Scope, source: RowSource): Sql {
+  const rows = new ScopedRows(scope, source);
+  return { text: `SELECT uniqExact(type) FROM ${customEvents(rows)}`, params: rows.params };
+}
+
 /** UTC day (days since 1970), type, count */
 export function eventDaysSql(scope: Scope, source: RowSource, cut?: Cut): Sql {
   const rows = new ScopedRows(scope, source, cut);
@@ -58,7 +71,7 @@ export function latestPropertiesSql(
   const lets = rows.filtered
     ? `AND cityHash64(session_id) IN (SELECT session FROM (${rows.perSession([])}))`
     : '';
-  const text = `SELECT toString(event_type) AS type, argMax(properties, (timestamp, properties)) FROM events
+  const text = `SELECT toString(event_type) AS type, ${rows.sample('argMax(properties, (timestamp, properties))')} FROM events
     WHERE site_id = {site:String} AND kind = 2 AND timestamp >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')
       AND timestamp < fromUnixTimestamp64Milli({to:Int64}, 'UTC') AND toDate(timestamp) IN (${rows.bind('Array(Date)', days.map(dateOf))})
       AND event_type IN (${rows.bind('Array(String)', [...latest.keys()])}) ${lets}

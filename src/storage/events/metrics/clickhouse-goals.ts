@@ -43,7 +43,7 @@ export function goalsSql(scope: Scope, goals: readonly GoalMatch[], source: RowS
     ...part((goal) => pathOf(goal, 'exact'), 'page', equal),
     ...part((goal) => likePattern(pathOf(goal, 'wildcard')), 'page', like),
   ];
-  const text = `SELECT goal, count() AS conversions, uniqExact(visitor_id), argMax(properties, (timestamp, properties))
+  const text = `SELECT goal, count() AS conversions, uniqExact(visitor_id), ${rows.sample('argMax(properties, (timestamp, properties))')}
     FROM (${conversions.join(' UNION ALL ')}) GROUP BY goal`;
   return { text, params: rows.params };
 }

@@ -3,7 +3,7 @@
  * inside quarters, raw events in the same shape: an event is a row of its own. Above them both, one row a session.
  */
 import type { PageFilter, SessionAttribute, SessionFilter } from '../../../metrics/filters.js';
-import type { Scope } from '../../../metrics/metrics-store.js';
+import { MAX_SAMPLE_BYTES, type Scope } from '../../../metrics/metrics-store.js';
 import {
   BoundValues,
   isPageFilter,
@@ -145,6 +145,11 @@ export class ScopedRows {
   }
 
   /** Binds a value. @returns its placeholder */
+  /** What is shown of an event's properties: those of moderate length. */
+  sample(properties: string): string {
+    return `if(length(${properties} AS sample) > ${this.bind('UInt32', MAX_SAMPLE_BYTES)}, '{}', sample)`;
+  }
+
   bind(type: string, value: unknown): string {
     return this.bound.bind(type, value);
   }

@@ -27,9 +27,11 @@ export function goalsSql(scope: Scope, goals: readonly GoalMatch[]): PgSql {
       SELECT nth, visitor_id, properties, timestamp FROM period JOIN goal ON type <> '' AND event_type = type
       UNION ALL
       SELECT nth, visitor_id, properties, timestamp FROM period JOIN pages USING (page) WHERE kind = 1
+    ), counted AS (
+      SELECT nth, count(*) AS events, count(DISTINCT visitor_id) AS visitors FROM conversion GROUP BY nth
+    ), latest AS (
+      SELECT DISTINCT ON (nth) nth, properties FROM conversion ORDER BY nth, timestamp DESC, properties COLLATE "C" DESC
     )
-    SELECT nth, count(*), count(DISTINCT visitor_id),
-      (array_agg(properties ORDER BY timestamp DESC, properties COLLATE "C" DESC))[1]
-    FROM conversion GROUP BY nth`;
+    SELECT nth, events, visitors, ${query.sample('properties')} FROM counted JOIN latest USING (nth)`;
   return { text, values: query.values };
 }

@@ -1,6 +1,6 @@
 /** The questions of MetricsStore as Postgres SQL. Every query answers rows in the order of the fields named above it. */
 import type { SessionAttribute } from '../../../metrics/filters.js';
-import type { PageOrder, Scope } from '../../../metrics/metrics-store.js';
+import { MOST_SAMPLES, type PageOrder, type Scope } from '../../../metrics/metrics-store.js';
 import { BOUNCED, DURATION_MS, EXIT_MS, instant, type PgSql, Query, STARTED } from './postgres-rows.js';
 
 /** views, visitors, sessions, bounces, durationMs, sessionViews */
@@ -104,9 +104,32 @@ const CUSTOM = 'kind = 2';
 /** type, properties of the latest, count, visitors */
 export function eventTypesSql(scope: Scope, limit: number): PgSql {
   const query = new Query(scope);
-  const text = `${query.picked(['event_type', 'visitor_id', 'properties'], CUSTOM)}
-    SELECT event_type, (array_agg(properties ORDER BY ts DESC, properties COLLATE "C" DESC))[1], count(*), count(DISTINCT visitor_id)
-    FROM picked GROUP BY event_type ORDER BY count(*) DESC, event_type COLLATE "C" LIMIT ${query.bind(limit, 'bigint')}`;
+  const order = 'ORDER BY events DESC, event_type COLLATE "C"';
+  const text = `${query.picked(['event_type', 'visitor_id', 'properties'], CUSTOM)}, counted AS (
+        SELECT event_type, count(*) AS events, count(DISTINCT visitor_id) AS visitors
+        FROM picked GROUP BY event_type ${order} LIMIT ${query.bind(limit, 'bigint')}
+      ), latest AS (
+        SELECT DISTINCT ON (event_type) event_type, properties
+        FROM picked JOIN (SELECT event_type FROM counted ${order} LIMIT ${query.bind(MOST_SAMPLES, 'bigint')}) AS sampled USING (event_type)
+        ORDER BY event_type, ts DESC, properties COLLATE "C" DESC
+      )
+    SELECT event_type, coalesce(${query.sample('properties')}, ''), events, visitors
+    FROM counted LEFT JOIN latest USING (event_type) ${order}`;
+  return { text, values: query.values };
+}
+
+/** count, visitors */
+export function oneEventTypeSql(scope: Scope, type: string): PgSql {
+  const query = new Query(scope);
+  const text = `${query.picked(['visitor_id'], `${CUSTOM} AND event_type = ${query.bind(type, 'text')}`)}
+    SELECT count(*), count(DISTINCT visitor_id) FROM picked`;
+  return { text, values: query.values };
+}
+
+/** types */
+export function countEventTypesSql(scope: Scope): PgSql {
+  const query = new Query(scope);
+  const text = `${query.picked(['event_type'], CUSTOM)} SELECT count(DISTINCT event_type) FROM picked`;
   return { text, values: query.values };
 }
 

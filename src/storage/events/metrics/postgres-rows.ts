@@ -3,7 +3,7 @@
  * as in clickhouse-rows.ts, name by name.
  */
 import type { Filter, Match, SessionAttribute } from '../../../metrics/filters.js';
-import type { Scope } from '../../../metrics/metrics-store.js';
+import { MAX_SAMPLE_BYTES, type Scope } from '../../../metrics/metrics-store.js';
 
 export interface PgSql {
   readonly text: string;
@@ -101,6 +101,11 @@ export class Query {
         FROM events JOIN f USING (session_id)
         WHERE site_id = $1 AND ${condition} AND timestamp >= ${instant('$2')} AND timestamp < ${instant('$3')}
       )`;
+  }
+
+  /** What is shown of an event's properties: those of moderate length. */
+  sample(properties: string): string {
+    return `CASE WHEN octet_length(${properties}) > ${this.bind(MAX_SAMPLE_BYTES, 'int')} THEN '{}' ELSE ${properties} END`;
   }
 
   pageCondition(): string {

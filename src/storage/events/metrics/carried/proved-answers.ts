@@ -12,14 +12,14 @@ interface Proved {
   readonly base: { readonly arrivedBefore: number; readonly to: number };
 }
 
-/** Rows that are kept, all answers together. */
-const MAX_ROWS = 200_000;
+/** What is kept, all answers together, in characters of their texts; a number counts as eight. */
+const MAX_CHARACTERS = 16_000_000;
 
 /** Keeps the rows of an answer for as long as the rollup proves that nothing has arrived which could change them. */
 export class ProvedAnswers {
   private readonly answers = new LRUCache<string, Proved>({
-    maxSize: MAX_ROWS,
-    sizeCalculation: ({ rows }) => 10 + rows.length,
+    maxSize: MAX_CHARACTERS,
+    sizeCalculation: ({ rows }, key) => rows.reduce((sum, row) => sum + charactersOf(row), key.length),
   });
 
   constructor(private readonly arrivals: RollupArrivals) {}
@@ -52,3 +52,9 @@ export class ProvedAnswers {
     return found.state === arrivals && (to === scope.to || found.latest < Math.min(to, scope.to));
   }
 }
+
+const charactersOf = (row: readonly unknown[]): number =>
+  row.reduce(
+    (sum: number, value) => sum + (typeof value === 'string' ? value.length : 0),
+    8 * (1 + row.length),
+  );

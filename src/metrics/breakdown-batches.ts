@@ -16,12 +16,13 @@ export class BreakdownBatches {
   /** @param take waits for a turn at the store */
   constructor(
     store: Pick<MetricsStore, 'breakdowns'>,
-    take: <T>(signal: AbortSignal, work: () => Promise<T>) => Promise<T>,
+    take: <T>(site: string, signal: AbortSignal, work: () => Promise<T>) => Promise<T>,
   ) {
     this.gathered = new Gathered(TOGETHER, async (asked, signal) => {
       const scope = asked[0]?.scope;
       const wanted = asked.map((one) => one.wanted);
-      return scope === undefined ? [] : take(signal, () => store.breakdowns(scope, wanted, signal));
+      if (scope === undefined) return [];
+      return take(scope.siteId, signal, () => store.breakdowns(scope, wanted, signal));
     });
   }
 

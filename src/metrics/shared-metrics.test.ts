@@ -106,6 +106,51 @@ describe('shareMetrics', () => {
     expect(await second).toEqual(TOTALS);
   });
 
+  it('keeps an answer as long as it is young, counted from when it was asked for', async () => {
+    const { shared, asked } = setUp({ ttlMs: 20 });
+    const first = shared.totals(scope('a'), wait());
+    const start = performance.now();
+    while (performance.now() < start + 25) await turn();
+    asked[0]?.answer();
+    await first;
+    void shared.totals(scope('a'), wait());
+    await turn();
+    expect(asked).toHaveLength(2);
+  });
+
+  it('keeps no place for who has left', async () => {
+    const { shared, asked } = setUp({ concurrency: 1, queueLimit: 2 });
+    const first = shared.totals(scope('a'), wait());
+    const caller = new AbortController();
+    const left = [scope('b'), scope('c')].map((one) => shared.totals(one, caller.signal));
+    await turn();
+    caller.abort(new Error('gone'));
+    for (const one of left) await expect(one).rejects.toThrow('gone');
+    const second = shared.totals(scope('d'), wait());
+    await turn();
+    asked[0]?.answer();
+    await first;
+    await turn();
+    asked[1]?.answer();
+    expect(await second).toEqual(TOTALS);
+  });
+
+  it('serves sites in turn and refuses one that asks too much, not the others', async () => {
+    const { shared, asked } = setUp({ concurrency: 1, queueLimit: 4 });
+    const ask = (siteId: string, to: number) => shared.totals({ ...scope(siteId), to }, wait());
+    const taken = [ask('noisy', 1), ask('noisy', 2), ask('noisy', 3)];
+    await turn();
+    await expect(ask('noisy', 4)).rejects.toMatchObject({ code: 'overloaded' });
+    taken.push(ask('quiet', 1));
+    for (let i = 0; i < 4; i++) {
+      await turn();
+      asked[i]?.answer();
+      await turn();
+    }
+    await Promise.all(taken);
+    expect(asked.map((one) => one.scope.siteId)).toEqual(['noisy', 'noisy', 'quiet', 'noisy']);
+  });
+
   it('drops a question from the queue when its caller leaves', async () => {
     const { shared, asked } = setUp({ concurrency: 1 });
     const first = shared.totals(scope('a'), wait());

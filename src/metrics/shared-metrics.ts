@@ -20,6 +20,7 @@ import type {
   PlaceRow,
   PropertyRow,
   PropertyValueRow,
+  Scope,
   Totals,
   VitalRow,
 } from './metrics-store.js';
@@ -31,7 +32,7 @@ export interface SharedMetricsOptions {
   readonly concurrency?: number;
   /** Questions that may wait for their turn before further ones are refused; default 256. */
   readonly queueLimit?: number;
-  /** How long an answer serves; default 2,000 ms, live visitors 500 ms. */
+  /** How long an answer serves since it was asked for; default 2,000 ms, live visitors 500 ms. */
   readonly ttlMs?: number;
   readonly liveTtlMs?: number;
   /** Answers that are kept, all together in characters of their JSON; default 16 million. */
@@ -49,9 +50,11 @@ export function shareMetrics(store: MetricsStore, options: SharedMetricsOptions)
   const totals = new Question<Totals>('totals', shared, ttlMs);
   const returning = new Question<number>('returning_visitors', shared, ttlMs);
   const timeline = new Question<BucketCounts[]>('timeline', shared, ttlMs);
-  const batches = new BreakdownBatches(store, (signal, work) => shared.turns.take(signal, work));
+  const batches = new BreakdownBatches(store, (site, signal, work) => shared.turns.take(site, signal, work));
   // A batch takes one turn for all of its members.
-  const breakdown = new Question<BreakdownRow[]>('breakdown', shared, ttlMs, (_, work) => work());
+  const breakdown = new Question<BreakdownRow[]>('breakdown', shared, ttlMs, (_site, _signal, work) =>
+    work(),
+  );
   const oneBreakdown: MetricsStore['breakdown'] = (scope, attribute, missing, limit, signal) =>
     breakdown.ask([scope, attribute, missing, limit], signal, (own) =>
       batches.ask(scope, { attribute, missing, limit }, own),
@@ -160,6 +163,9 @@ class SharedState {
   }
 }
 
+const siteOf = (about: Pick<Scope, 'siteId'> | string): string =>
+  typeof about === 'string' ? about : about.siteId;
+
 class Question<T> {
   private readonly flights = new Map<string, Flight<T>>();
   private readonly answers: LRUCache<string, { readonly value: T }>;
@@ -168,7 +174,7 @@ class Question<T> {
     private readonly name: string,
     private readonly shared: SharedState,
     ttlMs: number,
-    private readonly take: Turns['take'] = (signal, work) => shared.turns.take(signal, work),
+    private readonly take: Turns['take'] = (site, signal, work) => shared.turns.take(site, signal, work),
   ) {
     this.answers = new LRUCache({
       max: 2_000,
@@ -179,7 +185,7 @@ class Question<T> {
   }
 
   async ask(
-    args: readonly unknown[],
+    args: readonly [about: Pick<Scope, 'siteId'> | string, ...rest: unknown[]],
     signal: AbortSignal,
     query: (own: AbortSignal) => Promise<T>,
   ): Promise<T> {
@@ -191,15 +197,17 @@ class Question<T> {
       question: this.name,
       outcome: known ? 'cached' : flight ? 'shared' : 'queried',
     });
-    return known ? known.value : (flight ?? this.start(key, query)).join(signal);
+    return known ? known.value : (flight ?? this.start(key, siteOf(args[0]), query)).join(signal);
   }
 
-  private start(key: string, query: (own: AbortSignal) => Promise<T>): Flight<T> {
+  private start(key: string, site: string, query: (own: AbortSignal) => Promise<T>): Flight<T> {
     const flight: Flight<T> = new Flight(async (own) => {
+      // What is stored meanwhile is not in it.
+      const start = performance.now();
       const stop = this.shared.seconds.startTimer({ question: this.name });
       try {
-        const value = await this.take(own, () => query(own));
-        this.answers.set(key, { value });
+        const value = await this.take(site, own, () => query(own));
+        this.answers.set(key, { value }, { start });
         return value;
       } finally {
         stop();

@@ -16,6 +16,9 @@ export interface ClickhouseReaderOptions {
 /** Queries that may wait for their turn. */
 const MAX_WAITING = 1_024;
 
+/** Whose turn a query takes: of the site that it is about. */
+const siteOf = ({ site }: Sql['params']): string => (typeof site === 'string' ? site : '');
+
 /** Runs reading queries with limits of time and memory that end when their caller leaves. */
 export class ClickhouseReader {
   private readonly settings: ClickHouseSettings;
@@ -59,7 +62,7 @@ export class ClickhouseReader {
   async copy({ text, params }: Sql, signal: AbortSignal): Promise<void> {
     const { readonly: _, ...settings } = this.settings;
     try {
-      await this.turns.take(signal, () =>
+      await this.turns.take(siteOf(params), signal, () =>
         this.clickhouse.client.command({
           query: text,
           query_params: { ...params },
@@ -81,7 +84,7 @@ export class ClickhouseReader {
   async rows({ text, params }: Sql, signal: AbortSignal): Promise<unknown[][]> {
     signal.throwIfAborted();
     try {
-      return await this.turns.take(signal, async () => {
+      return await this.turns.take(siteOf(params), signal, async () => {
         const answer = await this.clickhouse.client.query({
           query: text,
           query_params: { ...params },

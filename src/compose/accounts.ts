@@ -24,6 +24,7 @@ import { secondFactorRoutes } from '../edge/routes/second-factor.js';
 import { trackerRoutes } from '../edge/routes/tracker-config.js';
 import { websiteRoutes } from '../edge/routes/websites.js';
 import type { Mailer } from '../mail/mailer.js';
+import { createSiteStats, type SiteTotalsStore } from '../metrics/site-stats.js';
 import type { Notifier } from '../notifications/notification-service.js';
 import { tellingMembers } from '../notifications/occasions.js';
 import type { Cache } from '../storage/cache/cache.js';
@@ -66,6 +67,7 @@ export interface AccountParts {
  * Accounts and websites: who may do what, and the routes about both.
  * @param purge removes a deleted site's data from all other stores
  * @param loadTrackedPages pages of a site that have heat points
+ * @param siteTotals what is shown beside websites
  */
 export async function composeAccounts(
   config: Config,
@@ -76,6 +78,7 @@ export async function composeAccounts(
   telemetry: Telemetry,
   notifier: Notifier,
   mailer: Mailer,
+  siteTotals: SiteTotalsStore,
 ): Promise<AccountParts> {
   const { log, registry } = telemetry;
   const secret = await signingSecret(config.JWT_SECRET, config.DATA_DIR);
@@ -148,7 +151,7 @@ export async function composeAccounts(
       ...auditRoutes(metadata.audit),
       ...profileRoutes(createProfileService({ ...common, audit, addressMoved })),
       ...apiKeyRoutes(apiKeys),
-      ...websiteRoutes(websites, gate),
+      ...websiteRoutes(websites, gate, createSiteStats({ store: siteTotals, telemetry })),
       ...memberRoutes(tellingMembers(createMemberService({ ...metadata, notices }), notifier)),
       ...trackerRoutes({ directory: sites, configs, production, replaySampling: config.REPLAY_SAMPLING }),
     ],

@@ -157,6 +157,7 @@ async function compose(
     telemetry,
     notifications,
     mailer,
+    stores.instanceStats,
   );
   lifecycle.add('use of API keys', accounts.keyUsage, (it) => it.close());
   lifecycle.add('audit log', accounts.audit, (it) => it.close());

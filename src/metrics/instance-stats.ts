@@ -1,5 +1,6 @@
 import { Histogram } from 'prom-client';
 import type { Telemetry } from '../telemetry.js';
+import type { SiteTotalsStore } from './site-stats.js';
 
 /** Figures over all websites of the instance. Bots are not counted. */
 export interface InstanceTotals {
@@ -12,7 +13,7 @@ export interface InstanceTotals {
 }
 
 /** Two adapters: ClickHouse and Postgres. */
-export interface InstanceStatsStore {
+export interface InstanceStatsStore extends SiteTotalsStore {
   /**
    * @param today first instant of the day, ms since epoch
    * @throws AppError `storage_unavailable`, `timeout`, `query_too_expensive`
@@ -22,7 +23,7 @@ export interface InstanceStatsStore {
 }
 
 export interface InstanceStatsOptions {
-  readonly store: InstanceStatsStore;
+  readonly store: Pick<InstanceStatsStore, 'totals'>;
   readonly telemetry: Telemetry;
   /** Shortest time that an answer serves; default 5,000 ms. */
   readonly ttlMs?: number;

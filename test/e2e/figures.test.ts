@@ -118,4 +118,16 @@ describe.each(['clickhouse', 'postgres'] as const)('figures of events that were 
       expect(answers[i], name).toEqual(expected[name]?.(question));
     });
   });
+
+  test('stand beside the website', async () => {
+    const Websites = Type.Object({ data: Type.Array(Type.Object({ stats: Type.Optional(Type.Unknown()) })) });
+    const stats = await until(async () => (await api.get(Websites, 'user/websites')).data[0]?.stats, {
+      what: 'the figures to be counted',
+    });
+    const { page_views, unique_visitors, bounce_rate, session_duration } = await api.dashboard(site);
+    expect(stats).toEqual({
+      ...{ totalPageviews: page_views, uniqueVisitors: unique_visitors, bounceRate: bounce_rate },
+      averageSessionDuration: session_duration,
+    });
+  });
 });

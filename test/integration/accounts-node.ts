@@ -28,6 +28,7 @@ import { secondFactorRoutes } from '../../src/edge/routes/second-factor.js';
 import { trackerRoutes } from '../../src/edge/routes/tracker-config.js';
 import { websiteRoutes } from '../../src/edge/routes/websites.js';
 import type { Mailer } from '../../src/mail/mailer.js';
+import type { SiteStatsReader } from '../../src/metrics/site-stats.js';
 import {
   createNotificationService,
   type NotificationService,
@@ -67,6 +68,8 @@ export interface NodeOptions {
   /** Tells former addresses of accounts; default: nobody does. */
   readonly mailer?: Mailer;
   readonly onDeleted?: (siteId: string) => Promise<void>;
+  /** Figures beside websites; default: none. */
+  readonly siteStats?: SiteStatsReader;
   /** Routes beside those of accounts, websites and trackers. */
   readonly routes?: (parts: NodeParts) => readonly AnyRoute[] | Promise<readonly AnyRoute[]>;
 }
@@ -170,7 +173,7 @@ export async function startNode(options: NodeOptions) {
       ...auditRoutes(metadata.audit),
       ...profileRoutes(createProfileService({ ...common, audit, addressMoved })),
       ...apiKeyRoutes(createApiKeyService({ keys: apiKeys, verifier: keys, sites: directory, gate, log })),
-      ...websiteRoutes(service, gate),
+      ...websiteRoutes(service, gate, options.siteStats ?? { of: async () => new Map() }),
       ...memberRoutes(tellingMembers(createMemberService({ ...metadata, notices }), notifications)),
       ...notificationRoutes(notifications),
       ...trackerRoutes({ directory, configs, production: options.production ?? true }),

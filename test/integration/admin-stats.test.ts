@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { adminRoutes } from '../../src/edge/routes/admin.js';
 import type { EventRow } from '../../src/events/row-decoder.js';
 import { createInstanceStats, type InstanceStatsStore } from '../../src/metrics/instance-stats.js';
+import { createSiteStats, type SiteTotalsStore } from '../../src/metrics/site-stats.js';
 import { createClickhouseInstanceStats } from '../../src/storage/events/clickhouse-instance-stats.js';
 import type { EventStore } from '../../src/storage/events/event-store.js';
 import { createPostgresInstanceStats } from '../../src/storage/events/postgres-instance-stats.js';
@@ -14,6 +15,7 @@ import { openEventStore } from './event-stores.js';
 
 const TODAY = Date.parse('2026-11-20T00:00:00.000Z');
 const NOW = TODAY + 15 * 3_600_000;
+const BASE = '/api/v1/user/websites';
 const PATH = '/api/v1/admin/analytics/stats';
 const [ONE, TWO] = ['a'.repeat(24), 'b'.repeat(24)];
 
@@ -33,6 +35,9 @@ describe.each(['clickhouse', 'postgres'] as const)('totals over all websites on 
     [stores, database] = await Promise.all([openStores(kind), freshPostgres()]);
     node = await startNode({
       databaseUrl: database.url,
+      siteStats: createSiteStats({
+        ...{ store: stores.stats, telemetry: silentTelemetry(), ttlMs: 0, waitMs: 10_000, clock: () => now },
+      }),
       routes: ({ telemetry }) =>
         adminRoutes(createInstanceStats({ store: stores.stats, telemetry, ttlMs: 1, clock: () => now })),
     });
@@ -102,18 +107,84 @@ describe.each(['clickhouse', 'postgres'] as const)('totals over all websites on 
     expect([refused.status, refused.body.code]).toEqual([403, 'forbidden']);
     expect((await node.call('GET', PATH)).status).toBe(401);
   });
+
+  it('stand beside each website, of its last 30 days', async () => {
+    now = NOW;
+    const { token } = await signUp(node, 'owner@x.example');
+    const create = async (name: string) =>
+      (await node.call('POST', BASE, { token, body: { name, url: `https://${name}.example` } })).body.data;
+    const [shop, blog] = [await create('shop'), await create('blog')];
+    expect(shop).not.toHaveProperty('stats');
+    const first = TODAY - 29 * 86_400_000;
+    const at = (visitor: string, timestamp: number, more: Partial<EventRow> = {}) =>
+      event(shop.site_id, visitor, timestamp, { session_id: `of ${visitor}`, ...more });
+    await store('events', [
+      // Began before: its view counts, not the session.
+      at('ann', first - 1),
+      at('ann', first),
+      at('bob', NOW - 30_000),
+      at('bob', NOW, { kind: 3, event_type: 'page_exit', time_on_page: 10 }),
+      at('cid', NOW - 60_000),
+      at('cid', NOW - 50_000),
+      // The other website has the same session and visitor.
+      event(blog.site_id, 'cid', NOW, { session_id: 'of cid' }),
+      at('dan', NOW - 60_000, { kind: 2, event_type: 'signup' }),
+    ]);
+    const ofShop = { totalPageviews: 4, uniqueVisitors: 3, averageSessionDuration: 13.33, bounceRate: 33.33 };
+    const ofBlog = { totalPageviews: 1, uniqueVisitors: 1, averageSessionDuration: 0, bounceRate: 100 };
+    const list = (await node.call('GET', BASE, { token })).body.data;
+    expect(list.map(({ stats }: { stats: unknown }) => stats)).toEqual([ofBlog, ofShop]);
+    for (const path of [shop.id, `by-site-id/${shop.site_id}`])
+      expect((await node.call('GET', `${BASE}/${path}`, { token })).body.data.stats).toEqual(ofShop);
+    await stores.events.deleteSite(shop.site_id);
+    await stores.events.deleteSite(blog.site_id);
+  });
+});
+
+describe('figures beside websites', () => {
+  it('are counted once for all who ask, wait for nobody long, and are left out when they cannot be had', async () => {
+    const asked: (readonly string[])[] = [];
+    let answer: (views: number) => void = () => {};
+    const store: SiteTotalsStore = {
+      ofSites(siteIds) {
+        asked.push(siteIds);
+        return new Promise((resolve, reject) => {
+          answer = (views) => {
+            if (views < 0) reject(new Error('away'));
+            else
+              resolve(new Map([[ONE, { views, visitors: 2, sessions: 3, bounces: 1, durationMs: 4_500 }]]));
+          };
+        });
+      },
+    };
+    const stats = createSiteStats({ store, telemetry: silentTelemetry(), ttlMs: 0, waitMs: 5 });
+    expect(await stats.of([ONE, TWO])).toEqual(new Map());
+    expect(await stats.of([ONE])).toEqual(new Map());
+    expect(asked).toEqual([[ONE, TWO]]);
+    const waiting = stats.of([ONE, TWO]);
+    answer(7);
+    const nothing = { totalPageviews: 0, uniqueVisitors: 0, averageSessionDuration: 0, bounceRate: 0 };
+    const figures = { totalPageviews: 7, uniqueVisitors: 2, averageSessionDuration: 1.5, bounceRate: 33.33 };
+    expect(Object.fromEntries(await waiting)).toEqual({ [ONE]: figures, [TWO]: nothing });
+    const again = stats.of([ONE]);
+    answer(-1);
+    expect(Object.fromEntries(await again)).toEqual({ [ONE]: figures });
+    expect(asked).toHaveLength(2);
+    const many = Array.from({ length: 450 }, (_, i) => `site ${i}`);
+    await stats.of(many);
+    expect(asked.slice(2).map(({ length }) => length)).toEqual([200, 200, 50]);
+  });
 });
 
 describe('totals over all websites', () => {
   it('are counted once for all who ask, again when they are old or the day is over, and after a failure', async () => {
     let [asked, now, fails] = [0, NOW, false];
-    const store: InstanceStatsStore = {
+    const store: Pick<InstanceStatsStore, 'totals'> = {
       async totals() {
         asked++;
         if (fails) throw new Error('away');
         return { events: asked, pageViews: 0, eventsToday: 0, visitorsToday: 0 };
       },
-      close: async () => {},
     };
     const stats = createInstanceStats({
       ...{ store, telemetry: silentTelemetry(), ttlMs: 60_000, clock: () => now },

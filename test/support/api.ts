@@ -14,6 +14,7 @@ const Dashboard = Type.Object({
   total_visitors: Type.Number(),
   live_visitors: Type.Number(),
   bounce_rate: Type.Number(),
+  session_duration: Type.Number(),
 });
 
 const BooksSchema = Type.Object({

@@ -2,6 +2,7 @@ import Type, { type Static } from 'typebox';
 import type { Gate } from '../../auth/gate.js';
 import type { Principal } from '../../auth/principal.js';
 import { AppError } from '../../errors.js';
+import type { SiteStats, SiteStatsReader } from '../../metrics/site-stats.js';
 import { MANAGED_SETTINGS, MAX_ALLOWED_ORIGINS } from '../../websites/settings.js';
 import type { Website } from '../../websites/website.js';
 import type { WebsiteChange, WebsiteService } from '../../websites/website-service.js';
@@ -27,6 +28,19 @@ const SettingsBody = Type.Object({
   allowRawDataExport: Type.Boolean(),
 });
 
+const StatsBody = Type.Object(
+  {
+    totalPageviews: Type.Integer(),
+    uniqueVisitors: Type.Integer(),
+    averageSessionDuration: Type.Number({ description: 'Seconds' }),
+    bounceRate: Type.Number({ description: 'Percent of sessions' }),
+  },
+  {
+    description:
+      'Of the last 30 days (UTC), up to half a minute old; where websites are read, and absent when it cannot be counted in time',
+  },
+);
+
 const WebsiteBody = Type.Object({
   id: Type.String({ format: 'uuid' }),
   site_id: Type.String({ description: '24 hex characters' }),
@@ -47,6 +61,7 @@ const WebsiteBody = Type.Object({
   replay_exclude_patterns: patterns,
   verification_token: Type.String(),
   settings: SettingsBody,
+  stats: Type.Optional(StatsBody),
   created_at: Type.String({ format: 'date-time' }),
   updated_at: Type.String({ format: 'date-time' }),
 });
@@ -117,7 +132,11 @@ const BASE = '/api/v1/user/websites';
 const common = { tag: 'Websites', bucket: 'api', cors: 'api', query: Nothing } as const;
 
 /** Websites of an account (contract 4.2 to 4.6). */
-export function websiteRoutes(websites: WebsiteService, gate: Pick<Gate, 'authorize'>): AnyRoute[] {
+export function websiteRoutes(
+  websites: WebsiteService,
+  gate: Pick<Gate, 'authorize'>,
+  siteStats: SiteStatsReader,
+): AnyRoute[] {
   return [
     route({
       ...common,
@@ -135,7 +154,9 @@ export function websiteRoutes(websites: WebsiteService, gate: Pick<Gate, 'author
           ({ id }) => bound?.includes(id) ?? true,
         );
         const { items, next } = pageOf(list, query, ({ id }) => id);
-        return { status: 200, body: { data: items.map(websiteBody), ...next } };
+        const stats = await siteStats.of(items.map(({ siteId }) => siteId));
+        const data = items.map((website) => websiteBody(website, stats.get(website.siteId)));
+        return { status: 200, body: { data, ...next } };
       },
     }),
     route({
@@ -169,10 +190,10 @@ export function websiteRoutes(websites: WebsiteService, gate: Pick<Gate, 'author
         siteFrom: { param: 'id' },
         params: ById,
         responses: { 200: OneBody },
-        handle: async ({ site }) => ({
-          status: 200,
-          body: { data: websiteBody(await websites.get(site.id)) },
-        }),
+        async handle({ site }) {
+          const [website, stats] = await Promise.all([websites.get(site.id), siteStats.of([site.siteId])]);
+          return { status: 200, body: { data: websiteBody(website, stats.get(site.siteId)) } };
+        },
       }),
     ),
     siteRoute({
@@ -233,7 +254,7 @@ function changeFrom(body: Static<typeof UpdateBody>): WebsiteChange {
   };
 }
 
-function websiteBody(website: Website): Static<typeof WebsiteBody> {
+function websiteBody(website: Website, stats?: SiteStats): Static<typeof WebsiteBody> {
   const { settings } = website;
   return {
     id: website.id,
@@ -255,6 +276,7 @@ function websiteBody(website: Website): Static<typeof WebsiteBody> {
     replay_exclude_patterns: website.replayExcludePatterns,
     verification_token: '',
     settings: { ...settings, allowedOrigins: [...settings.allowedOrigins] },
+    ...(stats === undefined ? {} : { stats }),
     created_at: website.createdAt.toISOString(),
     updated_at: website.updatedAt.toISOString(),
   };

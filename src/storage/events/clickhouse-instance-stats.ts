@@ -1,7 +1,8 @@
 import type { InstanceStatsStore } from '../../metrics/instance-stats.js';
 import { type ClickhouseOptions, openClickhouse } from '../clickhouse.js';
 import { ClickhouseReader } from './clickhouse-reader.js';
-import { numbers } from './metrics/result-rows.js';
+import { BOUNCED, DURATION_MS, STARTED } from './metrics/clickhouse-rows.js';
+import { numbers, textAndNumbers } from './metrics/result-rows.js';
 
 const TIMEOUT_MS = 60_000;
 /** An event's clock may be ahead of its receipt by a minute. */
@@ -20,11 +21,40 @@ export function createClickhouseInstanceStats(options: ClickhouseOptions): Insta
       const [eventsToday, visitorsToday] = numbers(row, 2);
       return { events, pageViews, eventsToday, visitorsToday };
     },
+    async ofSites(siteIds, from, to, signal) {
+      const params = { sites: siteIds, from, to };
+      const views = await reader.rows({ text: VIEWS_OF_SITES, params }, signal);
+      const sessions = await reader.rows({ text: SESSIONS_OF_SITES, params }, signal);
+      const ofSessions = new Map(sessions.map((row) => [String(row[0]), numbers(row.slice(1), 3)]));
+      return new Map(
+        views.map((row) => {
+          const { text, counts } = textAndNumbers(row, 2);
+          const [sessions, bounces, durationMs] = ofSessions.get(text) ?? [0, 0, 0];
+          return [text, { views: counts[0], visitors: counts[1], sessions, bounces, durationMs }];
+        }),
+      );
+    },
     close: () => reader.close(),
   };
 }
 
 const ALL = 'SELECT toFloat64(count()), toFloat64(countIf(kind = 1)) FROM events';
+
+const IN_PERIOD = `site_id IN ({sites:Array(String)}) AND slot >= toDateTime(intDiv({from:Int64}, 1000), 'UTC')
+  AND slot < toDateTime(intDiv({to:Int64}, 1000), 'UTC')`;
+
+/** site, views, visitors; every site with a session has a row */
+const VIEWS_OF_SITES = `SELECT site_id, sum(page_views), uniqExactIf(visitor, page_views > 0)
+  FROM session_slots WHERE ${IN_PERIOD} GROUP BY site_id`;
+
+/** site, sessions, bounces, sum of durations; as in the totals of one site */
+const SESSIONS_OF_SITES = `SELECT site_id, count(), countIf(${BOUNCED}), sum(${DURATION_MS}) FROM (
+    SELECT site_id, session, min(first_ts) AS start, max(last_ts) AS last,
+      sum(page_views) AS pv, sum(customs) AS cu, max(last_view) AS lv, max(last_exit) AS le
+    FROM session_slots WHERE site_id IN ({sites:Array(String)})
+      AND (site_id, session) IN (SELECT site_id, session FROM session_slots WHERE ${IN_PERIOD})
+    GROUP BY site_id, session
+  ) WHERE ${STARTED} GROUP BY site_id`;
 
 const TODAY = `SELECT toFloat64(count()), toFloat64(uniqExact(site_id, visitor_id)) FROM events
   WHERE timestamp >= fromUnixTimestamp64Milli({today:Int64}, 'UTC')

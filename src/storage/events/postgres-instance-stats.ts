@@ -1,5 +1,6 @@
 import type { InstanceStatsStore } from '../../metrics/instance-stats.js';
-import { numbers } from './metrics/result-rows.js';
+import { totalsOfSitesSql } from './metrics/postgres-queries.js';
+import { numbers, textAndNumbers } from './metrics/result-rows.js';
 import { PostgresReader, type PostgresReaderOptions } from './postgres-reader.js';
 
 const TIMEOUT_MS = 60_000;
@@ -13,6 +14,7 @@ export function createPostgresInstanceStats(options: PostgresReaderOptions): Ins
     maxConnections: 1,
     minConnections: 0,
     maxExecutionMs: TIMEOUT_MS,
+    hashJoins: true,
   });
   return {
     async totals(today, signal) {
@@ -21,6 +23,16 @@ export function createPostgresInstanceStats(options: PostgresReaderOptions): Ins
       const [row] = await reader.rows({ text: TODAY, values: [today, today - SLACK_MS] }, signal);
       const [eventsToday, visitorsToday] = numbers(row, 2);
       return { events, pageViews, eventsToday, visitorsToday };
+    },
+    async ofSites(siteIds, from, to, signal) {
+      const rows = await reader.rows(totalsOfSitesSql(siteIds, from, to), signal);
+      return new Map(
+        rows.map((row) => {
+          const { text, counts } = textAndNumbers(row, 5);
+          const [views, visitors, sessions, bounces, durationMs] = counts;
+          return [text, { views, visitors, sessions, bounces, durationMs }];
+        }),
+      );
     },
     close: () => reader.close(),
   };

@@ -6,11 +6,22 @@ import { BOUNCED, DURATION_MS, EXIT_MS, instant, type PgSql, Query, STARTED } fr
 /** views, visitors, sessions, bounces, durationMs, sessionViews */
 export function totalsSql(scope: Scope): PgSql {
   const query = new Query(scope);
-  const text = `${query.base([])}
+  return { text: totalsText(query), values: query.values };
+}
+
+/** site, views, visitors, sessions, bounces, durationMs */
+export function totalsOfSitesSql(siteIds: readonly string[], from: number, to: number): PgSql {
+  const query = new Query({ siteId: siteIds, from, to, filters: [] }, 'wanted.site');
+  const text = `SELECT site, views, visitors, sessions, bounces, duration FROM unnest($1::text[]) AS wanted (site)
+    CROSS JOIN LATERAL (${totalsText(query)}) AS totals (views, visitors, sessions, bounces, duration, session_views)`;
+  return { text, values: query.values };
+}
+
+function totalsText(query: Query): string {
+  return `${query.base([])}
     SELECT (SELECT count(*) FROM v), (SELECT count(DISTINCT visitor_id) FROM v),
       count(*), count(*) FILTER (WHERE ${BOUNCED}), coalesce(sum(${DURATION_MS}), 0), coalesce(sum(pv), 0)
     FROM f WHERE ${STARTED}`;
-  return { text, values: query.values };
 }
 
 /** visitors */

@@ -46,7 +46,11 @@ export class Query {
   readonly values: unknown[];
   private readonly filters: readonly Filter[];
 
-  constructor(scope: Scope) {
+  /** @param site what is compared with the site of events: $1, or each of several in turn */
+  constructor(
+    scope: Omit<Scope, 'siteId'> & { readonly siteId: string | readonly string[] },
+    private readonly site = '$1',
+  ) {
     this.values = [scope.siteId, scope.from, scope.to];
     this.filters = scope.filters;
   }
@@ -72,9 +76,9 @@ export class Query {
           (extract(epoch FROM timestamp) * 1000)::bigint AS ts
           ${known.map((name) => `, ${name === 'resolution' ? RESOLUTION : name}`).join('')}
           ${fromView ? `, ${OF_FIRST_VIEW.join(', ')}` : ''}
-        FROM events WHERE site_id = $1 AND session_id = ANY (ARRAY(
+        FROM events WHERE site_id = ${this.site} AND session_id = ANY (ARRAY(
           SELECT DISTINCT session_id FROM events
-          WHERE site_id = $1 AND timestamp >= ${instant('$2')} AND timestamp < ${instant('$3')}
+          WHERE site_id = ${this.site} AND timestamp >= ${instant('$2')} AND timestamp < ${instant('$3')}
         ))
       ), s AS (
         SELECT session_id, min(ts) AS start, max(ts) AS last,

@@ -2,10 +2,11 @@
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Config } from '../config.js';
 import { withLeftSpools } from '../storage/stream/left-spools.js';
 import type { FrameStream } from '../storage/stream/stream.js';
+import type { Telemetry } from '../telemetry.js';
 import { type Place, processFolder } from './place.js';
-import type { OpenContext } from './storage.js';
 
 const MIB = 1024 * 1024;
 export const SPOOL_FOLDER = 'spool';
@@ -24,12 +25,19 @@ export async function findLeftSpools(place: Place, usesOwn: boolean): Promise<st
     .filter((directory) => existsSync(directory));
 }
 
+interface Context {
+  readonly config: Config;
+  readonly place: Place;
+  readonly telemetry: Telemetry;
+  readonly signal: AbortSignal;
+}
+
 /**
  * The stream, which moves what is left in such spools to where new messages go.
  * @param target takes the messages: the stream without its own spool
  */
 export async function takingLeftSpools(
-  { config, place, telemetry, signal }: OpenContext,
+  { config, place, telemetry, signal }: Context,
   stream: FrameStream,
   target: FrameStream,
 ): Promise<FrameStream> {

@@ -170,14 +170,20 @@ export class ClickhouseMetrics implements MetricsStore {
 
   async eventTypes(scope: Scope, limit: number, signal: AbortSignal): Promise<EventTypeRow[]> {
     const source = this.source([scope.from]);
-    const carried = source === 'rollup' ? await this.carried.eventTypes(scope, limit, signal) : undefined;
+    const [carried, days] =
+      source === 'rollup'
+        ? await Promise.all([
+            this.carried.eventTypes(scope, limit, signal),
+            this.carried.eventDays(scope, signal),
+          ])
+        : [];
     const direct = async () =>
       (await this.known(`event types ${limit}`, scope, eventTypesSql(scope, limit, source), signal)).map(
         (row) => textAndNumbers(row, 2),
       );
     const types = carried?.map(([text, ...counts]) => ({ text, counts })) ?? (await direct());
     const names = types.slice(0, MOST_SAMPLES).map(({ text }) => text);
-    const properties = await this.latestProperties(scope, names, carried !== undefined, signal);
+    const properties = await this.latestProperties(scope, names, days, signal);
     return types.map(({ text, counts: [count, visitors] }) => ({
       type: text,
       properties: properties.get(text) ?? '',
@@ -197,22 +203,21 @@ export class ClickhouseMetrics implements MetricsStore {
     return numbers((await this.known('number of event types', scope, sql, signal))[0], 1)[0];
   }
 
-  /** Properties of the latest custom event of some types. */
+  /** Properties of the latest custom event of some types. @param days on which there are events of which types, when it is known */
   private async latestProperties(
     scope: Scope,
     types: readonly string[],
-    isCarried: boolean,
+    days: readonly (readonly [number, string])[] | undefined,
     signal: AbortSignal,
   ): Promise<ReadonlyMap<string, string>> {
     const source = this.source([scope.from]);
-    const carried = isCarried ? await this.carried.eventDays(scope, signal) : undefined;
     const direct = async () =>
       (await this.known('event days', scope, eventDaysSql(scope, source), signal)).map(
         ([day, type]) => [Number(day), String(type)] as const,
       );
     const wanted = new Set(types);
     const latest = new Map<string, number>();
-    for (const [day, type] of types.length === 0 ? [] : (carried ?? (await direct())))
+    for (const [day, type] of types.length === 0 ? [] : (days ?? (await direct())))
       if (wanted.has(type)) latest.set(type, Math.max(day, latest.get(type) ?? 0));
     if (latest.size === 0) return new Map();
     const key = `latest properties ${JSON.stringify([...latest])}`;

@@ -19,6 +19,7 @@ const SIZE_STEP_MS = 6 * 3_600_000;
 const CHUNK = 5_000;
 /** Where more are concerned, computing anew is quicker. */
 const MAX_SESSIONS = 48_000;
+const MAX_PAIRS = 24_000;
 
 interface Answered {
   readonly rows: unknown[][];
@@ -38,6 +39,8 @@ export interface ArrivalsOptions {
 export class RollupArrivals {
   private readonly answers: LRUCache<string, Flight<Answered>>;
   private readonly sizes = new LRUCache<string, number>({ max: 10_000, ttl: SIZE_TTL_MS });
+  /** By site. */
+  private readonly asking = new Map<string, Set<Promise<unknown>>>();
   readonly copies: ConcernedRows;
 
   constructor(
@@ -79,29 +82,44 @@ export class RollupArrivals {
   }
 
   async since(siteId: string, stretch: Stretch, signal: AbortSignal): Promise<Arrivals> {
+    const asked = this.arrived(siteId, stretch, signal);
+    const asking = this.asking.get(siteId) ?? new Set();
+    this.asking.set(siteId, asking.add(asked));
+    try {
+      return await asked;
+    } finally {
+      asking.delete(asked);
+      if (asking.size === 0) this.asking.delete(siteId);
+    }
+  }
+
+  private async arrived(siteId: string, stretch: Stretch, signal: AbortSignal): Promise<Arrivals> {
     const { rows, at } = await this.fresh(
       {
-        text: `SELECT toString(sum(cityHash64(*))), toString(count()), toUnixTimestamp64Milli(max(last_ts)) FROM (${touched(FACTS)})`,
+        text: `SELECT toString(sum(cityHash64(*))), toString(count()), toUnixTimestamp64Milli(max(last_ts)),
+            toString(groupUniqArray(${MAX_PAIRS + 1})((session, visitor))) FROM (${touched(FACTS)})`,
         params: parameters(siteId, stretch),
       },
       signal,
     );
-    const [sum, count, latest] = rows[0] ?? [];
-    if (typeof latest !== 'number') throw new TypeError('no arrivals');
-    return { state: `${String(sum)} ${String(count)}`, latest, at };
+    const [sum, count, latest, pairs] = rows[0] ?? [];
+    if (typeof latest !== 'number' || typeof pairs !== 'string') throw new TypeError('no arrivals');
+    return { state: `${String(sum)} ${String(count)}`, latest, at, pairs: pairsOf(pairs) };
   }
 
   /**
    * @param arrivals what is known to have arrived in the stretch
    * @returns undefined when too much is concerned
    */
-  concerned(
+  async concerned(
     siteId: string,
     stretch: Stretch,
     state: RollupState,
     arrivals: Arrivals,
     signal: AbortSignal,
   ): Promise<SomeSessions | undefined> {
+    // What becomes known of other stretches meanwhile goes into the same copies.
+    await Promise.allSettled(this.asking.get(siteId) ?? []);
     return this.reader.cluster === undefined
       ? this.copies.find(siteId, stretch, state, arrivals, signal)
       : this.listed(parameters(siteId, stretch), signal);
@@ -136,6 +154,15 @@ export class RollupArrivals {
 }
 
 const settledAt = (serverMs: number): number => Math.floor((serverMs - SETTLED_MS) / SLOT_MS) * SLOT_MS;
+
+/** @param text as ClickHouse writes an array of pairs of numbers @returns undefined when they are too many */
+function pairsOf(text: string): Arrivals['pairs'] {
+  const pairs = Array.from(
+    text.matchAll(/\((\d+),(\d+)\)/g),
+    ([, session = '', visitor = '']) => [session, visitor] as const,
+  );
+  return pairs.length > MAX_PAIRS ? undefined : pairs;
+}
 
 const FACTS = 'session, slot, visitor, place, agent, page_views, customs, first_ts, last_ts, last_exit';
 const SLOTS = "slot >= toDateTime({slotFrom:UInt32}, 'UTC') AND slot < toDateTime({slotTo:UInt32}, 'UTC')";

@@ -8,7 +8,7 @@ import { LRUCache } from 'lru-cache';
 import type { Scope } from '../../../../metrics/metrics-store.js';
 import type { Telemetry } from '../../../../telemetry.js';
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
-import type { ChangedPart } from '../clickhouse-changes.js';
+import type { ChangedPart } from '../clickhouse-changed-parts.js';
 import type { SomeSessions } from '../clickhouse-conditions.js';
 import type { Cut, Sql } from '../clickhouse-rows.js';
 import { type ArrivalsOptions, RollupArrivals } from './arrivals.js';
@@ -133,6 +133,7 @@ export class CarriedAnswers {
     keys: readonly string[],
     signal: AbortSignal,
   ): Promise<readonly ChangedCounts[] | undefined> {
+    this.begin(question.scope, keys, signal);
     const state = await this.arrivals.state(signal);
     const parts = await this.parts(question, keys, state, signal);
     const answers = new Map<number, ChangedCounts>();
@@ -145,6 +146,15 @@ export class CarriedAnswers {
       for (const [index, answer] of found) answers.set(index, answer);
     }
     return keys.flatMap((_, i) => answers.get(i) ?? []);
+  }
+
+  /** Asks for what has arrived before it is known whether the kept counts hold: they mostly do. */
+  private begin(scope: Scope, keys: readonly string[], signal: AbortSignal): void {
+    for (const key of keys) {
+      const kept = this.kept.peek(key);
+      if (kept === undefined) continue;
+      this.arrivals.since(scope.siteId, stretchOf(kept, scope.to), signal).catch(() => undefined);
+    }
   }
 
   /** Finds the kept counts of all parts; one query makes those that are missing. */
@@ -254,12 +264,9 @@ export class CarriedAnswers {
       );
     const { siteId, from, filters } = scope;
     return this.sums.ask(
-      { siteId, sessions, moments: moments.map(({ arrivedBefore }) => arrivedBefore) },
-      {
-        scope: { siteId, from, filters },
-        ends: moments.map(({ to }) => to),
-        parts: parts.flatMap((i) => changed[i] ?? []),
-      },
+      { siteId, sessions, moments: moments.map(({ arrivedBefore }) => arrivedBefore), filters },
+      { from, ends: moments.map(({ to }) => to) },
+      parts.flatMap((i) => changed[i] ?? []),
       signal,
     );
   }

@@ -1,20 +1,14 @@
 import { Gathered } from '../../../../metrics/gathered.js';
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
-import { type ChangedPart, type ChangedScope, changesSql } from '../clickhouse-changes.js';
-import type { SomeSessions } from '../clickhouse-conditions.js';
-import { textAndNumbers } from '../result-rows.js';
+import { type ChangedPart, type ChangedPeriod, SUMS } from '../clickhouse-changed-parts.js';
+import { type ChangedRows, changesSql } from '../clickhouse-changes.js';
+import { numbers } from '../result-rows.js';
 import type { Counts } from './counts.js';
-
-/** Sessions, and rows of the rollup that had arrived before some moments (ms since epoch; undefined: all). */
-export interface ChangedRows {
-  readonly siteId: string;
-  readonly sessions: SomeSessions;
-  readonly moments: readonly (number | undefined)[];
-}
 
 interface Asked {
   readonly rows: ChangedRows;
-  readonly scope: ChangedScope;
+  readonly period: ChangedPeriod;
+  readonly parts: readonly ChangedPart[];
 }
 
 /** What becomes known together is asked for at the same time. More in one pass would need too much memory. */
@@ -29,73 +23,53 @@ export class ChangedSums {
   }
 
   /**
-   * @returns for each of the moments the counts of each of the scope's parts
+   * @returns for each of the moments the counts of each of the parts, less what is the same at all moments
    * @throws what the reader throws, the signal's reason
    */
-  ask(rows: ChangedRows, scope: ChangedScope, signal: AbortSignal): Promise<Counts[][]> {
-    return this.gathered.ask(JSON.stringify(rows), { rows, scope }, signal);
+  ask(
+    rows: ChangedRows,
+    period: ChangedPeriod,
+    parts: readonly ChangedPart[],
+    signal: AbortSignal,
+  ): Promise<Counts[][]> {
+    return this.gathered.ask(JSON.stringify(rows), { rows, period, parts }, signal);
   }
 
   private async count(asked: readonly Asked[], signal: AbortSignal): Promise<Counts[][][]> {
     const rows = asked[0]?.rows;
     if (rows === undefined) return [];
-    const { siteId, sessions, moments } = rows;
-    const scopes = joined(asked.map(({ scope }) => scope));
-    const parts = scopes.flatMap((scope) => scope.parts);
-    const tables = moments.map(() => parts.map(() => new Map<string, readonly number[]>()));
-    for (const row of await this.reader.rows(changesSql(siteId, sessions, moments, scopes), signal)) {
-      const [moment, number, ...rest] = row;
-      const part = parts[Number(number)];
-      const table = tables[Number(moment) - 1]?.[Number(number)];
-      if (part === undefined || table === undefined) throw new TypeError('counts of nothing that was asked');
-      add(table, part, rest);
+    const all = asked.flatMap(({ period, parts }) => parts.map((part) => ({ period, part })));
+    const tables = rows.moments.map(() => all.map(() => new Map<string, readonly number[]>()));
+    for (const [index, label, ...moments] of await this.reader.rows(changesSql(rows, all), signal)) {
+      const part = all[Number(index)]?.part;
+      if (part === undefined) throw new TypeError('counts of nothing that was asked');
+      tables.forEach((table, i) => {
+        add(table[Number(index)], part, String(label), moments[i]);
+      });
     }
-    return asked.map(({ scope }) =>
-      tables.map((found) => scope.parts.map((part) => found[parts.indexOf(part)] ?? new Map())),
-    );
+    let first = 0;
+    return asked.map(({ parts }) => {
+      const from = first;
+      first += parts.length;
+      return tables.map((found) => found.slice(from, first));
+    });
   }
 }
 
-/** Scopes that are equal but for their parts are one. */
-function joined(scopes: readonly ChangedScope[]): ChangedScope[] {
-  const byKey = new Map<string, { scope: ChangedScope; parts: ChangedPart[] }>();
-  for (const scope of scopes) {
-    const key = JSON.stringify([scope.scope, scope.ends]);
-    const known = byKey.get(key);
-    if (known) known.parts.push(...scope.parts);
-    else byKey.set(key, { scope, parts: [...scope.parts] });
+/** @param counts distinct visitors, sums */
+function add(
+  table: Map<string, readonly number[]> | undefined,
+  { on }: ChangedPart,
+  label: string,
+  counts: unknown,
+): void {
+  if (table === undefined || !Array.isArray(counts)) throw new TypeError('no counts');
+  const [visitors = 0, first = 0, ...others] = numbers(counts, counts.length);
+  if (on === 'returning') {
+    // Those who were seen and had come earlier: both lists, less who is in either of them.
+    table.set('', [(table.get('')?.[0] ?? 0) + (label === 'either' ? -visitors : visitors)]);
+    return;
   }
-  return [...byKey.values()].map(({ scope, parts }) => ({ ...scope, parts }));
-}
-
-/** @param row label, distinct visitors, sums */
-function add(table: Map<string, readonly number[]>, part: ChangedPart, row: readonly unknown[]): void {
-  const [label, distinct, list] = row;
-  if (!Array.isArray(list)) throw new TypeError('no list of sums');
-  const {
-    text,
-    counts: [visitors = 0, first = 0, ...others],
-  } = textAndNumbers([label, distinct, ...list], list.length + 1);
-  switch (part.on) {
-    case 'breakdown':
-    case 'places':
-      // The sums are those of totals, which are more.
-      table.set(text, [first, visitors, ...others.slice(0, 2)]);
-      return;
-    case 'totals':
-    case 'timeline':
-    case 'pages':
-      table.set(text, [first, visitors, ...others]);
-      return;
-    case 'event types':
-      table.set(text, [first, visitors]);
-      return;
-    case 'event days':
-    case 'event timeline':
-      table.set(text, [first]);
-      return;
-    case 'returning':
-      // Those who were seen and had come earlier: both lists, less who is in either of them.
-      table.set('', [(table.get('')?.[0] ?? 0) + (text === 'either' ? -visitors : visitors)]);
-  }
+  const isOfVisitors = on !== 'event days' && on !== 'event timeline';
+  table.set(label, [first, ...(isOfVisitors ? [visitors] : []), ...others.slice(0, SUMS[on] - 1)]);
 }

@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { Flight } from '../../../../metrics/flight.js';
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
-import type { SomeSessions, Sql } from '../clickhouse-conditions.js';
-import { hashes, second, slots } from './sql-values.js';
-import type { Arrivals, RollupState, Stretch } from './stretch.js';
+import type { CopiedRows, Sql } from '../clickhouse-conditions.js';
+import { hashes, second } from './sql-values.js';
+import { type Arrivals, isOpen, type RollupState, type Stretch } from './stretch.js';
 
 /** Where more sessions are concerned, computing anew is quicker. */
 const MAX_SESSIONS = 24_000;
@@ -19,6 +19,8 @@ const MAX_SETS = 20;
 /** Found lists that are shared among the questions of a page. */
 const MAX_FOUND = 200;
 
+type Pairs = NonNullable<Arrivals['pairs']>;
+
 /** What one site's set of copies holds. */
 interface CopiedSet {
   readonly id: string;
@@ -31,7 +33,7 @@ interface CopiedSet {
   readonly touched: Set<string>;
   readonly visitors: Set<string>;
   readonly sessions: Set<string>;
-  recent: { readonly id: string; readonly startedAt: number } | undefined;
+  recent: { readonly id: string; readonly startedAt: number; isFollowed: boolean } | undefined;
 }
 
 /**
@@ -44,7 +46,7 @@ export class ConcernedRows {
     max: MAX_SETS,
     ttl: SET_MS,
   });
-  private readonly found = new LRUCache<string, Flight<SomeSessions | undefined>>({ max: MAX_FOUND });
+  private readonly found = new LRUCache<string, Flight<CopiedRows | undefined>>({ max: MAX_FOUND });
 
   constructor(private readonly reader: ClickhouseReader) {}
 
@@ -63,12 +65,12 @@ export class ConcernedRows {
     state: RollupState,
     arrivals: Arrivals,
     signal: AbortSignal,
-  ): Promise<SomeSessions | undefined> {
-    const key = JSON.stringify([siteId, stretch, state, arrivals]);
+  ): Promise<CopiedRows | undefined> {
+    const key = JSON.stringify([siteId, stretch, state, arrivals.state, arrivals.at]);
     const known = this.found.get(key);
     if (known) return known.join(signal);
     const flight = new Flight(() =>
-      this.inTurn(siteId, stretch, state, arrivals).catch((error: unknown) => {
+      this.inTurn(siteId, isOpen(stretch), state, arrivals).catch((error: unknown) => {
         this.found.delete(key);
         throw error;
       }),
@@ -79,24 +81,27 @@ export class ConcernedRows {
 
   private inTurn(
     siteId: string,
-    stretch: Stretch,
+    isRunning: boolean,
     state: RollupState,
     arrivals: Arrivals,
-  ): Promise<SomeSessions | undefined> {
-    const key = `${siteId} ${state.history}`;
+  ): Promise<CopiedRows | undefined> {
+    // What lies about the ends of earlier periods would be ballast to all others.
+    const key = `${siteId} ${isRunning} ${state.history}`;
     const kept = this.sets.get(key) ?? { set: emptySet(state.settled), turn: Promise.resolve() };
     this.sets.set(key, kept, { ttl: this.sets.getRemainingTTL(key) || SET_MS });
     const { set } = kept;
     const wasEmpty = set.batch === 0;
     const forget = () => this.sets.peek(key) === kept && this.sets.delete(key);
-    // Who leaves does not end it: the next one would have to begin from nothing.
-    const signal = AbortSignal.timeout(UPDATE_MS);
     const turn = kept.turn.then(async () => {
-      if (await this.update(siteId, set, stretch, state, arrivals, signal))
+      // It was given up while this waited.
+      if (this.sets.peek(key) !== kept) return this.inTurn(siteId, isRunning, state, arrivals);
+      // Who leaves does not end it: the next one would have to begin from nothing.
+      const signal = AbortSignal.timeout(UPDATE_MS);
+      if (await this.update(siteId, set, state, arrivals, signal))
         return { set: set.id, batch: set.batch, recent: set.recent?.id ?? '' };
       forget();
       // What belongs to changes of long ago can go: a new set begins with those of now.
-      return wasEmpty ? undefined : this.inTurn(siteId, stretch, state, arrivals);
+      return wasEmpty ? undefined : this.inTurn(siteId, isRunning, state, arrivals);
     });
     // After a failure nobody knows what was copied.
     kept.turn = turn.catch(forget);
@@ -107,39 +112,53 @@ export class ConcernedRows {
   private async update(
     siteId: string,
     set: CopiedSet,
-    stretch: Stretch,
     state: RollupState,
     arrivals: Arrivals,
     signal: AbortSignal,
   ): Promise<boolean> {
-    if (set.recent === undefined || set.recent.startedAt < arrivals.at)
-      set.recent = await this.copyRecent(siteId, set, signal);
-    const fits = await this.copySessions(
-      siteId,
-      set,
-      await this.touched(siteId, set, stretch, signal),
-      signal,
-    );
-    if (!fits || state.settled <= set.settled) return fits;
+    if (arrivals.pairs === undefined) return false;
+    const isOld = set.recent === undefined || set.recent.startedAt < arrivals.at;
+    const [recent, fits] = await Promise.all([
+      isOld ? this.copyRecent(siteId, set, signal) : set.recent,
+      this.copySessions(siteId, set, arrivals.pairs, signal),
+    ]);
+    set.recent = recent;
+    if (recent === undefined || !fits || !(await this.followRecent(siteId, set, signal))) return false;
+    if (state.settled <= set.settled) return true;
     // What has settled meanwhile becomes a batch, sessions of which are all known by now.
     await this.reader.copy(
       {
         text: `INSERT INTO changed_rows (set_id, batch, until, ${COPIED})
           SELECT {set:String}, {batch:UInt32}, toDateTime({until:UInt32}, 'UTC'), ${COPIED} FROM changed_rows
           WHERE set_id = {recent:String} AND arrived < toDateTime({settled:UInt32}, 'UTC')`,
-        params: { ...batchOf(set), recent: set.recent.id, settled: second(state.settled) },
+        params: { ...batchOf(set), recent: recent.id, settled: second(state.settled) },
       },
       signal,
     );
     set.batch++;
     set.settled = state.settled;
     set.recent = await this.copyRecent(siteId, set, signal);
-    return this.copySessions(siteId, set, await this.touched(siteId, set, stretch, signal), signal);
+    return this.followRecent(siteId, set, signal);
+  }
+
+  /** What has arrived while it was copied. @returns whether everything fits in */
+  private async followRecent(siteId: string, set: CopiedSet, signal: AbortSignal): Promise<boolean> {
+    const { recent } = set;
+    if (recent === undefined || recent.isFollowed) return true;
+    const rows = await this.reader.rows(
+      {
+        text: 'SELECT DISTINCT toString(session), toString(visitor) FROM changed_rows WHERE set_id = {recent:String}',
+        params: { recent: recent.id },
+      },
+      signal,
+    );
+    recent.isFollowed = true;
+    return this.copySessions(siteId, set, rows.map(pairOf), signal);
   }
 
   /** Everything that has arrived since the settled moment, of whomever. */
   private async copyRecent(siteId: string, set: CopiedSet, signal: AbortSignal) {
-    const recent = { id: randomUUID(), startedAt: performance.now() };
+    const recent = { id: randomUUID(), startedAt: performance.now(), isFollowed: false };
     await this.reader.copy(
       {
         text: `INSERT INTO changed_rows (set_id, batch, until, ${COPIED})
@@ -157,59 +176,34 @@ export class ConcernedRows {
     return recent;
   }
 
-  /** Sessions and visitors of all rows that are new to the asked stretch or lately arrived. */
-  private touched(
-    siteId: string,
-    set: CopiedSet,
-    stretch: Stretch,
-    signal: AbortSignal,
-  ): Promise<unknown[][]> {
-    const before = "arrived < toDateTime({settled:UInt32}, 'UTC')";
-    const since = "arrived >= toDateTime({since:UInt32}, 'UTC')";
-    const inSlots =
-      "slot >= toDateTime({slotFrom:UInt32}, 'UTC') AND slot < toDateTime({slotTo:UInt32}, 'UTC')";
-    const pair = 'SELECT session, visitor FROM';
-    const rollup = `${pair} session_slots WHERE site_id = {site:String} AND ${before}`;
-    return this.reader.rows(
-      {
-        text: `SELECT DISTINCT toString(session), toString(visitor) FROM (${pair} changed_rows WHERE set_id = {recent:String}
-          UNION ALL ${rollup} AND ${inSlots} UNION ALL ${rollup} AND ${since})`,
-        params: {
-          site: siteId,
-          recent: set.recent?.id ?? '',
-          settled: second(set.settled),
-          since: second(stretch.arrivedSince),
-          ...slots(stretch.slotFrom, stretch.slotTo),
-        },
-      },
-      signal,
-    );
-  }
-
   /** Adds all sessions of all visitors of those sessions. @returns whether they fit in */
   private async copySessions(
     siteId: string,
     set: CopiedSet,
-    found: readonly (readonly unknown[])[],
+    found: Pairs,
     signal: AbortSignal,
   ): Promise<boolean> {
-    const lookUp = async (
-      wanted: 'session' | 'visitor',
-      of: 'session' | 'visitor',
-      values: readonly string[],
-    ) => (values.length === 0 ? [] : this.lookUp(siteId, set, wanted, of, values, signal));
     const touched = unknownOf(
       set.touched,
       found.map(([session]) => session),
     );
-    const visitors = unknownOf(set.visitors, [
-      ...found.map(([, visitor]) => visitor),
-      ...(await lookUp('visitor', 'session', touched)),
-    ]);
-    const sessions = unknownOf(set.sessions, await lookUp('session', 'visitor', visitors));
+    const visitors = new Set<string>();
+    const ofVisitors: string[] = [];
+    // Their sessions may have had further visitors before.
+    let next = unknownOf(
+      set.visitors,
+      found.map(([, visitor]) => visitor),
+    );
+    for (let asked = touched; asked.length + next.length > 0; asked = []) {
+      for (const visitor of next) visitors.add(visitor);
+      const { ofSessions, ofThese } = await this.lookUp(siteId, set, asked, next, signal);
+      ofVisitors.push(...ofThese);
+      next = unknownOf(set.visitors, ofSessions).filter((visitor) => !visitors.has(visitor));
+    }
+    const sessions = unknownOf(set.sessions, ofVisitors);
     if (set.sessions.size + sessions.length + touched.length > MAX_SESSIONS) return false;
     if (sessions.length > 0) {
-      const { text, params } = hashes(sessions);
+      const { text, params } = hashes(sessions, 'sessions');
       await this.reader.copy(
         {
           text: `INSERT INTO changed_rows (set_id, batch, until, ${COPIED})
@@ -221,30 +215,36 @@ export class ConcernedRows {
       );
       set.batch++;
     }
-    for (const [known, more] of [
-      [set.touched, touched],
-      [set.visitors, visitors],
-      [set.sessions, [...sessions, ...touched]],
-    ] as const)
-      for (const one of more) known.add(one);
+    for (const one of touched) set.touched.add(one);
+    for (const one of visitors) set.visitors.add(one);
+    for (const one of [...sessions, ...touched]) set.sessions.add(one);
     return true;
   }
 
+  /** Visitors of some sessions, and sessions of some visitors, before the settled moment. */
   private async lookUp(
     siteId: string,
     set: CopiedSet,
-    wanted: 'session' | 'visitor',
-    of: 'session' | 'visitor',
-    values: readonly string[],
+    sessions: readonly string[],
+    visitors: readonly string[],
     signal: AbortSignal,
-  ): Promise<unknown[]> {
-    const { text, params } = hashes(values);
-    const sql: Sql = {
-      text: `SELECT DISTINCT toString(${wanted}) FROM session_slots WHERE site_id = {site:String}
-        AND arrived < toDateTime({settled:UInt32}, 'UTC') AND ${of} IN (${text})`,
-      params: { site: siteId, settled: second(set.settled), ...params },
-    };
-    return (await this.reader.rows(sql, signal)).map(([value]) => value);
+  ): Promise<{ readonly ofSessions: string[]; readonly ofThese: string[] }> {
+    const ofSessions = hashes(sessions, 'sessions');
+    const ofVisitors = hashes(visitors, 'visitors');
+    const rows =
+      "session_slots WHERE site_id = {site:String} AND arrived < toDateTime({settled:UInt32}, 'UTC')";
+    // Two selects, because an index finds either of the conditions, but not both joined by OR.
+    const rowsFound = await this.reader.rows(
+      {
+        text: `SELECT DISTINCT 1, toString(visitor) FROM ${rows} AND session IN (${ofSessions.text})
+          UNION ALL SELECT DISTINCT 2, toString(session) FROM ${rows} AND visitor IN (${ofVisitors.text})`,
+        params: { site: siteId, settled: second(set.settled), ...ofSessions.params, ...ofVisitors.params },
+      },
+      signal,
+    );
+    const of = (kind: number) =>
+      rowsFound.flatMap(([which, value]) => (which === kind ? [String(value)] : []));
+    return { ofSessions: of(1), ofThese: of(2) };
   }
 }
 
@@ -267,6 +267,8 @@ const batchOf = ({ id, batch, madeAt }: CopiedSet): Sql['params'] => ({
   batch: batch + 1,
   until: second(madeAt + SET_MS + SPARE_MS),
 });
+
+const pairOf = ([session, visitor]: readonly unknown[]) => [String(session), String(visitor)] as const;
 
 const unknownOf = (known: ReadonlySet<string>, values: readonly unknown[]): string[] => [
   ...new Set(values.flatMap((value) => (typeof value === 'string' && !known.has(value) ? [value] : []))),

@@ -9,7 +9,7 @@ import type {
   WantedBreakdown,
 } from '../../../../metrics/metrics-store.js';
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
-import type { ChangedPart } from '../clickhouse-changes.js';
+import type { ChangedPart } from '../clickhouse-changed-parts.js';
 import { eventDaysSql, eventTimelineSql, eventTypesSql } from '../clickhouse-custom-events.js';
 import { placesSql } from '../clickhouse-places.js';
 import {

@@ -12,11 +12,11 @@ export const slots = (from: number, to: number): Sql['params'] => ({
   slotTo: second(to),
 });
 
-/** An array of hashes as bound parameters. */
-export function hashes(values: readonly string[]): Sql {
+/** An array of hashes as bound parameters. @param name of these among the query's */
+export function hashes(values: readonly string[], name: string): Sql {
   const params: Record<string, string> = {};
   for (let i = 0; i < values.length; i += CHUNK)
-    params[`hashes${i}`] = `[${values.slice(i, i + CHUNK).join(',')}]`;
-  const bound = Object.keys(params).map((name) => `{${name}:Array(UInt64)}`);
+    params[`${name}${i}`] = `[${values.slice(i, i + CHUNK).join(',')}]`;
+  const bound = Object.keys(params).map((chunk) => `{${chunk}:Array(UInt64)}`);
   return { text: `arrayConcat(${['[toUInt64(0)]', ...bound].join(', ')})`, params };
 }

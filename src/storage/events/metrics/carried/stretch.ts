@@ -29,6 +29,8 @@ export interface Arrivals {
   readonly latest: number;
   /** When this was answered, by performance.now(). */
   readonly at: number;
+  /** Session and visitor of each of the rows, in pairs; undefined when they are too many. */
+  readonly pairs: readonly (readonly [string, string])[] | undefined;
 }
 
 export const slotAt = (at: number): number => Math.floor(at / SLOT_MS) * SLOT_MS;
@@ -56,3 +58,6 @@ export function stretchOf(
     return { arrivedSince: arrivedBefore, slotFrom: arrivedBefore, slotTo: NEVER };
   return { arrivedSince: arrivedBefore, slotFrom, slotTo: Math.max(slotAfter(to), base.to) };
 }
+
+/** It is that of all periods that end after the moment. */
+export const isOpen = ({ slotTo }: Stretch): boolean => slotTo === NEVER;

@@ -150,6 +150,15 @@ describe('single visitors in ClickHouse', () => {
     expect(await ask(`SELECT site_id FROM quarantine WHERE id = 'same'`)).toEqual([other]);
   });
 
+  it('have thousands of rows in quarantine', async () => {
+    await admin.command({
+      query: `INSERT INTO quarantine (id, site_id, source, row_table, quarantined_at, reason, bytes)
+        SELECT lower(hex(sipHash128(number))), '${SITE}', 'batch', 'events', now(), 'test', concat(char(3), 'ada') FROM numbers(5000)`,
+    });
+    await personal.deleteVisitor(SITE, 'ada');
+    expect(await ask(`SELECT count() FROM quarantine WHERE site_id = '${SITE}'`)).toEqual(['0']);
+  });
+
   describe('made anonymous', () => {
     const [QUIET, BUSY] = ['aaaaaaaaaaaaaaaa00000001', 'bbbbbbbbbbbbbbbb00000002'];
     const how = { before: Date.now(), salt: 'c0ffee' };

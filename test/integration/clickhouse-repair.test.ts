@@ -90,6 +90,27 @@ describe('P3: a rollup that a crash left without a part of the events', () => {
     expect([await repair(DAMAGED), await repair(FOREIGN)]).toEqual([0, 0]);
   });
 
+  it('makes years of slots anew, as after an import', { timeout: 30_000 }, async () => {
+    const site_id = 'dddddddddddddddd00000003';
+    const slots = 13_000;
+    const rows = Array.from({ length: slots }, (_, n) =>
+      encodeRow(
+        makeRow({
+          site_id,
+          event_id: `d${n}`.padStart(32, '0'),
+          timestamp: now - n * 900_000,
+          received_at: now,
+        }),
+      ),
+    );
+    await store.insertRows('events', rows, freshName('block'), Date.now() + 20_000);
+    await query(`ALTER TABLE session_slots DELETE WHERE site_id = '${site_id}'`);
+    expect(await repair(site_id)).toBe(slots);
+    expect(await query(`SELECT sum(page_views) FROM session_slots WHERE site_id = '${site_id}'`)).toBe(
+      `${slots}\n`,
+    );
+  });
+
   it('completes a slot of which only some sessions are missing', async () => {
     const whole = await rollup();
     await query(

@@ -1,6 +1,6 @@
 import type { Clickhouse } from '../clickhouse.js';
 import { storeError } from './clickhouse-insert.js';
-import { ask, change, MADE_ANEW } from './clickhouse-statements.js';
+import { ask, change, inParts, MADE_ANEW } from './clickhouse-statements.js';
 import { StoreUnavailableError } from './event-store.js';
 
 /** What is being stored now was received after this long ago, ms; imported events say that they were some minutes ago. */
@@ -117,19 +117,22 @@ const compare = (clickhouse: Clickhouse, query: string, parameters: Record<strin
   });
 
 async function rebuild(clickhouse: Clickhouse, site: string, slots: readonly number[]): Promise<void> {
-  const parameters = { site, slots };
+  const view = await viewQuery(clickhouse);
   const ofSlots = 'site_id = {site:String} AND slot IN {slots:Array(UInt32)}';
   const options = () => ({
     signal: AbortSignal.timeout(TIMEOUT_MS),
     settings: { ...MADE_ANEW, lightweight_deletes_sync: '2', mutations_sync: '2' },
   });
-  await change(clickhouse, `DELETE FROM session_slots WHERE ${ofSlots}`, parameters, options());
-  await change(
-    clickhouse,
-    `INSERT INTO session_slots SELECT * FROM (${await viewQuery(clickhouse)}) WHERE ${ofSlots}`,
-    parameters,
-    options(),
-  );
+  for (const part of inParts(slots)) {
+    const parameters = { site, slots: part };
+    await change(clickhouse, `DELETE FROM session_slots WHERE ${ofSlots}`, parameters, options());
+    await change(
+      clickhouse,
+      `INSERT INTO session_slots SELECT * FROM (${view}) WHERE ${ofSlots}`,
+      parameters,
+      options(),
+    );
+  }
 }
 
 /** The query of the materialised view, as the server keeps it: there is one definition of the rollup. */

@@ -12,7 +12,7 @@ import { renderMigration } from '../../clickhouse-sql.js';
 import { deleteRows, deleteSite, forgetFinished, holding, tablesWith } from '../clickhouse-deletion.js';
 import { attempt } from '../clickhouse-insert.js';
 import { repairSite, UNDER_WAY_MS, viewQuery } from '../clickhouse-repair.js';
-import { ask, change, MADE_ANEW } from '../clickhouse-statements.js';
+import { ask, change, inParts, MADE_ANEW } from '../clickhouse-statements.js';
 import { rewritten } from './clickhouse-rewritten.js';
 import { ANONYMOUS_ID, anonymousColumns, exported, lengthPrefixHex } from './columns.js';
 
@@ -131,10 +131,11 @@ async function deleteQuarantined(
   if (first === undefined) return;
   const [table = 'quarantine'] = await tablesWith(clickhouse, ['row_table', 'quarantined_at']);
   // Of one site all of them; another site may have the same ids.
-  await deleteRows(clickhouse, [table], 'site_id = {site:String} AND id IN {ids:Array(String)}', {
-    site: first[0],
-    ids: found.map(([, id]) => id),
-  });
+  for (const ids of inParts(found.map(([, id]) => id)))
+    await deleteRows(clickhouse, [table], 'site_id = {site:String} AND id IN {ids:Array(String)}', {
+      site: first[0],
+      ids,
+    });
 }
 
 async function anonymise(

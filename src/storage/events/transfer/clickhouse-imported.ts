@@ -6,11 +6,10 @@ import { STATEMENT_TIMEOUT_MS } from '../../clickhouse-migrations.js';
 import { deleteRows } from '../clickhouse-deletion.js';
 import { attempt } from '../clickhouse-insert.js';
 import { repairImported, UNDER_WAY_MS, viewQuery } from '../clickhouse-repair.js';
-import { ask, change, MADE_ANEW } from '../clickhouse-statements.js';
+import { ask, change, inParts, MADE_ANEW } from '../clickhouse-statements.js';
 import { RowBinaryWriter } from '../row-binary.js';
 
 const NOTE_TIMEOUT_MS = 30_000;
-const IDS_A_QUESTION = 20_000;
 
 const OWN = 'site_id = {site:String} AND import_id = {import:String}';
 
@@ -54,12 +53,12 @@ async function added(
   ids: readonly string[],
 ): Promise<Set<string>> {
   const found = new Set<string>();
-  for (let at = 0; at < ids.length; at += IDS_A_QUESTION) {
+  for (const part of inParts(ids)) {
     const some = await ask<[string]>(
       clickhouse,
       `SELECT DISTINCT lower(hex(event_id)) FROM import_rows WHERE site_id = {site:String} AND import_id IN {imports:Array(String)}
         AND event_id IN (SELECT toFixedString(unhex(arrayJoin({ids:Array(String)})), 16))`,
-      { site: siteId, imports: importIds, ids: ids.slice(at, at + IDS_A_QUESTION) },
+      { site: siteId, imports: importIds, ids: part },
       { signal: AbortSignal.timeout(NOTE_TIMEOUT_MS) },
     );
     for (const [id] of some) found.add(id);

@@ -9,7 +9,7 @@ import type { Site, SiteDirectory } from '../websites/site.js';
 import { IntakeMetrics } from './intake-metrics.js';
 import type { EnrichPool } from './pool.js';
 import type { EnrichOutcome, EnrichRequest, RejectedEvent } from './protocol.js';
-import { scanSiteId } from './site-scan.js';
+import { scanSiteId, topSiteId } from './site-scan.js';
 import { enrichSite } from './site-table.js';
 import { type FeederLimits, TaskFeeder } from './task-feeder.js';
 
@@ -123,13 +123,15 @@ class PooledIntake implements Intake {
   }
 
   /**
-   * @param name of the site as the body has it, '' when the scan found none: then the worker tells
+   * @param name of the site as the body seems to have it, '' when the scan found none: then the worker tells
    * @param again the worker has already named another site once
    */
   private async take(request: IngestRequest, name: string, again: boolean): Promise<IngestAnswer> {
     const known = name === '' ? null : this.options.sites.peek(name);
     const site = known === undefined ? await this.resolve(name) : known;
-    if (site === null && name !== '') return this.unknownSite();
+    // What the scan found may be a property of the same name: then the worker tells.
+    const isCertain = again || (name !== '' && name === topSiteId(request.bytes, request.source));
+    if (site === null && isCertain) return this.unknownSite();
     const outcome = await this.feeder.enrich(site?.siteId ?? '', enrichRequest(request, site));
     switch (outcome.outcome) {
       case 'rows':

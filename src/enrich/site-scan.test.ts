@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { scanSiteId } from './site-scan.js';
+import { scanSiteId, topSiteId } from './site-scan.js';
 
 const ID = '0123456789abcdef01234567';
 
@@ -21,5 +21,22 @@ describe('scanSiteId', () => {
     ['batch', `{"siteId":"${'a'.repeat(65)}"}`, ''],
   ] as const)('%s %j', (source, body, expected) => {
     expect(scanSiteId(Buffer.from(body), source)).toBe(expected);
+  });
+});
+
+describe('topSiteId', () => {
+  it.each([
+    ['batch', `{"siteId":"${ID}","events":[`, ID],
+    ['batch', ` { "events" : [{"siteId":"other"}, "]}"], "siteId" :\n "${ID}"`, ID],
+    ['event', `{"properties":{"website_id":"shop-12"},"a\\"":"\\\\","website_id":"${ID}"}`, ID],
+    ['event', `{"a":"website_id","website_id":"${ID}"}`, ID],
+    ['event', `{"properties":{"website_id":"${ID}"}}`, ''],
+    ['event', `{"siteId":"${ID}"}`, ''],
+    ['event', `{"a":"\\"website_id\\":\\"${ID}\\""}`, ''],
+    ['event', `{"properties":"${'x'.repeat(3_000)}","website_id":"${ID}"}`, ''],
+    ['event', '{"website_id', ''],
+    ['event', '', ''],
+  ] as const)('%s %j', (source, body, expected) => {
+    expect(topSiteId(Buffer.from(body), source)).toBe(expected);
   });
 });

@@ -19,6 +19,7 @@ export function composeHeatmaps(
   notices: SiteNotices,
   telemetry: Telemetry,
   lifecycle: Lifecycle,
+  bodyLimitBytes: number,
 ): readonly AnyRoute[] {
   const heatmaps = new Heatmaps({ store, telemetry, changed: (site) => notices.changed(site) });
   const sweep = async () => {
@@ -32,7 +33,7 @@ export function composeHeatmaps(
   const timer = setInterval(() => void sweep(), SWEEP_MS);
   timer.unref();
   lifecycle.add('heatmap sweep', timer, async (it) => clearInterval(it));
-  return heatmapRoutes({ heatmaps, intake });
+  return heatmapRoutes({ heatmaps, intake, bodyLimitBytes });
 }
 
 /** What the tracker is told about the pages of a site that have heat points. */

@@ -234,7 +234,10 @@ async function compose(
       }),
     );
     routes.push(...composeFunnels(config, metadata, metrics, accounts.notices, intake.intake));
-    routes.push(...composeHeatmaps(stores.heat, intake.intake, accounts.notices, telemetry, lifecycle));
+    const { MAX_EVENT_BODY_BYTES: eventBytes } = config;
+    routes.push(
+      ...composeHeatmaps(stores.heat, intake.intake, accounts.notices, telemetry, lifecycle, eventBytes),
+    );
     routes.push(
       ...replays.startRecorder({
         cache: cache.store,

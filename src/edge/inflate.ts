@@ -33,6 +33,11 @@ export function parseEncoding(header: string): BodyEncoding {
 /** Most bodies that grow at the same time. Node's thread pool has four threads, so more would only hold memory. */
 const CONCURRENT = 8;
 
+/** Deflate cannot grow further (1,032); brotli could make ten million bytes of a hundred, which no body worth reading does. */
+const MAX_RATIO = 1_100;
+/** So far a body may grow in any case. */
+const SMALL_BYTES = 64 << 10;
+
 interface Job {
   readonly bytes: Uint8Array;
   readonly encoding: Exclude<BodyEncoding, ''>;
@@ -70,10 +75,11 @@ export class InflateQueue {
 
   #run(job: Job): void {
     this.#running++;
-    inflater(job.bytes, job.encoding)(job.bytes, { maxOutputLength: job.limitBytes }, (error, result) => {
+    const limitBytes = Math.min(job.limitBytes, Math.max(SMALL_BYTES, job.bytes.length * MAX_RATIO));
+    inflater(job.bytes, job.encoding)(job.bytes, { maxOutputLength: limitBytes }, (error, result) => {
       this.#running--;
       if (error === null) job.done(null, result);
-      else job.done(inflateError(error, job.encoding, job.limitBytes), job.bytes);
+      else job.done(inflateError(error, job.encoding, limitBytes), job.bytes);
       this.#next();
     });
   }

@@ -110,6 +110,29 @@ describe('a request that is refused as a whole', () => {
     });
   });
 
+  it('unread when it is large and its head tells enough: not even its JSON is looked at', () => {
+    const large = (head: string) => `${head},${' '.repeat(20_000)}`;
+    const own = large(`{"x":{"siteId":"other"},"siteId":"${SITE.siteId}"`);
+    const code = (body: string, changes: object, site = {}) => {
+      const outcome = send('batch', body, changes, ready(site));
+      return outcome.outcome === 'refused' ? [outcome.code, outcome.received] : outcome;
+    };
+    expect(code(own, { origin: 'https://evil.example' })).toEqual(['origin_not_allowed', 1]);
+    expect(code(own, {}, { isActive: false })).toEqual(['website_inactive', 1]);
+    const points = large(`{"website_id":"${SITE.siteId}"`);
+    expect(send('heatmap', points, {}, ready({ heatmapEnabled: false }))).toMatchObject({
+      code: 'feature_disabled',
+    });
+    expect(send('funnel', points, {}, ready({ funnelEnabled: false }))).toMatchObject({
+      code: 'feature_disabled',
+    });
+    // It is read where it may be taken, or where another name or place than the route's own may yet decide.
+    expect(code(own, {})).toEqual(['invalid_json', 1]);
+    expect(code(own, { origin: '' })).toEqual(['invalid_json', 1]);
+    for (const head of [`{"site_id":"${SITE.siteId}"`, `{"events":[{"siteId":"${SITE.siteId}"}]`])
+      expect(code(large(head), { origin: 'https://evil.example' })).toEqual(['invalid_json', 1]);
+  });
+
   it.each(['https://example.com', 'https://sub.example.com', 'https://www.shop.example/page', '', 'null'])(
     'but not from %j',
     (origin) => {

@@ -21,6 +21,44 @@ describe('FairQueue', () => {
     expect(taken.filter((item) => item === 'L').length).toBeGreaterThan(0);
   });
 
+  it('lets the others go first while a lane owes for the time that its requests took', () => {
+    let now = 5_000;
+    const queue = new FairQueue<string>(LIMITS, () => now);
+    const fill = () => {
+      for (let i = 0; i < 3; i++) queue.push('slow', 's', 100);
+      for (let i = 0; i < 200; i++) queue.push('other', 'o', 1_000);
+    };
+    fill();
+    // 4 ms are 128 KiB: as much of the other lane goes first.
+    queue.charge('slow', 100, 4);
+    expect(queue.take(120, 1 << 20).filter((item) => item === 's')).toHaveLength(0);
+    expect(queue.take(30, 1 << 20).filter((item) => item === 's')).toHaveLength(3);
+    while (queue.items > 0) queue.take(100, 1 << 20);
+    // A lane that has nothing waiting at the moment owes all the same, until as much time has passed.
+    queue.charge('slow', 100, 4);
+    now += 3;
+    fill();
+    expect(queue.take(20, 1 << 20).filter((item) => item === 's')).toHaveLength(0);
+    while (queue.items > 0) queue.take(100, 1 << 20);
+    queue.charge('slow', 100, 4);
+    now += 4;
+    fill();
+    expect(queue.take(25, 1 << 20).filter((item) => item === 's')).toHaveLength(3);
+  });
+
+  it('charges nothing that the bytes account for, and serves a lane that is alone at once whatever it owes', () => {
+    const queue = new FairQueue<string>(LIMITS, () => 0);
+    queue.charge('a', 400_000, 10);
+    queue.push('a', 'a', 8_000);
+    queue.push('b', 'b', 8_000);
+    expect(queue.take(1, 1 << 20)).toEqual(['a']);
+    queue.charge('a', 0, 1e9);
+    queue.charge('b', 0, 500);
+    queue.push('a', 'a', 10);
+    expect(queue.take(1, 1 << 20)).toEqual(['b']);
+    expect(queue.take(1, 1 << 20)).toEqual(['a']);
+  });
+
   it('refuses what exceeds a bound of the lane or of the whole, and leaves no empty lane', () => {
     const queue = new FairQueue<number>({ laneItems: 2, laneBytes: 100, totalItems: 3, totalBytes: 1000 });
     expect(queue.push('a', 1, 101)).toBe(false);

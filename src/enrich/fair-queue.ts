@@ -1,6 +1,7 @@
 /**
  * A bounded queue that serves its lanes (sites) in turn, by deficit round robin (Shreedhar and Varghese 1995): each visit gives a lane
- * a quantum of bytes to send, so neither many requests nor large ones of one site hold up another's.
+ * a quantum of bytes to send, so neither many requests nor large ones of one site hold up another's. A lane whose requests took more
+ * time than their bytes account for owes the difference, and lets others go first until it is paid.
  */
 export interface FairQueueLimits {
   readonly laneItems: number;
@@ -27,15 +28,27 @@ interface Lane<T> {
 }
 
 const QUANTUM_BYTES = 8 << 10;
+/** What a worker gets through in a millisecond, about: the price of its time. */
+const BYTES_PER_MS = 32 << 10;
+/** A lane owes no more than this. */
+const MAX_DEBT_MS = 1_000;
+/** Lanes without anything waiting whose debts are remembered. */
+const MAX_DEBTORS = 1_024;
 
 export class FairQueue<T> {
   private readonly lanes = new Map<string, Lane<T>>();
   private firstLane: Lane<T> | null = null;
   private lastLane: Lane<T> | null = null;
+  /** When lanes that have nothing waiting will have paid what they owe, by the clock: time pays for who sends nothing. */
+  private readonly debts = new Map<string, number>();
   items = 0;
   bytes = 0;
 
-  constructor(private readonly limits: FairQueueLimits) {}
+  /** @param clock ms, monotonic */
+  constructor(
+    private readonly limits: FairQueueLimits,
+    private readonly clock: () => number = () => performance.now(),
+  ) {}
 
   /** Lanes that have something waiting. */
   get laneCount(): number {
@@ -67,7 +80,14 @@ export class FairQueue<T> {
   take(maxItems: number, maxBytes: number): T[] {
     const taken: T[] = [];
     let bytes = 0;
+    let visits = 0;
+    let before = 0;
     while (this.firstLane !== null && taken.length < maxItems && bytes < maxBytes) {
+      if (visits++ >= this.lanes.size) {
+        if (taken.length === before) this.skipRounds();
+        before = taken.length;
+        visits = 1;
+      }
       const lane = this.firstLane;
       lane.credit += QUANTUM_BYTES;
       let entry = lane.first;
@@ -79,6 +99,40 @@ export class FairQueue<T> {
       this.rotate(lane);
     }
     return taken;
+  }
+
+  /**
+   * A request of the lane has come back.
+   * @param bytes that it was pushed with
+   * @param ms that it kept a worker busy
+   */
+  charge(key: string, bytes: number, ms: number): void {
+    const owedMs = ms - bytes / BYTES_PER_MS;
+    if (owedMs <= 0) return;
+    const lane = this.lanes.get(key);
+    if (lane !== undefined) {
+      lane.credit = Math.max(-MAX_DEBT_MS * BYTES_PER_MS, lane.credit - owedMs * BYTES_PER_MS);
+      return;
+    }
+    const now = this.clock();
+    const paidAt = Math.max(now, this.debts.get(key) ?? now) + owedMs;
+    this.debts.set(key, Math.min(paidAt, now + MAX_DEBT_MS));
+    if (this.debts.size > MAX_DEBTORS) this.forgetDebts(now);
+  }
+
+  /** Those that are paid, else the oldest. */
+  private forgetDebts(now: number): void {
+    for (const [key, paidAt] of this.debts) if (paidAt <= now) this.debts.delete(key);
+    const [oldest] = this.debts.keys();
+    if (this.debts.size > MAX_DEBTORS && oldest !== undefined) this.debts.delete(oldest);
+  }
+
+  /** When no lane has credit enough, the rounds until one has are none that anybody would notice. */
+  private skipRounds(): void {
+    let rounds = Number.POSITIVE_INFINITY;
+    for (const { first, credit } of this.lanes.values())
+      rounds = Math.min(rounds, Math.ceil(((first?.bytes ?? 0) - credit) / QUANTUM_BYTES) - 1);
+    if (rounds > 0) for (const lane of this.lanes.values()) lane.credit += rounds * QUANTUM_BYTES;
   }
 
   private removeFirst(lane: Lane<T>, entry: Entry<T>): Entry<T> | null {
@@ -93,7 +147,10 @@ export class FairQueue<T> {
   }
 
   private openLane(key: string): Lane<T> {
-    const lane: Lane<T> = { key, first: null, last: null, items: 0, bytes: 0, credit: 0, next: null };
+    const owedMs = Math.max(0, (this.debts.get(key) ?? 0) - (this.debts.size > 0 ? this.clock() : 0));
+    const credit = owedMs === 0 ? 0 : -owedMs * BYTES_PER_MS;
+    const lane: Lane<T> = { key, first: null, last: null, items: 0, bytes: 0, credit, next: null };
+    this.debts.delete(key);
     this.lanes.set(key, lane);
     return lane;
   }

@@ -66,6 +66,8 @@ class LocalPool implements EnrichPool {
   readonly geoEnabled = false;
   readonly tasks: number[] = [];
   gate: Promise<void> = Promise.resolve();
+  /** What a request of a source is said to have taken. */
+  tookMs: Partial<Record<IngestRequest['source'], number>> = {};
   private readonly enricher = new RequestEnricher({ geo: [], production: true });
   private readonly table = new SiteTable(100);
 
@@ -77,7 +79,9 @@ class LocalPool implements EnrichPool {
     const outcomes = [...decodeTask(task, this.table).requests].map(({ request, site }) =>
       this.enricher.enrich(request, site, out),
     );
-    return decodeResult(encodeResult(out, outcomes, { geoFailure: null, failure: null }), requests.length);
+    const tookMs = requests.map(({ source }) => this.tookMs[source] ?? 0);
+    const result = { outcomes, tookMs, geoFailure: null, failure: null };
+    return decodeResult(encodeResult(out, result), requests.length);
   }
   close(): Promise<void> {
     return Promise.resolve();
@@ -333,6 +337,17 @@ describe('submit', () => {
     expect(await intake.submit(request('event', unknown))).toMatchObject({ code: 'website_not_found' });
   });
 
+  it('takes nothing inside an event for its site, though no site bears that name', async () => {
+    const { intake, sink } = setUp();
+    const sorted = `{"event_type":"x","properties":{"website_id":"shop-12"},"visitor_id":"v","website_id":"${A.siteId}"}`;
+    expect(await intake.submit(request('event', sorted))).toMatchObject({ kind: 'accepted', accepted: 1 });
+    const late = `{"events":[{"visitor_id":"v","properties":{"siteId":"shop-12"}}],"siteId":"${A.siteId}"}`;
+    expect(await intake.submit(request('batch', late))).toMatchObject({ kind: 'accepted', accepted: 1 });
+    expect(sink.frames.map(({ siteId }) => siteId)).toEqual([A.siteId, A.siteId]);
+    const nobody = '{"properties":{"website_id":"shop-12"},"website_id":"nobody"}';
+    expect(await intake.submit(request('event', nobody))).toMatchObject({ code: 'website_not_found' });
+  });
+
   it('passes on why the sink could not take it, and what the directory throws', async () => {
     const { intake, sink, directory } = setUp();
     sink.fail = new AppError('storage_unavailable', 'the stream is away');
@@ -387,6 +402,23 @@ describe('under load', () => {
     expect(place).toBeGreaterThanOrEqual(first + second);
     expect(place).toBeLessThan(first + second + third);
     expect(visitors.filter((visitor) => visitor !== 'q')).toEqual(noisy.map((_, i) => `v${i}`));
+  });
+
+  it('lets other sites go first when the requests of one keep the worker busy for long', async () => {
+    const { intake, pool, sink } = setUp({ limits: { taskItems: 4 } });
+    const point = { type: 'click', x: 1, y: 2, url: '/a', selector: 'a', timestamp: Date.now() };
+    const slow = (x: number) =>
+      intake.submit(request('heatmap', { website_id: A.siteId, points: [{ ...point, x }] }));
+    pool.tookMs = { heatmap: 500 };
+    await slow(1);
+    const held = gate();
+    pool.gate = held.promise;
+    const busy = [intake.submit(event(B.id, 'b')), intake.submit(event(B.id, 'b'))];
+    await vi.waitFor(() => expect(pool.tasks).toHaveLength(2));
+    const answers = [slow(2), ...Array.from({ length: 20 }, (_, i) => intake.submit(event(B.id, `v${i}`)))];
+    held.open();
+    await Promise.all([...busy, ...answers]);
+    expect(sink.frames.map(({ source }) => source).lastIndexOf('heatmap')).toBeGreaterThanOrEqual(22);
   });
 
   it('is bounded in bytes', async () => {

@@ -52,6 +52,8 @@ export interface EnrichSite {
 export interface EnrichResult {
   /** One a request, in order. */
   readonly outcomes: readonly EnrichOutcome[];
+  /** How long each of them kept the worker busy, ms. */
+  readonly tookMs: readonly number[];
   /** Geo look-ups have stopped in a worker for this reason; null otherwise. */
   readonly geoFailure: string | null;
   /** A request failed in a way that no input should be able to cause; null otherwise. */

@@ -13,6 +13,8 @@ export interface FeederLimits extends FairQueueLimits {
 }
 
 interface Waiting {
+  readonly lane: string;
+  readonly bytes: number;
   readonly request: EnrichRequest;
   resolve(outcome: EnrichOutcome): void;
   reject(error: unknown): void;
@@ -42,7 +44,7 @@ export class TaskFeeder {
     return new Promise((resolve, reject) => {
       const { body, userAgent, origin } = request;
       const bytes = body.byteLength + userAgent.length + origin.length + REQUEST_OVERHEAD_BYTES;
-      if (this.queue.push(lane, { request, resolve, reject }, bytes)) this.schedule();
+      if (this.queue.push(lane, { lane, bytes, request, resolve, reject }, bytes)) this.schedule();
       else reject(new AppError('overloaded', 'too many events are waiting', { retryAfterSeconds: 1 }));
     });
   }
@@ -74,9 +76,10 @@ export class TaskFeeder {
 
   private async run(batch: readonly Waiting[]): Promise<void> {
     try {
-      const { outcomes } = await this.pool.enrich(batch.map((waiting) => waiting.request));
+      const { outcomes, tookMs } = await this.pool.enrich(batch.map((waiting) => waiting.request));
       batch.forEach((waiting, index) => {
         const outcome = outcomes[index];
+        this.queue.charge(waiting.lane, waiting.bytes, tookMs[index] ?? 0);
         if (outcome !== undefined) waiting.resolve(outcome);
         else waiting.reject(new AppError('internal', 'the event could not be processed'));
       });

@@ -5,7 +5,8 @@
  *     request  := u8 source  u8 flags (1 prefetch, 2 optOut)  u16 site (0xffff none)  i64 receivedAt  string address  string userAgent  string origin
  *                 u32 bodyLength  body
  *     result   := rows  outcome*  string geoFailure  string failure  u32 offset of the first outcome
- *     outcome  := u8 0  u32 rowsLength  u32 rowCount  u32 received  u32 rejected  string errors (JSON)
+ *     outcome  := u32 microseconds that it took  kind
+ *     kind     := u8 0  u32 rowsLength  u32 rowCount  u32 received  u32 rejected  string errors (JSON)
  *                 string eventId  string visitorId  string sessionId
  *               | u8 1  string refusal (JSON)
  *               | u8 2  string site
@@ -141,13 +142,12 @@ function readRequest(reader: ByteReader, sites: readonly ReadySite[]): DecodedRe
  * Appends the outcomes behind the rows and takes it all.
  * @param out holds the rows of all outcomes, in order
  */
-export function encodeResult(
-  out: ByteWriter,
-  outcomes: readonly EnrichOutcome[],
-  notes: { readonly geoFailure: string | null; readonly failure: string | null },
-): ArrayBuffer {
+export function encodeResult(out: ByteWriter, { outcomes, tookMs, ...notes }: EnrichResult): ArrayBuffer {
   const start = out.at;
-  for (const outcome of outcomes) writeOutcome(out, outcome);
+  for (const [index, outcome] of outcomes.entries()) {
+    out.u32(Math.min(0xffff_ffff, Math.round((tookMs[index] ?? 0) * 1_000)));
+    writeOutcome(out, outcome);
+  }
   out.string(notes.geoFailure ?? '');
   out.string(notes.failure ?? '');
   out.u32(start);
@@ -179,13 +179,15 @@ export function decodeResult(result: ArrayBuffer, count: number): EnrichResult {
   const reader = new ByteReader(result, result.byteLength - 4);
   reader.at = reader.u32();
   const outcomes: EnrichOutcome[] = [];
+  const tookMs: number[] = [];
   let rowsAt = 0;
   for (let i = 0; i < count; i++) {
+    tookMs.push(reader.u32() / 1_000);
     const outcome = readOutcome(reader, rowsAt);
     if (outcome.outcome === 'rows') rowsAt += outcome.rows.byteLength;
     outcomes.push(outcome);
   }
-  return { outcomes, geoFailure: reader.string() || null, failure: reader.string() || null };
+  return { outcomes, tookMs, geoFailure: reader.string() || null, failure: reader.string() || null };
 }
 
 function readOutcome(reader: ByteReader, rowsAt: number): EnrichOutcome {

@@ -20,15 +20,27 @@ let scratch = new ByteWriter(SCRATCH_BYTES);
 
 export default function run(task: ArrayBuffer): unknown {
   const outcomes: EnrichOutcome[] = [];
+  const tookMs: number[] = [];
   scratch.at = 0;
   failure = null;
   const { salts, requests } = decodeTask(task, sites);
   enricher.salts = salts;
-  for (const { request, site } of requests) outcomes.push(enrichSafely(request, site));
+  let before = performance.now();
+  for (const { request, site } of requests) {
+    outcomes.push(enrichSafely(request, site));
+    const after = performance.now();
+    tookMs.push(after - before);
+    before = after;
+  }
   // Keys of the day live no longer here than a task.
   enricher.salts = [];
   for (const { key } of salts) key.fill(0);
-  const result = encodeResult(scratch, outcomes, { geoFailure: enricher.geo.takeFailure(), failure });
+  const result = encodeResult(scratch, {
+    outcomes,
+    tookMs,
+    geoFailure: enricher.geo.takeFailure(),
+    failure,
+  });
   if (scratch.buffer.length > SCRATCH_LIMIT_BYTES) scratch = new ByteWriter(SCRATCH_BYTES);
   return move(result);
 }

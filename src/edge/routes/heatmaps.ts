@@ -21,12 +21,15 @@ const bySite = { ...common, siteFrom: { query: 'website_id' } } as const;
 export interface HeatmapRoutesOptions {
   readonly heatmaps: Heatmaps;
   readonly intake: Intake;
+  /** Largest body of points, bytes after inflation. */
+  readonly bodyLimitBytes: number;
   /** ms since epoch; default the system clock. */
   readonly clock?: () => number;
 }
 
 /** All routes under `/api/v1/heatmaps`. */
-export function heatmapRoutes({ heatmaps, intake, clock = Date.now }: HeatmapRoutesOptions): AnyRoute[] {
+export function heatmapRoutes(options: HeatmapRoutesOptions): AnyRoute[] {
+  const { heatmaps, intake, clock = Date.now } = options;
   return [
     rawRoute({
       ...common,
@@ -38,6 +41,7 @@ export function heatmapRoutes({ heatmaps, intake, clock = Date.now }: HeatmapRou
       access: 'public',
       query: Nothing,
       body: shapes.RecordBody,
+      bodyLimit: options.bodyLimitBytes,
       headers: RECORD_HEADERS,
       responses: { 200: shapes.Recorded, 429: ErrorBody, 503: ErrorBody },
       handle: async ({ bytes, request }) =>

@@ -67,9 +67,10 @@ export class SiteActor implements Actor<Delivery> {
   }
 
   #withinQuota(delivery: Delivery): boolean {
-    if (this.host.quotaPerMinute <= 0) return true;
-    const { source, received } = delivery.frame;
-    const waitMs = this.#bucket(source).take(received, this.host.now());
+    const { source, rowCount } = delivery.frame;
+    // Books alone cost nothing: anybody can have requests refused in the name of a site.
+    if (this.host.quotaPerMinute <= 0 || rowCount === 0) return true;
+    const waitMs = this.#bucket(source).take(rowCount, this.host.now());
     if (waitMs === 0) return true;
     this.host.overQuota();
     const retryAfterSeconds = Math.ceil(waitMs / 1000);

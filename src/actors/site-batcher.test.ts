@@ -153,6 +153,25 @@ describe('the site batcher', () => {
     now = 70_000;
     await sites.deliver(frame('a', 1_000));
     expect(await sites.deliver(frame('a', 1)).catch(code)).toBe('quota_exceeded');
+    // However large the request was, the debt is paid within a minute.
+    now = 131_001;
+    await sites.deliver(frame('a', 1));
+  });
+
+  it('counts nothing to the quota that is refused anyway: anybody can send that', async () => {
+    const sites = batcher({ publish: async () => {}, quotaPerMinute: 60, now: () => 0 });
+    const refused = (received: number) => ({
+      ...frame('a'),
+      received,
+      rejected: received,
+      rowCount: 0,
+      rows: [],
+    });
+    for (let i = 0; i < 3; i++) await sites.deliver(refused(500_000));
+    await sites.deliver({ ...frame('a', 59), received: 500, rejected: 441 });
+    await sites.deliver(frame('a', 1));
+    expect(await sites.deliver(frame('a', 1)).catch(code)).toBe('quota_exceeded');
+    await sites.deliver(refused(10));
   });
 
   it('lets what waits become durable when it stops, and refuses the rest at the deadline', async () => {

@@ -1,6 +1,7 @@
 /**
  * A token bucket that holds a minute's worth. It may go into debt once: a request larger than what is left is taken as long as the
- * bucket holds the request or is full, so a quota below the size of a batch slows the sender instead of never letting it pass.
+ * bucket holds the request or is full, so a quota below the size of a batch slows the sender instead of never letting it pass. It owes no
+ * more than it holds.
  */
 export class TokenBucket {
   #tokens: number;
@@ -26,7 +27,7 @@ export class TokenBucket {
     const missing = Math.min(count, this.perMinute) - this.#tokens;
     // Rounding of the refill must not refuse a request that comes after exactly the time it was told.
     if (missing > 1e-6) return Math.ceil(missing / perMs);
-    this.#tokens -= count;
+    this.#tokens = Math.max(-this.perMinute, this.#tokens - count);
     return 0;
   }
 }

@@ -1,5 +1,5 @@
 import type { PartStatus } from '../edge/routes/system.js';
-import type { FrameStream } from '../storage/stream/stream.js';
+import { type FrameStream, takesMessages } from '../storage/stream/stream.js';
 import type { PartChoice } from './engines.js';
 
 /** Less than `/ready` waits for all parts, so that it can name the one that hangs. */
@@ -38,13 +38,14 @@ async function probePart(probe: Probe): Promise<PartStatus> {
   }
 }
 
-/** A stream that is away but spooled keeps requests going, so it is degraded, not down; full is down. */
+/** A stream that is away or full but spooled keeps requests going, so it is degraded, not down; one that takes nothing is down. */
 async function probeStream(choice: PartChoice, stream: FrameStream): Promise<PartStatus> {
   const base = { name: choice.part, adapter: stream.kind, embedded: choice.embedded, required: true };
   try {
     const status = await withTimeout(stream.status());
-    const full = status.bytes >= status.limitBytes;
-    const state = full ? 'down' : status.reachable ? 'up' : stream.kind === 'spooled' ? 'degraded' : 'down';
+    // The sums of a spooled stream say nothing about the room in the part that is written to; it says itself whether there is any.
+    const takes = stream.kind === 'spooled' ? status.reachable : takesMessages(status);
+    const state = !takes ? 'down' : status.isSpooling === true ? 'degraded' : 'up';
     return {
       ...base,
       state,

@@ -8,6 +8,7 @@ import {
   type StreamStatus,
   StreamUnavailableError,
   type Subscription,
+  takesMessages,
 } from './stream.js';
 import { type StreamMetrics, streamMetrics } from './stream-metrics.js';
 import { Backoff, createStop, pause } from './waiting.js';
@@ -20,6 +21,9 @@ export interface SpooledOptions {
   readonly probeMs?: number;
   readonly telemetry: Telemetry;
 }
+
+/** Longest wait for the primary's status, ms. */
+const STATUS_MS = 1_000;
 
 /**
  * A stream with a spool on disk before it: what the primary cannot take is durable in the spool and moves to the primary, in order, when
@@ -46,6 +50,8 @@ export class SpooledStream implements FrameStream {
   private closedUntil: number | undefined;
   private drainer: Subscription | undefined;
   private closing: Promise<void> | undefined;
+  /** Of the primary. */
+  private lastStatus: StreamStatus = { reachable: false, lagMessages: 0, bytes: 0, limitBytes: 0, fill: 1 };
 
   constructor(private readonly options: SpooledOptions) {
     this.partitions = options.primary.partitions;
@@ -129,18 +135,35 @@ export class SpooledStream implements FrameStream {
 
   /** Reachable while either can take messages; figures are sums. */
   async status(): Promise<StreamStatus> {
-    const { primary, spool } = this.options;
-    const [first, second] = await Promise.all([primary.status(), spool.status()]);
+    const [first, second] = await Promise.all([this.primaryStatus(), this.options.spool.status()]);
+    const isSpooling = !takesMessages(first);
     const details = [first.detail, second.detail].filter((detail) => detail !== undefined);
     if (second.lagMessages > 0) details.push(`${second.lagMessages} messages wait in the spool`);
     return {
-      reachable: first.reachable || (second.reachable && second.bytes < second.limitBytes),
+      reachable: !isSpooling || takesMessages(second),
+      isSpooling,
       lagMessages: first.lagMessages + second.lagMessages,
       bytes: first.bytes + second.bytes,
       limitBytes: first.limitBytes + second.limitBytes,
       fill: (first.reachable ? first : second).fill,
       ...(details.length > 0 ? { detail: details.join('; ') } : {}),
     };
+  }
+
+  /** A stream that hangs is not waited for: it takes nothing. */
+  private async primaryStatus(): Promise<StreamStatus> {
+    const late = new AbortController();
+    const hung = pause(STATUS_MS, late.signal).then(() => ({
+      ...this.lastStatus,
+      reachable: false,
+      detail: 'the stream does not answer',
+    }));
+    try {
+      this.lastStatus = await Promise.race([this.options.primary.status(), hung]);
+    } finally {
+      late.abort();
+    }
+    return this.lastStatus;
   }
 
   /** The spool is that of this node. */

@@ -72,7 +72,17 @@ export interface StreamStatus {
   readonly limitBytes: number;
   /** How full is what takes the next message, 0 to 1: the spool while the stream is away. */
   readonly fill: number;
+  /** The stream itself takes nothing at the moment: what comes goes to the spool. */
+  readonly isSpooling?: boolean;
   readonly detail?: string;
+}
+
+/** A message may have so many bytes; less room than that (or, of a small log, than an eighth of it) is none to rely on. */
+const LARGE_MESSAGE_BYTES = 1 << 20;
+
+/** Whether the next message is taken, whatever its size. */
+export function takesMessages({ reachable, bytes, limitBytes }: StreamStatus): boolean {
+  return reachable && limitBytes - bytes >= Math.min(LARGE_MESSAGE_BYTES, limitBytes / 8);
 }
 
 export class StreamUnavailableError extends Error {

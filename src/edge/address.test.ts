@@ -166,4 +166,11 @@ describe('over HTTP', () => {
     expect(await wire.until('"address"')).toContain('"address":"1.2.3.4"');
     wire.socket.destroy();
   });
+
+  it('passes over an empty X-Forwarded-For line, which hides none behind it', async () => {
+    const wire = new Wire(proxied.port);
+    wire.write('GET /open HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: \r\nX-Forwarded-For: 1.2.3.4\r\n\r\n');
+    expect(await wire.until('"address"')).toContain('"address":"1.2.3.4"');
+    wire.socket.destroy();
+  });
 });

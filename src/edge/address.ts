@@ -51,7 +51,7 @@ export class ClientAddress {
     const peer = addressText(new Uint8Array(res.getRemoteAddress()));
     if (this.#none) return peer;
     const named = this.#header === '' ? '' : req.getHeader(this.#header);
-    const forwarded = req.getHeader('x-forwarded-for') === '' ? '' : allForwarded(req);
+    const forwarded = allForwarded(req);
     return this.resolve(peer, forwarded, named);
   }
 
@@ -143,13 +143,13 @@ export const clientOf = ({ address }: { readonly address: string }): Client => (
   group: addressGroup(address),
 });
 
-/** A proxy may add its own header line instead of extending the one that came; `getHeader` would see the forged first one only. */
+/** A proxy may add its own header line instead of extending the one that came; `getHeader` would see the forged (or empty) first one only. */
 function allForwarded(req: UwsRequest): string {
-  let joined = '';
+  const lines: string[] = [];
   req.forEach((name, value) => {
-    if (name === 'x-forwarded-for') joined = joined === '' ? value : `${joined},${value}`;
+    if (name === 'x-forwarded-for' && value.trim() !== '') lines.push(value);
   });
-  return joined;
+  return lines.join(',');
 }
 
 function parseBlock(entry: string): readonly [Address, number] {

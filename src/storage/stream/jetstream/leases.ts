@@ -3,6 +3,7 @@ import { headers, type JetStreamManager, JSONCodec, type NatsConnection } from '
 import type { Logger } from '../../../telemetry.js';
 import { fairShare } from './fair-share.js';
 import { ApiError, apiErrorCode } from './setup.js';
+import { type Moment, Term, thisMoment } from './term.js';
 
 const codec = JSONCodec<{ node: string; session: string }>();
 
@@ -34,8 +35,7 @@ export interface Lease {
 
 interface Held {
   revision: number;
-  /** By `performance.now()`. */
-  validUntil: number;
+  term: Term;
   isLeaving: boolean;
   renewing?: Promise<void>;
 }
@@ -43,7 +43,7 @@ interface Held {
 /**
  * Leases of partitions in a NATS bucket whose entries expire. Each node keeps a heartbeat entry and holds its fair share: partitions by
  * number of nodes. Every write names the revision that it replaces, so only one node can win. Time is taken before a write is sent and
- * by the local monotonic clock, so that a lease ends here before it ends in the bucket.
+ * by both local clocks, so that a lease ends here before it ends in the bucket.
  */
 export class Leases {
   private readonly held = new Map<number, Held>();
@@ -156,7 +156,7 @@ export class Leases {
   }
 
   private async acquire(partition: number): Promise<void> {
-    const start = performance.now();
+    const start = thisMoment();
     let revision: number;
     try {
       revision = await this.put(`part.${partition}`, 0);
@@ -168,18 +168,18 @@ export class Leases {
       await this.remove(revision);
       return;
     }
-    const held: Held = { revision, validUntil: this.validFrom(start), isLeaving: false };
+    const held: Held = { revision, term: this.termFrom(start), isLeaving: false };
     this.held.set(partition, held);
     const validUntil = () => {
-      const left = this.held.get(partition) === held ? held.validUntil - performance.now() : 0;
+      const left = this.held.get(partition) === held ? held.term.left() : 0;
       return left > 0 ? Date.now() + left : 0;
     };
     this.listener.acquired({ partition, epoch: revision, validUntil });
   }
 
   /** A lease ends here a tenth of its time before it ends in the bucket. */
-  private validFrom(start: number): number {
-    return start + this.options.ttlMs * 0.9;
+  private termFrom(start: Moment): Term {
+    return new Term(start, this.options.ttlMs * 0.9);
   }
 
   private async renew(): Promise<void> {
@@ -200,7 +200,7 @@ export class Leases {
   }
 
   private async renewOne(partition: number, held: Held): Promise<void> {
-    const start = performance.now();
+    const start = thisMoment();
     const key = `part.${partition}`;
     try {
       held.revision = await this.put(key, held.revision);
@@ -214,7 +214,7 @@ export class Leases {
       }
       held.revision = await this.put(key, revision);
     }
-    held.validUntil = this.validFrom(start);
+    held.term = this.termFrom(start);
   }
 
   private async ownRevision(partition: number): Promise<number | undefined> {
@@ -273,9 +273,8 @@ export class Leases {
   }
 
   private expire(): void {
-    const now = performance.now();
     for (const [partition, held] of this.held) {
-      if (held.validUntil <= now) this.drop(partition, held, 'it could not be renewed in time');
+      if (held.term.left() <= 0) this.drop(partition, held, 'it could not be renewed in time');
     }
   }
 

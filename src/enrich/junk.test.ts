@@ -3,11 +3,11 @@ import { describe, expect, it } from 'vitest';
 import { batch, CHROME, one, PAGEVIEW, rowsOf, SITE, send } from '../../test/support/enrich-request.js';
 
 describe('junk', () => {
-  it('loses NULs and lone surrogates, and nothing else', () => {
+  it('has NULs and lone surrogates replaced, and nothing else', () => {
     const body = `\ufeff{"website_id":"${SITE.siteId}","visitor_id":"a\\u0000b","page":"/x\\ud800","page_title":"\\u0000","properties":{"k\\u0000":"\\udfff","__proto__":{"x":1}}}`;
     const [first] = rowsOf(send('event', body)).decoded;
-    expect(first?.row).toMatchObject({ visitor_id: 'ab', page: '/x\ufffd', title: '' });
-    expect(first?.row.properties).toBe('{"k":"\ufffd","__proto__":{"x":1}}');
+    expect(first?.row).toMatchObject({ visitor_id: 'a\ufffdb', page: '/x\ufffd', title: '\ufffd' });
+    expect(first?.row.properties).toBe('{"k\ufffd":"\ufffd","__proto__":{"x":1}}');
   });
 
   it('is cut at the limits', () => {

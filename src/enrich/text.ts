@@ -16,12 +16,12 @@ export function cut(text: string, limit: number): string {
 }
 
 /**
- * Takes the NUL escapes out of JSON text before it is parsed, so that no string or key behind it holds one (neither store takes them).
- * An escaped backslash followed by `u0000` is not one.
+ * Replaces the NUL escapes of JSON text by U+FFFD before it is parsed, so that no string or key behind it holds one (neither store takes
+ * them). Taken out, they could leave halves of another that join. An escaped backslash followed by `u0000` is not one.
  */
 export function withoutNulEscapes(json: string): string {
   if (!json.includes('\\u0000')) return json;
-  return json.replace(/\\(\\|u0000)/g, (match, next: string) => (next === '\\' ? match : ''));
+  return json.replace(/\\(\\|u0000)/g, (match, next: string) => (next === '\\' ? match : '\ufffd'));
 }
 
 /**

@@ -10,6 +10,7 @@ import { EventFacts } from './event-facts.js';
 import { EventView } from './event-view.js';
 import { type Facts, holds } from './facts.js';
 import { FunnelFacts } from './funnel-facts.js';
+import { Grants } from './grants.js';
 import type { LiveAutomation, WordedCondition } from './live-automation.js';
 import { LATEST_MS, type Occasion, plan } from './plan.js';
 import type { ServerRules } from './server-rules.js';
@@ -44,7 +45,8 @@ export interface Evaluator {
 const CHUNK = 500;
 
 export function createEvaluator(options: EvaluatorOptions): Evaluator {
-  const { sites, executions, allowance, onBegun, telemetry } = options;
+  const { sites, executions, onBegun, telemetry } = options;
+  const grants = new Grants(options.allowance);
   const dropped = droppedCounter(telemetry.registry);
   const begun = new Counter({
     name: 'seentics_automation_matches_total',
@@ -111,10 +113,12 @@ export function createEvaluator(options: EvaluatorOptions): Evaluator {
       const known = new Map<string, SiteAutomations>();
       const siteIds = [...new Set(rows.map(({ siteId }) => siteId))];
       await Promise.all(siteIds.map(async (siteId) => known.set(siteId, await sites.get(siteId))));
-      const matches = await allowed(matchesOf(rows, known), allowance);
+      const found = matchesOf(rows, known);
+      const matches = await grants.allowed(found);
       let count = 0;
       for (let at = 0; at < matches.length; at += CHUNK)
         count += (await executions.begin(matches.slice(at, at + CHUNK))).size;
+      grants.settled(found);
       if (matches.length > 0) {
         begun.inc(count);
         dropped.inc({ reason: 'known' }, matches.length - count);
@@ -145,18 +149,4 @@ function openChecks({ conditions }: LiveAutomation, facts: Facts): WordedConditi
     later.push(worded);
   }
   return later;
-}
-
-/** Those that the automations' allowances let through: the first ones. */
-async function allowed(matches: NewExecution[], allowance: Allowance): Promise<NewExecution[]> {
-  const wanted = new Map<string, number>();
-  for (const { automationId } of matches) wanted.set(automationId, (wanted.get(automationId) ?? 0) + 1);
-  const left = new Map<string, number>();
-  for (const [automationId, count] of wanted)
-    left.set(automationId, await allowance.take(automationId, count));
-  return matches.filter(({ automationId }) => {
-    const rest = left.get(automationId) ?? 0;
-    left.set(automationId, rest - 1);
-    return rest > 0;
-  });
 }

@@ -9,6 +9,7 @@ import type { Telemetry } from '../telemetry.js';
 import type { Site } from '../websites/site.js';
 import { type Allowance, droppedCounter } from './allowance.js';
 import type { Config } from './config-fields.js';
+import { Grants } from './grants.js';
 import type { LiveAutomation } from './live-automation.js';
 import { LATEST_MS, plan } from './plan.js';
 import { isTablet } from './public-payload.js';
@@ -50,7 +51,8 @@ const MAX_DATA_BYTES = 8_192;
 const FUTURE_MS = 60_000;
 
 export function createReports(options: ReportsOptions): Reports {
-  const { sites, executions, allowance, onBegun, telemetry } = options;
+  const { sites, executions, onBegun, telemetry } = options;
+  const grants = new Grants(options.allowance);
   const dropped = droppedCounter(telemetry.registry);
   return {
     async take(site, reports, userAgent) {
@@ -62,10 +64,9 @@ export function createReports(options: ReportsOptions): Reports {
         if (typeof execution === 'string') dropped.inc({ reason: execution });
         else found.set(execution.id, execution);
       }
-      const matches: NewExecution[] = [];
-      for (const execution of found.values())
-        if ((await allowance.take(execution.automationId, 1)) > 0) matches.push(execution);
+      const matches = await grants.allowed([...found.values()]);
       const begun = await executions.begin(matches);
+      grants.settled([...found.values()]);
       dropped.inc({ reason: 'known' }, matches.length - begun.size);
       if (begun.size > 0) onBegun();
       return begun.size;

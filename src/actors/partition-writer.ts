@@ -93,6 +93,7 @@ export function createPartitionWriter(options: PartitionWriterOptions): Partitio
     create: () =>
       new BlockInserter({
         store,
+        partitions,
         observer: options.observer,
         window,
         metrics,

@@ -40,6 +40,8 @@ export class FakeStore {
   readonly books: BookEntry[] = [];
   readonly kept = new Map<string, QuarantinedRow>();
   readonly inserts: { table: RowTable; rows: number; token: string }[] = [];
+  /** Steps that took effect, in order. */
+  readonly steps: string[] = [];
   readonly #tokens = new Set<string>();
   /** Decides the fault of a call. */
   fault: (step: string) => Fault = () => 'none';
@@ -73,6 +75,7 @@ export class FakeStore {
         throw new StoreUnavailableError(`${step}: time-out`);
       }
       const result = effect();
+      this.steps.push(step);
       await new Promise((resolve) => setImmediate(resolve));
       if (dead) return new Promise(() => {});
       if (fault === 'answer lost') throw new StoreUnavailableError(`${step}: answer lost`);
@@ -92,7 +95,7 @@ export class FakeStore {
           }),
         ),
       existingIds: (candidates) => run('look up', Number.POSITIVE_INFINITY, () => this.#existing(candidates)),
-      repair: async () => 0,
+      repair: () => run('repair', Number.POSITIVE_INFINITY, () => 0),
       recentIds: (partition, partitions, since, limit) =>
         run('refill', Number.POSITIVE_INFINITY, () => this.#recent(partition, partitions, since, limit)),
     };

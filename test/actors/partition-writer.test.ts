@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from 'vitest';
 import { createPartitionWriter, type PartitionWriterOptions } from '../../src/actors/partition-writer.js';
 import { encodeMessage } from '../../src/events/frame.js';
+import { StoreUnavailableError } from '../../src/storage/events/event-store.js';
 import { silentTelemetry } from '../../src/telemetry.js';
 import { FakeStore, type Fault } from './fake-store.js';
 import { idOf, messageOf, rawFrame, rowBytes, siteFrame, siteOf, type TestEvent } from './rows.js';
@@ -211,7 +212,7 @@ describe('the partition writer', () => {
     const { writer, take } = await owner({}, store);
     await take(messageOf([event(1), event(2)]));
     await writer.flush();
-    expect(steps).toEqual(['refill', 'insert', 'book']);
+    expect(steps).toEqual(['repair', 'refill', 'insert', 'book']);
   });
 
   it.each<Fault>(['away', 'answer lost', 'late'])(
@@ -244,6 +245,54 @@ describe('the partition writer', () => {
     expect([...store.counts().values()]).toEqual([1, 1]);
     expect(acked).toEqual([0]);
     expect(store.totals()).toMatchObject({ received: 2, stored: 2, duplicate: 0 });
+    // The lost attempt may have died half way, and nobody sends it again.
+    expect(store.steps.slice(-3)).toEqual(['look up', 'repair', 'book']);
+  });
+
+  it('completes what others left half stored before it acknowledges anything, however long the store is away', async () => {
+    const store = new FakeStore();
+    const own = await owner({}, store);
+    await own.take(messageOf([event(1)]));
+    await own.writer.flush();
+    expect(store.steps).toEqual(['repair', 'refill', 'insert', 'book']);
+    store.steps.length = 0;
+    store.fault = faults(...Array.from({ length: 8 }, (): [string, Fault] => ['repair', 'away']));
+    const next = await owner({}, store);
+    expect(store.steps).toEqual(['refill']);
+    // Nothing of it is new.
+    await next.take(messageOf([event(1)]));
+    await next.writer.flush();
+    expect(store.steps).toEqual(['refill', 'repair', 'look up', 'book']);
+    expect(next.acked).toEqual([0]);
+    await next.take(messageOf([event(2, { timestamp: Date.now() + 1_000 })]));
+    await next.writer.flush();
+    expect(store.steps.slice(4)).toEqual(['insert', 'book']);
+  });
+
+  it('sends less at once when the store has no time for a block, and stores every row once', async () => {
+    const store = new FakeStore();
+    const inner = store.connect().store;
+    const { writer, take, acked } = await owner(
+      {
+        insertMs: 20,
+        store: {
+          ...inner,
+          insertRows: async (table, rows, token, deadline) => {
+            // A part of it takes effect all the same.
+            if (rows.length === 10) await inner.insertRows(table, rows.slice(0, 2), 'a part', deadline);
+            if (rows.length <= 3) return inner.insertRows(table, rows, token, deadline);
+            await new Promise((resolve) => setTimeout(resolve, Math.max(0, deadline - Date.now())));
+            throw new StoreUnavailableError('no time left');
+          },
+        },
+      },
+      store,
+    );
+    await take(messageOf(Array.from({ length: 10 }, (_, i) => event(i))));
+    await writer.flush();
+    expect([...store.counts().values()]).toEqual(Array.from({ length: 10 }, () => 1));
+    expect(acked).toEqual([0]);
+    expect(store.totals()).toMatchObject({ received: 10, stored: 10, duplicate: 0 });
   });
 
   it('holds the stream back while the store is away, with two blocks in memory', async () => {

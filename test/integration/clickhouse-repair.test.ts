@@ -64,7 +64,7 @@ describe('P3: a rollup that a crash left without a part of the events', () => {
     query(`SELECT site_id, slot, session, visitor, place, agent, min(first_ts), max(last_ts), sum(page_views), sum(customs),
              max(last_view), max(last_exit), min(source), arraySort(groupArrayArray(arrayZip(view_ts, view_page)))
            FROM session_slots GROUP BY ALL ORDER BY ALL`);
-  const repair = (site: string) => store.repair(partitionOf(site, PARTITIONS), PARTITIONS, now - HOUR);
+  const repair = (site: string) => store.repair(partitionOf(site, PARTITIONS), PARTITIONS, HOUR);
 
   it('finds nothing to mend while all is whole', async () => {
     expect(await repair(DAMAGED)).toBe(0);
@@ -117,6 +117,27 @@ describe('P3: a rollup that a crash left without a part of the events', () => {
       `ALTER TABLE session_slots DELETE WHERE site_id = '${DAMAGED}' AND session = cityHash64('session 3')`,
     );
     expect(await repair(DAMAGED)).toBeGreaterThan(0);
+    expect(await rollup()).toBe(whole);
+  });
+
+  it('completes what was stored right before the server went away, however long ago', async () => {
+    const before = now - 50 * HOUR;
+    const site_id = 'eeeeeeeeeeeeeeee00000004';
+    const rows = Array.from({ length: 3 }, (_, i) =>
+      encodeRow(
+        makeRow({
+          ...{ event_id: `e${i}`.padStart(32, '0'), site_id, timestamp: before - i, received_at: before - i },
+          ...{ kind: 1, visitor_id: 'v', session_id: 's' },
+        }),
+      ),
+    );
+    await store.insertRows('events', rows, freshName('block'), Date.now() + 20_000);
+    const counts = { received: 3, stored: 3, duplicate: 0, bot: 0, rejected: 0, quarantined: 0 };
+    const hour = before - (before % HOUR);
+    await store.addToBooks([{ siteId: site_id, hour, source: 'batch', ...counts }], freshName('books'));
+    const whole = await rollup();
+    await query(`ALTER TABLE session_slots DELETE WHERE site_id = '${site_id}'`);
+    expect(await repair(site_id)).toBe(1);
     expect(await rollup()).toBe(whole);
   });
 });

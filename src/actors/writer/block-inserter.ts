@@ -10,6 +10,7 @@ import type { BlockRow } from './block-row.js';
 import { candidatesOf } from './candidates.js';
 import type { ObservedRow, RowObserver } from './observer.js';
 import type { Pause } from './pause.js';
+import { repairPartition } from './repair.js';
 import { bookEntries, type Tally } from './tally.js';
 import type { Tenure } from './tenure.js';
 import type { WriterMetrics } from './writer-metrics.js';
@@ -31,7 +32,9 @@ const TOKEN_TRUST = 3;
 const ORPHANED_BOOK_ATTEMPTS = 3;
 
 export interface BlockInserterOptions {
-  readonly store: Pick<EventStore, 'insertRows' | 'addToBooks' | 'quarantine' | 'existingIds'>;
+  readonly store: Pick<EventStore, 'insertRows' | 'addToBooks' | 'quarantine' | 'existingIds' | 'repair'>;
+  /** Number of partitions of the stream. */
+  readonly partitions: number;
   readonly observer: RowObserver | undefined;
   readonly window: DedupeWindow;
   readonly metrics: WriterMetrics;
@@ -45,7 +48,7 @@ export interface BlockInserterOptions {
  * Stores one block after the other. Each step leaves its result in the block and can be repeated, so whatever happens in between, the
  * block goes on where it stood:
  *
- *     look up -> observe -> insert (parting what is refused) -> quarantine -> book -> acknowledge
+ *     repair -> look up -> observe -> insert (parting what is refused or takes too long) -> quarantine -> book -> acknowledge
  *
  * A step that fails is repeated with growing pauses, for as long as a partition of the block is owned.
  */
@@ -54,6 +57,7 @@ export class BlockInserter implements Actor<Block> {
 
   async receive(block: Block): Promise<void> {
     this.options.metrics.blockRows.observe(block.rowCount);
+    await this.#repair(block);
     await this.#lookUp(block);
     await this.#observe(block);
     await this.#insert(block);
@@ -77,6 +81,18 @@ export class BlockInserter implements Actor<Block> {
       log.warn({ step, err: error }, 'a step of the writer failed: trying again');
       await pause.afterFailure();
       return undefined;
+    }
+  }
+
+  /** Completes what the store may hold by halves of the block's partitions, as often as it takes. */
+  async #repair(block: Block): Promise<void> {
+    const { window, pause } = this.options;
+    for (;;) {
+      block.dropEnded(window.fingerprint);
+      const tenure = block.messages.find((held) => held.tenure.isUnrepaired)?.tenure;
+      if (tenure === undefined) return;
+      if (tenure.validUntil() <= Date.now()) await pause.for(LAPSED_POLL_MS);
+      else await this.#call('repair', () => repairPartition(this.options, tenure));
     }
   }
 
@@ -156,6 +172,8 @@ export class BlockInserter implements Actor<Block> {
         block.pieces.pop();
       } else if (piece.mustVerify) {
         await this.#verify(piece);
+        await this.#repair(block);
+        if (piece.isTooLarge && !piece.mustVerify) block.pieces.splice(-1, 1, ...halvesOf(piece));
       } else {
         const deadline = Math.min(Date.now() + this.options.insertMs, validUntil(piece));
         if (deadline <= Date.now()) await pause.for(LAPSED_POLL_MS);
@@ -178,12 +196,18 @@ export class BlockInserter implements Actor<Block> {
     const stop = metrics.insertSeconds.startTimer({ table: piece.table });
     const rows = piece.rows.map((row) => row.bytes);
     let refusal: RowsRefusedError | undefined;
+    const sentAt = Date.now();
     const isSent = await this.#call('insert', async () => {
       try {
         await store.insertRows(piece.table, rows, await piece.token(), deadline);
       } catch (error) {
-        if (!(error instanceof RowsRefusedError)) throw error;
-        refusal = error;
+        if (error instanceof RowsRefusedError) refusal = error;
+        else {
+          // What fails for want of a longer ownership says nothing about the rows.
+          if (deadline - sentAt >= this.options.insertMs / 4)
+            piece.failedAfter(Date.now() - sentAt, deadline - sentAt);
+          throw error;
+        }
       }
       return true;
     });
@@ -242,6 +266,8 @@ export class BlockInserter implements Actor<Block> {
         missing.push(...answer.missing);
         rest = rest.filter((row) => !answer.asked.has(row));
       }
+      // The attempt may have died between the rows and what is made of them, and nobody sends them again under its token.
+      if (piece.table === 'events') for (const { tally } of stored) tally.tenure.isUnrepaired = true;
       await this.#markStored(stored);
       piece.reduceTo(missing);
     }
@@ -274,10 +300,7 @@ export class BlockInserter implements Actor<Block> {
       refusals.set(first, refused);
       isHopeless ||= refused > SITE_REFUSALS;
     }
-    if (!isHopeless) {
-      const middle = rows.length >> 1;
-      return [new Piece(piece.table, rows.slice(middle)), new Piece(piece.table, rows.slice(0, middle))];
-    }
+    if (!isHopeless) return halvesOf(new Piece(piece.table, rows));
     for (const row of rows) block.refused.push(refusedRow(row, reason));
     return [];
   }
@@ -355,6 +378,11 @@ async function wantedOf(rows: readonly BlockRow[], observer: RowObserver): Promi
       wanted.push({ siteId: tally.siteId, table, source: tally.source, bytes });
   }
   return wanted;
+}
+
+function halvesOf({ table, rows }: Piece): Piece[] {
+  const middle = rows.length >> 1;
+  return [new Piece(table, rows.slice(middle)), new Piece(table, rows.slice(0, middle))];
 }
 
 /** Until when all of the piece's partitions are ours, ms since epoch. */

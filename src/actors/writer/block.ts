@@ -14,6 +14,9 @@ export interface RefusedRow {
   readonly entry: QuarantinedRow;
 }
 
+/** A store that had no time for so many attempts in a row is asked for less at once. */
+const LATE_ATTEMPTS = 2;
+
 /** Rows of one table that are inserted together: at first all of the block's, after a refusal a part of them. */
 export class Piece {
   #token: string | undefined;
@@ -26,6 +29,8 @@ export class Piece {
   doubtSince = 0;
   /** The rows are no longer those of an attempt in doubt, or the store may have forgotten its token: find out which ones it stored first. */
   mustVerify = false;
+  /** Attempts in a row that used up their time. */
+  #late = 0;
 
   constructor(
     readonly table: RowTable,
@@ -36,6 +41,17 @@ export class Piece {
   async token(): Promise<string> {
     this.#token ??= await tokenOf(this.table, this.rows);
     return this.#token;
+  }
+
+  /** So many rows take longer than an attempt may: once it is known which of them are stored, halves of the others may get through. */
+  get isTooLarge(): boolean {
+    return this.#late >= LATE_ATTEMPTS && this.rows.length > 1;
+  }
+
+  /** An attempt has failed after `ms` of the `givenMs` until its deadline. */
+  failedAfter(ms: number, givenMs: number): void {
+    this.#late = ms > givenMs / 2 ? this.#late + 1 : 0;
+    if (this.isTooLarge) this.mustVerify = true;
   }
 
   /** Replaces the rows by fewer. */

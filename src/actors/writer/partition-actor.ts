@@ -1,16 +1,11 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import type { EventStore } from '../../storage/events/event-store.js';
 import type { PartitionOwnership, StreamMessage } from '../../storage/stream/stream.js';
 import type { Logger } from '../../telemetry.js';
 import type { DedupeWindow } from '../dedupe-window.js';
 import type { Actor } from '../runtime/actor.js';
 import type { Collector } from './collector.js';
+import { repairPartition } from './repair.js';
 import { Tenure } from './tenure.js';
-
-/** Events received in this time before a change of owner are checked; what is stored was received seconds ago, after an outage longer. */
-const REPAIR_MS = 3_600_000;
-const REPAIR_ATTEMPTS = 4;
-const REPAIR_PAUSE_MS = 500;
 
 export type PartitionCommand =
   | { readonly do: 'acquire'; readonly ownership: PartitionOwnership }
@@ -55,36 +50,19 @@ export class PartitionActor implements Actor<PartitionCommand> {
   async #acquire(ownership: PartitionOwnership): Promise<void> {
     const { tenures, oneAtATime } = this.host;
     await this.#leave();
-    await oneAtATime(() => this.#repair());
+    const tenure = new Tenure(ownership);
+    await oneAtATime(() => this.#repair(tenure));
     await oneAtATime(() => this.#refill());
-    tenures.set(this.partition, new Tenure(ownership));
+    tenures.set(this.partition, tenure);
   }
 
-  /**
-   * Mends what a crash of the store under an earlier owner left half stored: a redelivery does not, as it finds the rows stored. Only
-   * now, before the first insert, is it safe; a store that does not answer is asked a few times and then left to the next owner.
-   */
-  async #repair(): Promise<void> {
-    const { store, partitions, log } = this.host;
-    for (let attempt = 1; ; attempt++) {
-      try {
-        const mended = await store.repair(this.partition, partitions, Date.now() - REPAIR_MS);
-        if (mended > 0)
-          log.warn(
-            { partition: this.partition, mended },
-            'figures were completed after a crash of the event store',
-          );
-        return;
-      } catch (error) {
-        if (attempt === REPAIR_ATTEMPTS) {
-          log.error(
-            { partition: this.partition, err: error },
-            'cannot check the figures after a change of owner',
-          );
-          return;
-        }
-        await pause(REPAIR_PAUSE_MS);
-      }
+  /** Tried once; when the store does not answer, the inserter does it before it stores or acknowledges anything. */
+  async #repair(tenure: Tenure): Promise<void> {
+    try {
+      await repairPartition(this.host, tenure);
+    } catch (error) {
+      const { partition } = this;
+      this.host.log.warn({ partition, err: error }, 'cannot check the figures of a new partition yet');
     }
   }
 

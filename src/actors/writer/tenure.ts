@@ -6,6 +6,10 @@ export class Tenure {
   leaving = false;
   /** Another node may be writing now: nothing of this tenure may be stored or acknowledged any more. */
   ended = false;
+  /** The store may hold half of what an earlier owner or an attempt in doubt stored: to be completed before anything is acknowledged. */
+  isUnrepaired = true;
+  /** Events received in this time before the newest stored one are compared, ms: what is stored was received seconds before, after an outage longer. */
+  repairBackMs = 3_600_000;
 
   constructor(readonly ownership: PartitionOwnership) {}
 

@@ -5,7 +5,7 @@ import { runClickhouseMigrations, STATEMENT_TIMEOUT_MS, type WithLock } from '..
 import { deleteSite } from './clickhouse-deletion.js';
 import { BlockInserter, MAX_BLOCK_ROWS, storeError } from './clickhouse-insert.js';
 import { existingIds, recentIds } from './clickhouse-lookups.js';
-import { listQuarantine, quarantineBytes, takeQuarantined } from './clickhouse-quarantine.js';
+import { listQuarantine, quarantineBytes, quarantined, takeQuarantined } from './clickhouse-quarantine.js';
 import { repairRollup } from './clickhouse-repair.js';
 import { type BookEntry, type BookTotals, type EventStore, RowsRefusedError } from './event-store.js';
 import { InsertMetrics } from './insert-metrics.js';
@@ -67,9 +67,10 @@ export function createClickhouseEventStore(options: ClickhouseEventStoreOptions)
     existingIds: (candidates) => existingIds(clickhouse, candidates),
     recentIds: (partition, partitions, since, limit) =>
       recentIds(clickhouse, partition, partitions, since, limit),
-    repair: (partition, partitions, since) => repairRollup(clickhouse, partition, partitions, since),
+    repair: (partition, partitions, backMs) => repairRollup(clickhouse, partition, partitions, backMs),
     books: (siteId, from, to) => books(clickhouse, siteId, from, to),
     listQuarantine: (siteId, limit, before) => listQuarantine(clickhouse, siteId, limit, before),
+    quarantined: (siteId, ids) => quarantined(clickhouse, siteId, ids),
     takeQuarantined: (siteId, ids) => takeQuarantined(clickhouse, siteId, ids),
     deleteSite: (siteId) => deleteSite(clickhouse, siteId),
     ping: () => clickhouse.ping(),

@@ -8,6 +8,7 @@ import { RowBinaryWriter } from './row-binary.js';
 
 const TIMEOUT_MS = 30_000;
 const IDS_A_QUERY = 1_000;
+const OF_IDS = 'AND id IN {ids:Array(String)}';
 
 /** A row as it is selected below. */
 type Line = [
@@ -55,6 +56,20 @@ export async function listQuarantine(
   );
 }
 
+/** See EventStore.quarantined. */
+export async function quarantined(
+  clickhouse: Clickhouse,
+  siteId: string,
+  ids: readonly string[],
+): Promise<StoredQuarantinedRow[]> {
+  const found: StoredQuarantinedRow[] = [];
+  for (let start = 0; start < ids.length; start += IDS_A_QUERY) {
+    const parameters = { site: siteId, ids: ids.slice(start, start + IDS_A_QUERY) };
+    found.push(...(await select(clickhouse, OF_IDS, parameters)));
+  }
+  return found;
+}
+
 /** See EventStore.takeQuarantined. */
 export async function takeQuarantined(
   clickhouse: Clickhouse,
@@ -64,7 +79,7 @@ export async function takeQuarantined(
   const taken: StoredQuarantinedRow[] = [];
   for (let start = 0; start < ids.length; start += IDS_A_QUERY) {
     const parameters = { site: siteId, ids: ids.slice(start, start + IDS_A_QUERY) };
-    const rows = await select(clickhouse, 'AND id IN {ids:Array(String)}', parameters);
+    const rows = await select(clickhouse, OF_IDS, parameters);
     if (rows.length > 0) await remove(clickhouse, parameters);
     taken.push(...rows);
   }

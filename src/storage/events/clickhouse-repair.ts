@@ -26,10 +26,18 @@ const differing = (recent: string) => `
     GROUP BY site_id, slot, session
     HAVING count() != 2 OR uniqExact(views, customs, first, last, exit, listed) != 1)
   GROUP BY site_id`;
+const IN_PARTITION = `match(site_id, '^[0-9a-f]{8,}$')
+    AND reinterpretAsUInt32(reverse(unhex(right(site_id, 8)))) % {partitions:UInt32} = {partition:UInt32}`;
 const OF_PARTITION = `
   SELECT DISTINCT site_id, toStartOfFifteenMinutes(timestamp) FROM events
-  WHERE received_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC') AND match(site_id, '^[0-9a-f]{8,}$')
-    AND reinterpretAsUInt32(reverse(unhex(right(site_id, 8)))) % {partitions:UInt32} = {partition:UInt32}`;
+  WHERE received_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC') AND ${IN_PARTITION}`;
+/** The books are small, and a partition that has none has no events but perhaps of now. */
+const SITES_OF_PARTITION = `SELECT DISTINCT site_id FROM ingest_books WHERE ${IN_PARTITION}`;
+const NEWEST = `
+  SELECT count() > 0, toUnixTimestamp64Milli(max(received_at)) FROM events
+  WHERE received_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC') AND site_id IN (${SITES_OF_PARTITION})`;
+/** How far back the newest event is looked for, ms, one after the other: as a rule the first finds it, and reads little. */
+const NEWEST_WITHIN_MS = [3_600_000, 86_400_000, 31 * 86_400_000, Number.POSITIVE_INFINITY] as const;
 const OF_SITE = `
   SELECT DISTINCT site_id, toStartOfFifteenMinutes(timestamp) FROM events
   WHERE site_id = {site:String} AND (timestamp >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')
@@ -41,11 +49,34 @@ const OF_IMPORT = `
 /** Attempts to meet a moment in which a site gets nothing. */
 const SITE_ROUNDS = 20;
 
+interface OfPartition extends Record<string, unknown> {
+  readonly partition: number;
+  readonly partitions: number;
+}
+
+/** When the newest stored event of a partition was received, ms since epoch; of one without any, now. */
+async function newestOf(clickhouse: Clickhouse, partition: OfPartition): Promise<number> {
+  const now = Date.now();
+  const [site] = await ask<[string]>(clickhouse, `${SITES_OF_PARTITION} LIMIT 1`, partition, within());
+  for (const backMs of site === undefined ? [] : NEWEST_WITHIN_MS) {
+    const since = Math.max(0, now - backMs);
+    const [found] = await ask<[number, string]>(clickhouse, NEWEST, { ...partition, since }, within());
+    if (Number(found?.[0]) > 0) return Math.min(now, Number(found?.[1]));
+  }
+  return now;
+}
+
+const within = () => ({
+  signal: AbortSignal.timeout(TIMEOUT_MS),
+  settings: { max_execution_time: TIMEOUT_MS / 1_000 },
+});
+
 /**
  * Makes the session rollup whole where a crash of the server left a part of `events` without its part of the rollup: the two are
  * stored one after the other. A retry under the same token completes them; an owner that has only the stored ids to go by can not.
- * Slots that events received lately fall into are compared, and those that differ are made anew from the events. Nobody else may
- * insert rows of the partition meanwhile. Not for clusters, whose replicas have to agree first.
+ * Slots that events fall into which were received within `backMs` before the newest are compared (the server may have been away for
+ * long since), and those that differ are made anew from the events. Nobody may insert rows of the partition meanwhile. Not for clusters,
+ * whose replicas have to agree first.
  * @returns how many slots of fifteen minutes were made anew
  * @throws StoreUnavailableError
  */
@@ -53,15 +84,12 @@ export async function repairRollup(
   clickhouse: Clickhouse,
   partition: number,
   partitions: number,
-  since: number,
+  backMs: number,
 ): Promise<number> {
   if (clickhouse.cluster !== undefined) return 0;
   try {
-    const found = await compare(clickhouse, differing(OF_PARTITION), {
-      since: Math.floor(since),
-      partition,
-      partitions,
-    });
+    const since = (await newestOf(clickhouse, { partition, partitions })) - backMs;
+    const found = await compare(clickhouse, differing(OF_PARTITION), { since, partition, partitions });
     let repaired = 0;
     for (const [site, slots] of found) {
       await rebuild(clickhouse, site, slots);
@@ -111,10 +139,7 @@ async function repairWhileComing(
 
 /** Sites and the slots of theirs that differ, s since epoch. */
 const compare = (clickhouse: Clickhouse, query: string, parameters: Record<string, unknown>) =>
-  ask<[string, number[]]>(clickhouse, query, parameters, {
-    signal: AbortSignal.timeout(TIMEOUT_MS),
-    settings: { max_execution_time: TIMEOUT_MS / 1_000 },
-  });
+  ask<[string, number[]]>(clickhouse, query, parameters, within());
 
 async function rebuild(clickhouse: Clickhouse, site: string, slots: readonly number[]): Promise<void> {
   const view = await viewQuery(clickhouse);

@@ -34,15 +34,17 @@ export interface EventStore {
     limit: number,
   ): Promise<Uint8Array[] | null>;
   /**
-   * Completes what a crash of the store left half stored of the rows received at or after `since` (ms), of sites of this partition.
-   * To be called by a new owner before it inserts anything; nobody else may insert rows of the partition meanwhile.
+   * Completes what a crash of the store left half stored of the newest rows of this partition's sites: of those received within `backMs`
+   * (ms) before the newest one. To be called by the owner; nobody, the owner included, may insert rows of the partition meanwhile.
    * @returns how many places were mended
    */
-  repair(partition: number, partitions: number, since: number): Promise<number>;
+  repair(partition: number, partitions: number, backMs: number): Promise<number>;
   /** The ingestion books of a site in [from, to), by source. */
   books(siteId: string, from: number, to: number): Promise<BookTotals[]>;
   /** Newest first. `before`: id of the last row of the page before (a row that is gone meanwhile starts over). */
   listQuarantine(siteId: string, limit: number, before?: string): Promise<StoredQuarantinedRow[]>;
+  /** Those of these rows that are in the quarantine. */
+  quarantined(siteId: string, ids: readonly string[]): Promise<StoredQuarantinedRow[]>;
   /** Removes rows from the quarantine and answers those that were there. */
   takeQuarantined(siteId: string, ids: readonly string[]): Promise<StoredQuarantinedRow[]>;
   /**

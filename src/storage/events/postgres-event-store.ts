@@ -14,7 +14,7 @@ import {
 } from './event-store.js';
 import { InsertMetrics } from './insert-metrics.js';
 import { attempt, bytes, insertRows } from './postgres-insert.js';
-import { addToQuarantine, listQuarantine, takeQuarantined } from './postgres-quarantine.js';
+import { addToQuarantine, listQuarantine, quarantined, takeQuarantined } from './postgres-quarantine.js';
 import { completeRows } from './row-shape.js';
 
 export interface PostgresEventStoreOptions {
@@ -99,6 +99,7 @@ export function createPostgresEventStore(options: PostgresEventStoreOptions): Ev
     repair: async () => 0,
     books: (siteId, from, to) => attempt(() => books(db, siteId, from, to)),
     listQuarantine: (siteId, limit, before) => attempt(() => listQuarantine(db, siteId, limit, before)),
+    quarantined: (siteId, ids) => attempt(() => quarantined(db, siteId, ids)),
     takeQuarantined: (siteId, ids) => attempt(() => takeQuarantined(db, siteId, ids)),
     deleteSite: (siteId) => attempt(() => deleteSite(db, siteId)),
     ping: () => db.ping(),

@@ -43,6 +43,19 @@ export async function listQuarantine(
   return rows.map(fromRow);
 }
 
+/** See EventStore.quarantined. */
+export async function quarantined(
+  db: Database,
+  siteId: string,
+  ids: readonly string[],
+): Promise<StoredQuarantinedRow[]> {
+  const rows = await db.query(
+    `SELECT ${COLUMNS} FROM quarantine WHERE site_id = $1 AND id = ANY($2::text[])`,
+    [siteId, ids],
+  );
+  return rows.map(fromRow);
+}
+
 /** See EventStore.takeQuarantined. */
 export async function takeQuarantined(
   db: Database,

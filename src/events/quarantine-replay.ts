@@ -2,12 +2,8 @@ import type { EventStore, StoredQuarantinedRow } from '../storage/events/event-s
 import type { SiteFrame } from './frame.js';
 import { flagsOf, RowFlag } from './tables.js';
 
-const PAGE_ROWS = 500;
-/** Newer rows than those asked for that are looked through at most: 100,000. */
-const MAX_PAGES = 200;
-
 export interface ReplayOptions {
-  readonly store: Pick<EventStore, 'listQuarantine' | 'takeQuarantined'>;
+  readonly store: Pick<EventStore, 'quarantined' | 'takeQuarantined'>;
   readonly publish: (frame: SiteFrame) => Promise<void>;
 }
 
@@ -21,29 +17,14 @@ export async function replayQuarantined(
   siteId: string,
   ids: readonly string[],
 ): Promise<string[]> {
-  const rows = await find(store, siteId, new Set(ids));
+  const rows = new Map<string, StoredQuarantinedRow>();
+  // Recordings have a stream of their own, whose rows this one would take for events.
+  for (const row of await store.quarantined(siteId, ids))
+    if (row.source !== 'recording') rows.set(row.id, row);
   if (rows.size === 0) return [];
   await publish(frameOf(siteId, [...rows.values()]));
   const found = [...rows.keys()];
   await store.takeQuarantined(siteId, found);
-  return found;
-}
-
-/** The list is what a caller took the ids from, so they are near its start as a rule. */
-async function find(
-  store: ReplayOptions['store'],
-  siteId: string,
-  ids: ReadonlySet<string>,
-): Promise<Map<string, StoredQuarantinedRow>> {
-  const found = new Map<string, StoredQuarantinedRow>();
-  let before: string | undefined;
-  for (let page = 0; page < MAX_PAGES && found.size < ids.size; page++) {
-    const rows = await store.listQuarantine(siteId, PAGE_ROWS, before);
-    // Recordings have a stream of their own, whose rows this one would take for events.
-    for (const row of rows) if (ids.has(row.id) && row.source !== 'recording') found.set(row.id, row);
-    before = rows.at(-1)?.id;
-    if (rows.length < PAGE_ROWS) break;
-  }
   return found;
 }
 

@@ -56,6 +56,7 @@ describe.each(Object.entries(openers))('event store without a server: %s', (_, o
       store.recentIds(0, 1, 0, 1),
       store.books(SITE, 0, 1),
       store.listQuarantine(SITE, 1),
+      store.quarantined(SITE, ['x']),
       store.takeQuarantined(SITE, ['x']),
       store.deleteSite(SITE),
     ];

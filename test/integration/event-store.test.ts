@@ -300,6 +300,9 @@ describe.each(Object.entries(openers))('event store contract: %s', (kind, open) 
 
     const wanted = [entries[2], entries[3]].flatMap((entry) => (entry ? [entry] : []));
     const ids = [...wanted.map((entry) => entry.id), id('unknown')];
+    const found = await opened.store.quarantined(site, ids);
+    expect(plain(found).sort((a, b) => (a.reason < b.reason ? -1 : 1))).toEqual(plain(wanted));
+    expect(await opened.store.quarantined(siteId('another'), ids)).toEqual([]);
     const taken = await opened.store.takeQuarantined(site, ids);
     expect(plain(taken).sort((a, b) => (a.reason < b.reason ? -1 : 1))).toEqual(plain(wanted));
     expect(await opened.store.takeQuarantined(site, ids)).toEqual([]);

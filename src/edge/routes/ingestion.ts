@@ -10,7 +10,7 @@ import { type AnyRoute, Nothing, siteRoute } from '../route.js';
 import { answered } from '../store-away.js';
 
 export interface IngestionRoutesOptions {
-  readonly store: Pick<EventStore, 'books' | 'listQuarantine' | 'takeQuarantined'>;
+  readonly store: Pick<EventStore, 'books' | 'listQuarantine' | 'quarantined' | 'takeQuarantined'>;
   /** Makes a frame durable in the stream. */
   readonly publish: (frame: SiteFrame) => Promise<void>;
   /** ms since epoch; default the system clock. */

@@ -125,7 +125,8 @@ function readClock(
     return new Rejection('stale', `the event is older than ${lengthText(eventAgeMs)}`);
   const text = String(timestamp);
   if (ms > receivedAt + FUTURE_LIMIT_MS) return { ms: receivedAt, text, lookup: true };
-  return { ms, text, lookup: false };
+  // A sender that gives its own ids may stamp each of its tries anew.
+  return { ms, text, lookup: hasId };
 }
 
 const NO_ADDRESS: UrlParts = { scheme: '', host: '', authority: '', path: '', query: '' };

@@ -2,10 +2,14 @@
 import Type from 'typebox';
 import type { ExecutionReport, Reports } from '../../automations/reports.js';
 import type { SiteAutomationsCache } from '../../automations/site-automations.js';
+import { withoutNulEscapes } from '../../enrich/text.js';
 import { hostOf } from '../../enrich/url.js';
 import { AppError } from '../../errors.js';
 import { hostAllowed, type Site, type SiteDirectory } from '../../websites/site.js';
-import { type AnyRoute, Nothing, type RequestInfo, route, TextBody } from '../route.js';
+import { ErrorBody } from '../error-table.js';
+import { parseJson } from '../json.js';
+import { type AnyRoute, Nothing, type RequestInfo, rawRoute, route, TextBody } from '../route.js';
+import { BatchReplies } from './ingest-shared.js';
 
 export interface WorkflowRoutesOptions {
   readonly directory: SiteDirectory;
@@ -52,6 +56,12 @@ const Taken = Type.Object({
   status: Type.Literal('success'),
   count: Type.Integer({ description: 'Reports that came' }),
   accepted: Type.Integer({ description: 'Those that began an execution' }),
+});
+const Refused = Type.Object({
+  status: Type.Literal('rejected', { description: 'The same reports will never be taken' }),
+  accepted: Type.Literal(0),
+  ...{ rejected: Type.Integer(), errors: Type.Array(Type.Unknown()) },
+  ...{ error: Type.String(), message: Type.String(), code: Type.String() },
 });
 
 const common = {
@@ -112,7 +122,7 @@ export function workflowRoutes(options: WorkflowRoutesOptions): AnyRoute[] {
         return { status: 200, body: { status: 'success', count: 1, accepted } };
       },
     }),
-    route({
+    rawRoute({
       ...common,
       method: 'POST',
       path: '/api/v1/workflows/execution/batch',
@@ -120,22 +130,40 @@ export function workflowRoutes(options: WorkflowRoutesOptions): AnyRoute[] {
       params: Nothing,
       body: Many,
       bodyLimit: bodyLimitBytes,
-      responses: { 200: Taken },
-      async handle({ body, request }) {
-        const accepted = await report(body.website_id, request, body.executions).catch((error: unknown) => {
-          // The tracker repeats on any other status, for ever, what will never be taken.
-          if (error instanceof AppError && PERMANENT.has(error.code)) return 0;
-          throw error;
-        });
-        return { status: 200, body: { status: 'success', count: body.executions.length, accepted } };
+      headers: [],
+      responses: { 200: Type.Union([Taken, Refused]), 429: ErrorBody, 503: ErrorBody },
+      async handle({ bytes, request }) {
+        try {
+          const { siteId, given } = readBatch(bytes);
+          const accepted = await report(siteId, request, given);
+          return { status: 200, body: { status: 'success', count: given.length, accepted } };
+        } catch (error) {
+          const refused = replies.refuse(error);
+          if (refused === undefined) throw error;
+          return refused;
+        }
       },
+      refuse: (error) => replies.refuse(error),
     }),
   ];
 }
 
-const PERMANENT = new Set([
-  'website_not_found',
-  'origin_not_allowed',
-  'website_inactive',
-  'feature_disabled',
-]);
+/** The tracker repeats on any other status than 200, for ever, what will never be taken. */
+const replies = new BatchReplies('accepted');
+
+/**
+ * A batch of which each entry stands for itself: what is no report starts nothing, and NULs, which nothing can store, are replaced.
+ * @throws AppError `invalid_json`, `invalid_request`
+ */
+function readBatch(bytes: Uint8Array): { siteId: string; given: readonly ExecutionReport[] } {
+  const text = withoutNulEscapes(new TextDecoder().decode(bytes));
+  const body = parseJson(Buffer.from(text));
+  if (!isRecord(body) || typeof body.website_id !== 'string' || !Array.isArray(body.executions))
+    throw new AppError('invalid_request', 'Missing required fields: website_id and executions');
+  const entries: readonly unknown[] = body.executions;
+  return { siteId: body.website_id, given: entries.map((entry) => (isRecord(entry) ? entry : {})) };
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

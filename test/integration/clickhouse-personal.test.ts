@@ -27,7 +27,8 @@ class Interceptor {
   private readonly server: Server;
   private armed: { text: string; before?: () => Promise<void>; after?: () => Promise<void> } | undefined;
   constructor(private readonly target: string) {
-    this.server = createServer((request, response) => {
+    // Parameters of statements may come in the address, which counts as a header.
+    this.server = createServer({ maxHeaderSize: 1 << 20 }, (request, response) => {
       this.forward(request, response).catch((error: unknown) => response.writeHead(502).end(String(error)));
     });
   }

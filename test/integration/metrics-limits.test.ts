@@ -146,8 +146,8 @@ describe('Postgres', () => {
     const copy = `INSERT INTO events (event_id, timestamp, properties, ${others.join(', ')})`;
     await administer(`${copy} SELECT gen_random_uuid(), timestamp - interval '1 hour', repeat('x', 8000000), ${others.join(', ')}
       FROM events WHERE site_id = '${BIG}'`);
-    await administer(`${copy} SELECT gen_random_uuid(), timestamp, properties, ${others.join(', ')}
-      FROM events, generate_series(1, 140) WHERE site_id = '${BIG}' AND length(properties) > 10`);
+    await administer(`${copy} SELECT gen_random_uuid(), timestamp - interval '1 second' * number, properties, ${others.join(', ')}
+      FROM events, generate_series(1, 140) AS number WHERE site_id = '${BIG}' AND length(properties) > 10`);
     const counts = { count: 142, visitors: 1, properties: '{"a":1}' };
     expect(await store.eventTypes(big, 10, never)).toEqual([{ type: 'sign', ...counts }]);
     expect(await store.goals(big, [{ on: 'event', type: 'sign' }], never)).toEqual([counts]);

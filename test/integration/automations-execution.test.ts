@@ -731,6 +731,21 @@ describe('execution reports of the tracker', () => {
       body: { automation_enabled: false },
     });
     expect((await single(mine.siteId)).body.code).toBe('feature_disabled');
+    // One bad report costs the others nothing, and what will never be taken is not asked for again.
+    const nul = { ...report(onServer.id), visitorId: 'a\0b', executionData: { '\0': '\0' } };
+    const mixed = await first().call('POST', '/api/v1/workflows/execution/batch', {
+      body: { website_id: onServer.siteId, executions: [null, 5, nul, report(onServer.id)] },
+    });
+    expect(mixed).toMatchObject({ status: 200, body: { status: 'success', count: 4 } });
+    for (const body of [
+      {},
+      { website_id: onServer.siteId, executions: {} },
+      { website_id: 5, executions: [] },
+    ])
+      expect(await first().call('POST', '/api/v1/workflows/execution/batch', { body })).toMatchObject({
+        status: 200,
+        body: { status: 'rejected', accepted: 0, code: 'invalid_request' },
+      });
     const many = Array.from({ length: 300 }, (_, i) => report(onServer.id, { visitorId: `v${i}` }));
     expect((await send(onServer.siteId, many)).body).toMatchObject({ count: 300, accepted: 0 });
   });

@@ -133,6 +133,14 @@ describe('a request that is refused as a whole', () => {
       expect(code(large(head), { origin: 'https://evil.example' })).toEqual(['invalid_json', 1]);
   });
 
+  it('when it lists many times more than a heatmap takes of things that are no points', () => {
+    const heat = (points: string) => send('heatmap', `{"website_id":"${SITE.siteId}","points":[${points}0]}`);
+    expect(heat('{},'.repeat(200_000))).toMatchObject({ outcome: 'refused', code: 'batch_too_large' });
+    const point =
+      '{"type":"click","x":1,"y":2,"selector":"a","url":"/a","device_type":"desktop","timestamp":0},';
+    expect(heat(point.repeat(6_000))).toMatchObject({ outcome: 'rows', rejected: 1_001 });
+  });
+
   it.each(['https://example.com', 'https://sub.example.com', 'https://www.shop.example/page', '', 'null'])(
     'but not from %j',
     (origin) => {

@@ -10,7 +10,7 @@ import { enrichEvent, type RequestContext } from './enrich-event.js';
 import { readEvent } from './event-schema.js';
 import { writeFunnelEvents } from './funnel-events.js';
 import { GeoLookup } from './geo.js';
-import { writeHeatPoints } from './heat-points.js';
+import { MAX_POINTS, writeHeatPoints } from './heat-points.js';
 import {
   DEFAULT_LIMITS,
   type EnrichLimits,
@@ -92,7 +92,10 @@ export class RequestEnricher {
     { source, body, origin }: EnrichRequest,
     site: ReadySite | null,
   ): EnrichOutcome | null {
-    if (site === null || body.byteLength <= READ_ANYWAY_BYTES) return null;
+    if (body.byteLength <= READ_ANYWAY_BYTES) return null;
+    if (source === 'heatmap' && hasCommas(body, MOST_POINT_COMMAS))
+      return refused('batch_too_large', `only ${MAX_POINTS} points a request are taken`, 1);
+    if (site === null) return null;
     if (!names(site, topSiteId(body, source))) return null;
     if (!site.isActive) return refused('website_inactive', INACTIVE, 1);
     const host = hostOf(origin);
@@ -135,6 +138,9 @@ export class RequestEnricher {
 
 /** So little is read even when it will be refused, so that the books count each event. A tracker's hundred points have some 15 KB. */
 const READ_ANYWAY_BYTES = 16 << 10;
+
+/** A point has seven fields. What has more commas than twice the points that are taken is made of things that are none. */
+const MOST_POINT_COMMAS = MAX_POINTS * 14;
 
 const INACTIVE = 'website is inactive';
 const FOREIGN = 'domain mismatch';
@@ -209,6 +215,13 @@ function writeBatch(
     rejected: events.length - rowCount,
     errors,
   };
+}
+
+/** Whether the text has more than so many commas. */
+function hasCommas(body: Uint8Array, most: number): boolean {
+  let count = 0;
+  for (const byte of body) if (byte === 0x2c && ++count > most) return true;
+  return false;
 }
 
 /** UTF-8 to text; a byte order mark and escaped NULs are left out. */

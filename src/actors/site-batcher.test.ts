@@ -171,7 +171,8 @@ describe('the site batcher', () => {
     await sites.deliver({ ...frame('a', 59), received: 500, rejected: 441 });
     await sites.deliver(frame('a', 1));
     expect(await sites.deliver(frame('a', 1)).catch(code)).toBe('quota_exceeded');
-    await sites.deliver(refused(10));
+    await sites.deliver(frame('b', 500));
+    await sites.deliver({ ...refused(10), siteId: 'b' });
   });
 
   it('lets what waits become durable when it stops, and refuses the rest at the deadline', async () => {

@@ -148,7 +148,7 @@ describe('PROCESSES=2 on servers', () => {
     const total = [...ingested(await metrics()).values()].reduce((sum, count) => sum + count, 0);
     expect(total).toBe(load.answered);
     await expectEachOnce(site, load);
-  });
+  }, 60_000);
 
   test('P1 P3: kill -9 of a process and then of the parent under load: it comes back, nothing stays, each event counts once', async () => {
     const { site, load } = await newLoad(30_252);
@@ -184,7 +184,7 @@ describe('PROCESSES=2 on servers', () => {
     await load.progress(60);
     await load.stop();
     await expectEachOnce(site, load);
-  });
+  }, 60_000);
 
   test('P1: SIGTERM drains within 5 s with no child left; what two processes have spooled is taken over by one', async () => {
     const { site, load } = await newLoad(30_254);
@@ -213,7 +213,7 @@ describe('PROCESSES=2 on servers', () => {
       },
     );
     await alone.stop();
-  });
+  }, 60_000);
 
   test('a process that cannot start for good ends all, with its exit code', async () => {
     await until(() => !broken.running(), { what: 'the program to end', timeoutMs: 10_000 });

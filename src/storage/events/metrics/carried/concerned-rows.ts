@@ -33,7 +33,15 @@ interface CopiedSet {
   readonly touched: Set<string>;
   readonly visitors: Set<string>;
   readonly sessions: Set<string>;
-  recent: { readonly id: string; readonly startedAt: number; isFollowed: boolean } | undefined;
+  recent: string;
+}
+
+/** A copy of everything that has arrived at a site since a settled moment. */
+interface RecentCopy {
+  readonly id: string;
+  readonly startedAt: number;
+  /** What is in it, when it is there. */
+  readonly pairs: Promise<Pairs>;
 }
 
 /**
@@ -46,6 +54,8 @@ export class ConcernedRows {
     max: MAX_SETS,
     ttl: SET_MS,
   });
+  /** By site, state of the mutations and settled moment: sets share them. */
+  private readonly recent = new LRUCache<string, RecentCopy>({ max: 2 * MAX_SETS, ttl: RECENT_MS / 2 });
   private readonly found = new LRUCache<string, Flight<CopiedRows | undefined>>({ max: MAX_FOUND });
 
   constructor(private readonly reader: ClickhouseReader) {}
@@ -98,7 +108,7 @@ export class ConcernedRows {
       // Who leaves does not end it: the next one would have to begin from nothing.
       const signal = AbortSignal.timeout(UPDATE_MS);
       if (await this.update(siteId, set, state, arrivals, signal))
-        return { set: set.id, batch: set.batch, recent: set.recent?.id ?? '' };
+        return { set: set.id, batch: set.batch, recent: set.recent };
       forget();
       // What belongs to changes of long ago can go: a new set begins with those of now.
       return wasEmpty ? undefined : this.inTurn(siteId, isRunning, state, arrivals);
@@ -117,13 +127,14 @@ export class ConcernedRows {
     signal: AbortSignal,
   ): Promise<boolean> {
     if (arrivals.pairs === undefined) return false;
-    const isOld = set.recent === undefined || set.recent.startedAt < arrivals.at;
-    const [recent, fits] = await Promise.all([
-      isOld ? this.copyRecent(siteId, set, signal) : set.recent,
+    const recent = this.recentRows(siteId, set.settled, state, arrivals, signal);
+    const [pairs, fits] = await Promise.all([
+      recent.pairs,
       this.copySessions(siteId, set, arrivals.pairs, signal),
     ]);
-    set.recent = recent;
-    if (recent === undefined || !fits || !(await this.followRecent(siteId, set, signal))) return false;
+    // What has arrived while it was copied is mostly nothing.
+    if (!fits || !(await this.copySessions(siteId, set, pairs, signal))) return false;
+    set.recent = recent.id;
     if (state.settled <= set.settled) return true;
     // What has settled meanwhile becomes a batch, sessions of which are all known by now.
     await this.reader.copy(
@@ -131,49 +142,56 @@ export class ConcernedRows {
         text: `INSERT INTO changed_rows (set_id, batch, until, ${COPIED})
           SELECT {set:String}, {batch:UInt32}, toDateTime({until:UInt32}, 'UTC'), ${COPIED} FROM changed_rows
           WHERE set_id = {recent:String} AND arrived < toDateTime({settled:UInt32}, 'UTC')`,
-        params: { ...batchOf(set), recent: recent.id, settled: second(state.settled) },
+        params: { ...batchOf(set), recent: set.recent, settled: second(state.settled) },
       },
       signal,
     );
     set.batch++;
     set.settled = state.settled;
-    set.recent = await this.copyRecent(siteId, set, signal);
-    return this.followRecent(siteId, set, signal);
+    const next = this.recentRows(siteId, set.settled, state, arrivals, signal);
+    if (!(await this.copySessions(siteId, set, await next.pairs, signal))) return false;
+    set.recent = next.id;
+    return true;
   }
 
-  /** What has arrived while it was copied. @returns whether everything fits in */
-  private async followRecent(siteId: string, set: CopiedSet, signal: AbortSignal): Promise<boolean> {
-    const { recent } = set;
-    if (recent === undefined || recent.isFollowed) return true;
-    const rows = await this.reader.rows(
-      {
-        text: 'SELECT DISTINCT toString(session), toString(visitor) FROM changed_rows WHERE set_id = {recent:String}',
-        params: { recent: recent.id },
-      },
-      signal,
-    );
-    recent.isFollowed = true;
-    return this.copySessions(siteId, set, rows.map(pairOf), signal);
+  /** Everything that has arrived since the settled moment, of whomever; not older than what is known to have arrived. */
+  private recentRows(
+    siteId: string,
+    settled: number,
+    state: RollupState,
+    arrivals: Arrivals,
+    signal: AbortSignal,
+  ): RecentCopy {
+    const key = `${siteId} ${state.history} ${settled}`;
+    const known = this.recent.get(key);
+    if (known !== undefined && known.startedAt >= arrivals.at) return known;
+    const id = randomUUID();
+    const pairs = this.copyRecent(siteId, id, settled, signal);
+    const recent = { id, startedAt: performance.now(), pairs };
+    this.recent.set(key, recent);
+    pairs.catch(() => this.recent.peek(key) === recent && this.recent.delete(key));
+    return recent;
   }
 
-  /** Everything that has arrived since the settled moment, of whomever. */
-  private async copyRecent(siteId: string, set: CopiedSet, signal: AbortSignal) {
-    const recent = { id: randomUUID(), startedAt: performance.now(), isFollowed: false };
+  private async copyRecent(siteId: string, id: string, settled: number, signal: AbortSignal): Promise<Pairs> {
     await this.reader.copy(
       {
         text: `INSERT INTO changed_rows (set_id, batch, until, ${COPIED})
           SELECT {set:String}, 1, toDateTime({until:UInt32}, 'UTC'), ${COPIED} FROM session_slots
           WHERE site_id = {site:String} AND arrived >= toDateTime({settled:UInt32}, 'UTC')`,
-        params: {
-          site: siteId,
-          set: recent.id,
-          settled: second(set.settled),
-          until: second(Date.now() + RECENT_MS),
-        },
+        params: { site: siteId, set: id, settled: second(settled), until: second(Date.now() + RECENT_MS) },
       },
       signal,
     );
-    return recent;
+    const rows = await this.reader.rows(
+      {
+        text: `SELECT DISTINCT toString(session), toString(visitor) FROM changed_rows
+          WHERE site_id = {site:String} AND set_id = {recent:String}`,
+        params: { site: siteId, recent: id },
+      },
+      signal,
+    );
+    return rows.map(pairOf);
   }
 
   /** Adds all sessions of all visitors of those sessions. @returns whether they fit in */
@@ -259,7 +277,7 @@ const emptySet = (settled: number): CopiedSet => ({
   touched: new Set(),
   visitors: new Set(),
   sessions: new Set(),
-  recent: undefined,
+  recent: '',
 });
 
 const batchOf = ({ id, batch, madeAt }: CopiedSet): Sql['params'] => ({

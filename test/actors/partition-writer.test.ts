@@ -430,6 +430,20 @@ describe('when the partition is lost', () => {
     expect(acked).toEqual([0]);
   });
 
+  it('keeps nobody waiting for a block of which all was given up while the one before was stored', async () => {
+    const { writer, store, take } = await owner({ flushMs: 60_000, leaveMs: 1 });
+    await writer.acquired({ partition: 1, epoch: 1, validUntil: () => Date.now() + 10_000 });
+    store.fault = () => 'away';
+    await take(messageOf([event(1)]));
+    const first = writer.flush();
+    await writer.message(1, { data: messageOf([event(2, { site: siteOf(1) })]), ack: async () => {} });
+    const second = writer.flush();
+    await writer.lost(1);
+    store.fault = () => 'none';
+    await Promise.all([first, second]);
+    expect(store.totals()).toMatchObject({ received: 1, stored: 1 });
+  });
+
   it('drops without acknowledging what can no longer be stored, and takes it for new when it comes back', async () => {
     const store = new FakeStore();
     const { writer, take, acked } = await owner({ leaveMs: 5, insertMs: 30 }, store);

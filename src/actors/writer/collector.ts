@@ -98,7 +98,11 @@ export class Collector {
     this.#isDue = false;
     const block = this.#collecting;
     this.#collecting = new Block();
-    if (block.isEmpty) return;
+    if (block.isEmpty) {
+      // All it held was given up; whoever waits for it waits no longer.
+      block.finish();
+      return;
+    }
     this.#storing = block;
     this.wake();
     void this.options.store(block).then(() => {

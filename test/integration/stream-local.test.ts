@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdtemp, open, readdir, rm, truncate } from 'node:fs/promises';
+import { cp, mkdtemp, open, readdir, rename, rm, stat, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -155,6 +155,68 @@ describe('local log', () => {
       expect(recorder.texts(partition)).toEqual(texts.filter((_, i) => i % 2 === partition));
     await until(async () => (await segmentFiles()).length <= 1, { what: 'finished segments to be deleted' });
     await log.close();
+  });
+
+  it('goes on in a file made ahead, also after a crash at any moment, and numbers no record twice', async () => {
+    const living = join(directory, 'living');
+    const texts: string[] = [];
+    const options = { directory: living, segmentBytes: 1_000 };
+    const log = await openLog(options);
+    for (let i = 0; i < 24; i++) {
+      const text = `${i} ${'x'.repeat(100)}`;
+      texts.push(text);
+      await log.append(0, Buffer.from(text));
+      // What a crash leaves at this moment, the lock of the living owner apart.
+      const left = join(directory, `crashed ${i}`);
+      await cp(living, left, { recursive: true, filter: (path) => !path.endsWith('lock') });
+      await fill(['after the crash'], { ...options, directory: left });
+      expect(await drain(i + 2, { ...options, directory: left })).toEqual([...texts, 'after the crash']);
+    }
+    await log.close();
+    expect(await drain(texts.length, options)).toEqual(texts);
+    await until(async () => (await readdir(living)).every((name) => !name.includes('.seg')), {
+      what: 'finished segments to be deleted',
+    });
+  });
+
+  it('removes large files in steps, and does not deliver again what a crash left of one', async () => {
+    const big = 'x'.repeat(3 << 20);
+    await fill([big, big, big, big, 'last']);
+    const [name = ''] = await segmentFiles();
+    const sizes = new Set<number>();
+    const watched = {
+      ...realDisk,
+      truncate: async (fd: number, size: number) => {
+        sizes.add(size);
+        await realDisk.truncate(fd, size);
+      },
+    };
+    await cp(join(directory, name), join(directory, 'copy'));
+    expect((await drain(5, { disk: watched })).at(-1)).toBe('last');
+    expect(sizes.size).toBe(1);
+    expect(await segmentFiles()).toEqual([]);
+    await rename(join(directory, 'copy'), join(directory, `${name}.removed`));
+    await fill(['new']);
+    expect(await drain(1)).toEqual(['new']);
+    expect((await readdir(directory)).filter((left) => left.includes('.seg'))).toEqual([]);
+  });
+
+  it('goes on when the file made ahead cannot be made, and leaves nothing of it behind', async () => {
+    let made = 0;
+    const disk = {
+      ...realDisk,
+      createLog: async (path: string) => {
+        made++;
+        if (made === 2) throw new Error('EMFILE: too many open files');
+        return realDisk.createLog(path);
+      },
+    };
+    const texts = Array.from({ length: 10 }, (_, i) => `${i} ${'x'.repeat(200)}`);
+    await fill(texts, { disk, segmentBytes: 1_000 });
+    expect(made).toBeGreaterThan(2);
+    for (const name of await segmentFiles())
+      expect((await stat(join(directory, name))).size).toBeGreaterThan(0);
+    expect(await drain(texts.length)).toEqual(texts);
   });
 
   it('delivers everything again when its state is lost or damaged, and never reuses an epoch', async () => {

@@ -2,9 +2,8 @@ import type { Logger } from '../../../telemetry.js';
 import { StreamFullError, StreamUnavailableError } from '../stream.js';
 import type { StreamMetrics } from '../stream-metrics.js';
 import { type Disk, writeAll } from './disk.js';
+import { NextSegment, type OpenSegment } from './next-segment.js';
 import { HEADER_BYTES, MAX_PAYLOAD_BYTES, writeHeader } from './record.js';
-import { createSegment } from './recovery.js';
-import type { Segment } from './segment.js';
 import type { SegmentSet } from './segment-set.js';
 
 const MAX_COMMIT_BYTES = 8 * 1024 * 1024;
@@ -34,13 +33,16 @@ interface Waiting {
 }
 
 /**
- * Group commit: all appends that come while a flush runs, or within the linger since the last one began, go out as one write and one
- * fdatasync. When nothing is going on an append is written at once.
+ * Group commit: all appends that come while a flush runs, or within the linger since the last one began, go out as one write that is
+ * durable when it returns. When nothing is going on an append is written at once.
  */
 export class Committer {
   private waiting: Waiting[] = [];
   private waitingBytes = 0;
-  private active: { segment: Segment; fd: number } | undefined;
+  private active: OpenSegment | undefined;
+  private readonly following: NextSegment;
+  /** Files being closed. */
+  private readonly closings = new Set<Promise<void>>();
   private running: Promise<void> | undefined;
   /** Calls off the commit that is going to start. */
   private cancelStart: (() => void) | undefined;
@@ -53,7 +55,9 @@ export class Committer {
     private readonly options: CommitterOptions,
     private readonly segments: SegmentSet,
     private nextSequence: number,
-  ) {}
+  ) {
+    this.following = new NextSegment(options.disk, options.directory);
+  }
 
   /** Number of the next record. */
   get next(): number {
@@ -157,18 +161,11 @@ export class Committer {
   }
 
   private async write(batch: readonly Waiting[], bytes: number): Promise<void> {
-    const { disk, directory, segmentBytes, metrics, name } = this.options;
-    if (this.active !== undefined && this.active.segment.bytes + bytes > segmentBytes) {
-      await this.sealActive(this.active);
-    }
+    const { disk, metrics, name } = this.options;
+    const { segment, fd, isSynced } = await this.segmentFor(bytes);
     let sequence = this.nextSequence;
     // A failed write keeps its numbers: what of it reached the disk can never be taken for something else.
     this.nextSequence += batch.length;
-    if (this.active === undefined) {
-      this.active = await createSegment(disk, directory, sequence);
-      this.segments.add(this.active.segment);
-    }
-    const { segment, fd } = this.active;
     const headers = Buffer.allocUnsafe(batch.length * HEADER_BYTES);
     const buffers: Uint8Array[] = [];
     for (const [i, { partition, payload }] of batch.entries()) {
@@ -176,7 +173,7 @@ export class Committer {
       buffers.push(headers.subarray(i * HEADER_BYTES, (i + 1) * HEADER_BYTES), payload);
     }
     await writeAll(disk, fd, buffers, segment.bytes);
-    await disk.datasync(fd);
+    if (!isSynced) await disk.datasync(fd);
     metrics.commits.inc({ stream: name });
     for (const { partition, payload } of batch) {
       segment.add(sequence, partition, segment.bytes, payload.byteLength);
@@ -185,6 +182,22 @@ export class Committer {
     }
     this.segments.bytes += bytes;
     this.segments.live += batch.length;
+    const { segmentBytes } = this.options;
+    if (segment.bytes > segmentBytes / 2)
+      this.following.prepare(this.nextSequence + Math.ceil(segmentBytes / HEADER_BYTES));
+  }
+
+  /** The file that takes the next commit; `nextSequence` is the number of its next record. */
+  private async segmentFor(bytes: number): Promise<OpenSegment> {
+    if (this.active !== undefined && this.active.segment.bytes + bytes > this.options.segmentBytes)
+      this.sealActive(this.active);
+    if (this.active === undefined) {
+      const opened = await this.following.take(this.nextSequence);
+      this.nextSequence = opened.segment.base;
+      this.active = opened;
+      this.segments.add(opened.segment);
+    }
+    return this.active;
   }
 
   private settle(batch: readonly Waiting[]): void {
@@ -202,10 +215,16 @@ export class Committer {
     metrics.appendedBytes.inc({ stream: name }, bytes);
   }
 
-  private async sealActive(active: { segment: Segment; fd: number }): Promise<void> {
+  private sealActive({ segment, fd }: OpenSegment): void {
     this.active = undefined;
-    this.segments.seal(active.segment);
-    await this.options.disk.close(active.fd);
+    this.segments.seal(segment);
+    const closing = this.options.disk
+      .close(fd)
+      .catch((error: unknown) => {
+        this.options.log.warn({ err: error, segment: segment.path }, 'cannot close a segment of the log');
+      })
+      .finally(() => this.closings.delete(closing));
+    this.closings.add(closing);
   }
 
   /** After a failed write or flush nothing past the last good byte can be trusted: cut it off and go on in a new file. */
@@ -217,7 +236,7 @@ export class Committer {
     } catch {
       // Recovery skips it; sound records in it were reported as failed, so they come as duplicates.
     }
-    await this.sealActive(active).catch(() => {});
+    this.sealActive(active);
   }
 
   /**
@@ -228,7 +247,7 @@ export class Committer {
     while (this.running !== undefined) await this.running;
     // What is appended while the file is closed goes into the next one.
     const end = this.nextSequence;
-    if (this.active !== undefined) await this.sealActive(this.active);
+    if (this.active !== undefined) this.sealActive(this.active);
     return end;
   }
 
@@ -245,6 +264,8 @@ export class Committer {
       if (this.running === undefined) this.start();
       await this.running;
     }
-    if (this.active !== undefined) await this.sealActive(this.active);
+    if (this.active !== undefined) this.sealActive(this.active);
+    await this.following.close();
+    await Promise.all(this.closings);
   }
 }

@@ -4,6 +4,8 @@ import { promisify } from 'node:util';
 /** The file operations of the local log, on plain descriptors. Injectable so that tests can let a disk fail. */
 export interface Disk {
   open(path: string, flags: string): Promise<number>;
+  /** Creates a file to append to. Without `isSynced`, what is written is durable after a `datasync` only. */
+  createLog(path: string): Promise<{ readonly fd: number; readonly isSynced: boolean }>;
   writev(fd: number, buffers: readonly NodeJS.ArrayBufferView[], position: number): Promise<number>;
   read(fd: number, into: Buffer, position: number): Promise<number>;
   datasync(fd: number): Promise<void>;
@@ -21,8 +23,16 @@ const fsync = promisify(fs.fsync);
 const open = promisify(fs.open);
 const close = promisify(fs.close);
 
+/**
+ * Each write returns when its data are durable, as if a datasync followed: one task of the thread pool less, and one wait for a processor.
+ * Elsewhere the flag promises less than a datasync.
+ */
+const SYNCED = process.platform === 'linux' ? fs.constants.O_DSYNC : 0;
+const NEW_LOG = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_EXCL | SYNCED;
+
 export const realDisk: Disk = {
   open: (path, flags) => open(path, flags, 0o600),
+  createLog: async (path) => ({ fd: await open(path, NEW_LOG, 0o600), isSynced: SYNCED !== 0 }),
   writev: async (fd, buffers, position) => (await writev(fd, buffers, position)).bytesWritten,
   read: async (fd, into, position) => (await read(fd, into, 0, into.length, position)).bytesRead,
   datasync: promisify(fs.fdatasync),

@@ -1,10 +1,11 @@
 import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Logger } from '../../../telemetry.js';
 import type { StreamMetrics } from '../stream-metrics.js';
 import type { Disk } from './disk.js';
 import { scanRecords } from './record.js';
 import { Segment, segmentBase } from './segment.js';
-import { SegmentSet } from './segment-set.js';
+import { isRemoved, SegmentSet } from './segment-set.js';
 import type { LogState } from './state-file.js';
 
 export interface Recovered {
@@ -32,7 +33,9 @@ export async function recover(options: RecoveryOptions): Promise<Recovered> {
   const segments = new SegmentSet(disk, log);
   const acked = new Map(state?.acked.map(({ base, bits }) => [base, Buffer.from(bits, 'base64')]));
   let nextSequence = state?.nextSequence ?? 0;
-  const bases = (await readdir(directory)).map(segmentBase).filter((base) => base !== undefined);
+  const names = await readdir(directory);
+  for (const name of names.filter(isRemoved)) await disk.unlink(join(directory, name));
+  const bases = names.map(segmentBase).filter((base) => base !== undefined);
   for (const base of bases.sort((a, b) => a - b)) {
     const segment = new Segment(disk, directory, base);
     await load(segment, options);
@@ -71,22 +74,5 @@ async function load(segment: Segment, options: RecoveryOptions): Promise<void> {
     segment.bytes = end;
   } finally {
     await disk.close(fd);
-  }
-}
-
-/** Creates a segment file and makes its name durable. */
-export async function createSegment(
-  disk: Disk,
-  directory: string,
-  base: number,
-): Promise<{ segment: Segment; fd: number }> {
-  const segment = new Segment(disk, directory, base);
-  const fd = await disk.open(segment.path, 'wx');
-  try {
-    await disk.syncDirectory(directory);
-    return { segment, fd };
-  } catch (error) {
-    await disk.close(fd);
-    throw error;
   }
 }

@@ -1,6 +1,16 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from '../../../telemetry.js';
 import type { Disk } from './disk.js';
 import type { Segment } from './segment.js';
+
+/** Name of a file that is being removed, behind its own. */
+const REMOVED = '.removed';
+/** A file is removed in steps, with pauses: freeing it in one go would hold up the commits that share its file system. */
+const STEP_BYTES = 8 * 1024 * 1024;
+const STEP_PAUSE_MS = 20;
+
+/** Is this what a crash left of a file that was being removed? */
+export const isRemoved = (name: string): boolean => name.endsWith(`.seg${REMOVED}`);
 
 /** All segments of a log, oldest first, and what is live in them. Segments without a live record are deleted. */
 export class SegmentSet {
@@ -65,11 +75,27 @@ export class SegmentSet {
   private async remove(segment: Segment): Promise<void> {
     try {
       await segment.close();
-      await this.disk.unlink(segment.path);
+      // From now on an opening after a crash does not deliver it again.
+      const path = `${segment.path}${REMOVED}`;
+      await this.disk.rename(segment.path, path);
+      if (segment.bytes > STEP_BYTES) await this.shrink(path, segment.bytes);
+      await this.disk.unlink(path);
     } catch (error) {
       this.log.error({ err: error, segment: segment.path }, 'cannot delete a finished segment of the log');
     } finally {
       this.bytes -= segment.bytes;
+    }
+  }
+
+  private async shrink(path: string, bytes: number): Promise<void> {
+    const fd = await this.disk.open(path, 'r+');
+    try {
+      for (let left = bytes - STEP_BYTES; left > 0; left -= STEP_BYTES) {
+        await this.disk.truncate(fd, left);
+        await pause(STEP_PAUSE_MS);
+      }
+    } finally {
+      await this.disk.close(fd);
     }
   }
 

@@ -41,6 +41,7 @@ describe('the parent of processes', () => {
         const life = lives[number - 1] ?? [];
         const nth = starts.filter((earlier) => earlier === number).length;
         starts.push(number);
+        if (life[nth] === 'none') throw new Error('spawn ENOMEM');
         const child = fork(script, [
           `${number}`,
           life[nth] ?? life.at(-1) ?? 'calm',
@@ -74,6 +75,13 @@ describe('the parent of processes', () => {
     await supervisor.allUp;
     expect(await supervisor.ended).toBe(2);
     expect(starts).toEqual([1, 2, 2]);
+  });
+
+  it('tries again when one cannot be started at the moment', async () => {
+    const { supervisor, starts } = start([['calm'], ['later 1', 'none', 'later 2']]);
+    await supervisor.allUp;
+    expect(await supervisor.ended).toBe(2);
+    expect(starts).toEqual([1, 2, 2, 2]);
   });
 
   it('kills what does not end in time, and says so by its exit code', async () => {

@@ -171,13 +171,21 @@ class ProcessSupervisor implements Supervisor {
       this.#endAll(code === 0 ? 1 : code);
       return;
     }
-    const waitMs = Math.min(RESTART_FIRST_MS * 2 ** slot.failures++, RESTART_MAX_MS);
     this.#restarts.inc({ process: slot.process });
-    this.options.telemetry.log.error(
-      { ofProcess: slot.process, pid: child.pid, code, signal, restartInMs: waitMs },
-      'a process ended unasked, it is started again',
-    );
-    slot.restart = setTimeout(() => this.#start(slot), waitMs);
+    this.#startLater(slot, { pid: child.pid, code, signal }, 'a process ended unasked, it is started again');
+  }
+
+  #startLater(slot: Slot, about: object, message: string): void {
+    const restartInMs = Math.min(RESTART_FIRST_MS * 2 ** slot.failures++, RESTART_MAX_MS);
+    this.options.telemetry.log.error({ ofProcess: slot.process, ...about, restartInMs }, message);
+    slot.restart = setTimeout(() => {
+      try {
+        this.#start(slot);
+      } catch (err) {
+        // The machine has no memory left, say: the others go on.
+        this.#startLater(slot, { err }, 'a process could not be started, it is tried again');
+      }
+    }, restartInMs);
   }
 
   stop(): void {

@@ -46,6 +46,22 @@ describe('FairQueue', () => {
     expect(queue.take(25, 1 << 20).filter((item) => item === 's')).toHaveLength(3);
   });
 
+  it('has time pay what a lane owes, however many others wait', () => {
+    let now = 5_000;
+    const queue = new FairQueue<string>(LIMITS, () => now);
+    for (let lane = 0; lane < 100; lane++)
+      for (let i = 0; i < 20; i++) queue.push(`${lane}`, 'o', 8_000);
+    // The first owes while it waits, the second before it comes: a minute that is no more than 100 ms.
+    queue.push('waiting', 's', 100);
+    queue.charge('waiting', 100, 60_000);
+    queue.charge('away', 100, 60_000);
+    queue.push('away', 's', 100);
+    now += 99;
+    expect(queue.take(102, 1 << 20)).not.toContain('s');
+    now += 1;
+    expect(queue.take(102, 1 << 20).filter((item) => item === 's')).toHaveLength(2);
+  });
+
   it('charges nothing that the bytes account for, and serves a lane that is alone at once whatever it owes', () => {
     const queue = new FairQueue<string>(LIMITS, () => 0);
     queue.charge('a', 400_000, 10);
@@ -53,7 +69,7 @@ describe('FairQueue', () => {
     queue.push('b', 'b', 8_000);
     expect(queue.take(1, 1 << 20)).toEqual(['a']);
     queue.charge('a', 0, 1e9);
-    queue.charge('b', 0, 500);
+    queue.charge('b', 0, 50);
     queue.push('a', 'a', 10);
     expect(queue.take(1, 1 << 20)).toEqual(['b']);
     expect(queue.take(1, 1 << 20)).toEqual(['a']);

@@ -22,16 +22,18 @@ interface Lane<T> {
   last: Entry<T> | null;
   items: number;
   bytes: number;
-  /** Bytes that the lane may still take out in its turn. */
+  /** Bytes that the lane may still take out in its turn; negative while it owes. */
   credit: number;
+  /** When time alone will have paid what it owes, by the clock. */
+  paidAt: number;
   next: Lane<T> | null;
 }
 
 const QUANTUM_BYTES = 8 << 10;
 /** What a worker gets through in a millisecond, about: the price of its time. */
 const BYTES_PER_MS = 32 << 10;
-/** A lane owes no more than this. */
-const MAX_DEBT_MS = 1_000;
+/** A lane owes no more than this: a worker that was held up itself (by a collection of garbage, say) looks as if a request had been slow. */
+const MAX_DEBT_MS = 100;
 /** Lanes without anything waiting whose debts are remembered. */
 const MAX_DEBTORS = 1_024;
 
@@ -89,6 +91,8 @@ export class FairQueue<T> {
         visits = 1;
       }
       const lane = this.firstLane;
+      // Where many wait, rounds take long.
+      if (lane.credit < 0 && lane.paidAt <= this.clock()) lane.credit = 0;
       lane.credit += QUANTUM_BYTES;
       let entry = lane.first;
       while (entry !== null && entry.bytes <= lane.credit && taken.length < maxItems && bytes < maxBytes) {
@@ -110,13 +114,15 @@ export class FairQueue<T> {
     const owedMs = ms - bytes / BYTES_PER_MS;
     if (owedMs <= 0) return;
     const lane = this.lanes.get(key);
+    const now = this.clock();
+    const paidAt = Math.max(now, lane?.paidAt ?? this.debts.get(key) ?? now) + owedMs;
+    const paidAtLatest = Math.min(paidAt, now + MAX_DEBT_MS);
     if (lane !== undefined) {
       lane.credit = Math.max(-MAX_DEBT_MS * BYTES_PER_MS, lane.credit - owedMs * BYTES_PER_MS);
+      lane.paidAt = paidAtLatest;
       return;
     }
-    const now = this.clock();
-    const paidAt = Math.max(now, this.debts.get(key) ?? now) + owedMs;
-    this.debts.set(key, Math.min(paidAt, now + MAX_DEBT_MS));
+    this.debts.set(key, paidAtLatest);
     if (this.debts.size > MAX_DEBTORS) this.forgetDebts(now);
   }
 
@@ -147,9 +153,10 @@ export class FairQueue<T> {
   }
 
   private openLane(key: string): Lane<T> {
-    const owedMs = Math.max(0, (this.debts.get(key) ?? 0) - (this.debts.size > 0 ? this.clock() : 0));
+    const paidAt = this.debts.get(key) ?? Number.NEGATIVE_INFINITY;
+    const owedMs = Math.max(0, paidAt - (this.debts.size > 0 ? this.clock() : 0));
     const credit = owedMs === 0 ? 0 : -owedMs * BYTES_PER_MS;
-    const lane: Lane<T> = { key, first: null, last: null, items: 0, bytes: 0, credit, next: null };
+    const lane: Lane<T> = { key, first: null, last: null, items: 0, bytes: 0, credit, paidAt, next: null };
     this.debts.delete(key);
     this.lanes.set(key, lane);
     return lane;

@@ -139,6 +139,10 @@ describe('a request that is refused as a whole', () => {
     const point =
       '{"type":"click","x":1,"y":2,"selector":"a","url":"/a","device_type":"desktop","timestamp":0},';
     expect(heat(point.repeat(6_000))).toMatchObject({ outcome: 'rows', rejected: 1_001 });
+    // Commas in texts are no sign of that, nor does an escaped quote end a text.
+    const rich = JSON.stringify('a:is(b,"c,d",e\\,f,g,h,i,j,k,l,m,n,o,p,q,r)');
+    expect(heat(point.replace('"a"', rich).repeat(4_999))).toMatchObject({ outcome: 'rows', rejected: 1 });
+    expect(heat(`${rich},`.repeat(80_000))).toMatchObject({ code: 'batch_too_large' });
   });
 
   it.each(['https://example.com', 'https://sub.example.com', 'https://www.shop.example/page', '', 'null'])(

@@ -139,7 +139,7 @@ export class RequestEnricher {
 /** So little is read even when it will be refused, so that the books count each event. A tracker's hundred points have some 15 KB. */
 const READ_ANYWAY_BYTES = 16 << 10;
 
-/** A point has seven fields. What has more commas than twice the points that are taken is made of things that are none. */
+/** A point has seven fields. What has more commas (outside texts) than twice the points that are taken is made of things that are none. */
 const MOST_POINT_COMMAS = MAX_POINTS * 14;
 
 const INACTIVE = 'website is inactive';
@@ -217,12 +217,22 @@ function writeBatch(
   };
 }
 
-/** Whether the text has more than so many commas. */
+/** Whether the JSON has more than so many commas. Those within texts (selectors) part nothing. */
 function hasCommas(body: Uint8Array, most: number): boolean {
   let count = 0;
-  for (const byte of body) if (byte === 0x2c && ++count > most) return true;
+  let inText = false;
+  for (let at = 0; at < body.length; at++) {
+    const byte = body[at];
+    if (byte === QUOTE) inText = !inText;
+    else if (byte === BACKSLASH && inText) at++;
+    else if (byte === COMMA && !inText && ++count > most) return true;
+  }
   return false;
 }
+
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const BACKSLASH = 0x5c;
 
 /** UTF-8 to text; a byte order mark and escaped NULs are left out. */
 function bodyText(bytes: Uint8Array): string {

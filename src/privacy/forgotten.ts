@@ -83,8 +83,9 @@ function subjectOf(table: Exclude<RowTable, 'heat_points'>, row: Uint8Array) {
 
 /** The site of a row of any table; '' where there is none to be read. */
 export function siteOf(row: Uint8Array): string {
-  const length = row[SITE_LENGTH] ?? 0;
-  return Buffer.from(row.buffer, row.byteOffset + SITE_LENGTH + 1, length).toString('latin1');
+  // Cut off where the row ends: damaged rows come here, too.
+  const id = row.subarray(SITE_LENGTH + 1, SITE_LENGTH + 1 + (row[SITE_LENGTH] ?? 0));
+  return Buffer.from(id.buffer, id.byteOffset, id.byteLength).toString('latin1');
 }
 
 /** Of which sites rows are, each named once, and when the first of them was received (ms since epoch; Infinity for none). */

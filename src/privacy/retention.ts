@@ -11,9 +11,9 @@ import { type RetentionMetrics, retentionMetrics } from './retention-metrics.js'
 import type { Expiry, RetentionStore } from './retention-store.js';
 
 const DAY_MS = 86_400_000;
-/** How often it is looked whether a day has begun, or a setting has changed. */
 const CHECK_MS = 3_600_000;
-const FIRST_CHECK_MS = 60_000;
+/** The first check comes so many times as soon. */
+const FIRST_CHECK_PARTS = 60;
 /** A run by itself ends after this time, and goes on with the next check. */
 const RUN_MS = 1_800_000;
 const SITES_A_STEP = 500;
@@ -30,6 +30,8 @@ export interface RetentionOptions {
   /** Runs the work while nobody else in the cluster does. */
   readonly lock: <T>(work: () => Promise<T>) => Promise<T>;
   readonly telemetry: Telemetry;
+  /** How often it is looked whether a day has begun, or a setting has changed, ms. Default an hour. */
+  readonly checkMs?: number;
   /** ms since epoch; for tests. */
   readonly now?: () => number;
 }
@@ -80,13 +82,14 @@ class DailyRetention implements Retention {
   }
 
   start(): void {
+    const { checkMs = CHECK_MS } = this.options;
     const next = (ms: number) => {
       this.#timer = setTimeout(() => {
-        this.#running = this.#check().finally(() => next(CHECK_MS));
+        this.#running = this.#check().finally(() => next(checkMs));
       }, ms);
       this.#timer.unref();
     };
-    next(FIRST_CHECK_MS);
+    next(checkMs / FIRST_CHECK_PARTS);
   }
 
   async close(): Promise<void> {

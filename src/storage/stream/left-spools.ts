@@ -91,8 +91,11 @@ class StreamWithLeftSpools implements FrameStream {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.left.map((spool) => spool.close()));
-    await this.stream.close();
+    try {
+      await Promise.all(this.left.map((spool) => spool.close()));
+    } finally {
+      await this.stream.close();
+    }
   }
 }
 

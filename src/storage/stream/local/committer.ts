@@ -192,7 +192,11 @@ export class Committer {
     if (this.active !== undefined && this.active.segment.bytes + bytes > this.options.segmentBytes)
       this.sealActive(this.active);
     if (this.active === undefined) {
-      const opened = await this.following.take(this.nextSequence);
+      // A name that could not be made is not tried again: it may be there after all.
+      const opened = await this.following.take(this.nextSequence).catch((error: unknown) => {
+        this.nextSequence++;
+        throw error;
+      });
       this.nextSequence = opened.segment.base;
       this.active = opened;
       this.segments.add(opened.segment);

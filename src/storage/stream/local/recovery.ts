@@ -34,7 +34,7 @@ export async function recover(options: RecoveryOptions): Promise<Recovered> {
   const acked = new Map(state?.acked.map(({ base, bits }) => [base, Buffer.from(bits, 'base64')]));
   let nextSequence = state?.nextSequence ?? 0;
   const names = await readdir(directory);
-  for (const name of names.filter(isRemoved)) await disk.unlink(join(directory, name));
+  for (const name of names.filter(isRemoved)) await removeLeft(join(directory, name), options);
   const bases = names.map(segmentBase).filter((base) => base !== undefined);
   for (const base of bases.sort((a, b) => a - b)) {
     const segment = new Segment(disk, directory, base);
@@ -46,6 +46,15 @@ export async function recover(options: RecoveryOptions): Promise<Recovered> {
     segments.seal(segment);
   }
   return { segments, nextSequence };
+}
+
+/** Nobody needs the file, so a log is opened although it stays. */
+async function removeLeft(path: string, { disk, log }: RecoveryOptions): Promise<void> {
+  try {
+    await disk.unlink(path);
+  } catch (error) {
+    log.error({ err: error, segment: path }, 'cannot delete what is left of a finished segment of the log');
+  }
 }
 
 async function load(segment: Segment, options: RecoveryOptions): Promise<void> {

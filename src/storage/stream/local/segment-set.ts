@@ -87,15 +87,19 @@ export class SegmentSet {
     }
   }
 
+  /** A file that cannot be made smaller is removed all the same. */
   private async shrink(path: string, bytes: number): Promise<void> {
-    const fd = await this.disk.open(path, 'r+');
+    const fd = await this.disk.open(path, 'r+').catch(() => undefined);
+    if (fd === undefined) return;
     try {
       for (let left = bytes - STEP_BYTES; left > 0; left -= STEP_BYTES) {
         await this.disk.truncate(fd, left);
         await pause(STEP_PAUSE_MS);
       }
+    } catch {
+      // As above.
     } finally {
-      await this.disk.close(fd);
+      await this.disk.close(fd).catch(() => {});
     }
   }
 

@@ -123,9 +123,11 @@ function detailsOf(own: readonly OwnPart[]): string | undefined {
     : said.map(({ process, detail }) => `process ${process}: ${detail}`).join('; ');
 }
 
+/** A process that is away comes again by itself, and the others take the requests meanwhile: no reason to take the node out of service. */
 function presence(there: number, missing: readonly number[]): PartStatus {
   const base = { name: 'processes', adapter: 'supervisor', embedded: true, required: true };
   const all = there + missing.length;
   if (missing.length === 0) return { ...base, state: 'up' };
-  return { ...base, state: 'down', detail: `${there} of ${all} answer; missing: ${missing.join(', ')}` };
+  const state = there === 0 ? 'down' : 'degraded';
+  return { ...base, state, detail: `${there} of ${all} answer; missing: ${missing.join(', ')}` };
 }

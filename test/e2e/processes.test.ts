@@ -69,6 +69,7 @@ describe('PROCESSES=2 on servers', () => {
     });
     dataDir = join(guard.directory, 'data');
     program = await Program.start(guard, { dataDir, env: settings });
+    await untilAllServe();
     api = await Api.register(() => program.url);
   });
 
@@ -99,6 +100,9 @@ describe('PROCESSES=2 on servers', () => {
 
   const ready = async (): Promise<Ready> =>
     Value.Parse(Ready, await (await fetch(`${program.url}/ready`)).json());
+  const processes = ({ parts }: Ready) => parts.find(({ name }) => name === 'processes');
+  const untilAllServe = () =>
+    until(async () => processes(await ready())?.state === 'up', { what: 'all processes to serve' });
   const metrics = async () => (await fetch(`${program.url}/metrics`)).text();
   /** Requests to the event routes that were answered 2xx, by process. */
   const ingested = (text: string): Map<string, number> => {
@@ -121,6 +125,9 @@ describe('PROCESSES=2 on servers', () => {
   };
 
   test('says once and in at most ten lines what there is to know, and has a folder a process', async () => {
+    await until(async () => (await program.log()).includes('Seentics Core is ready'), {
+      what: 'the program to say what there is to know',
+    });
     const lines = (await program.log()).split('\n').filter((line) => !/^(\{.*)?$/.test(line));
     expect(lines.length).toBeLessThanOrEqual(10);
     expect(lines.filter((line) => line.startsWith('Seentics Core is ready'))).toHaveLength(1);
@@ -157,19 +164,20 @@ describe('PROCESSES=2 on servers', () => {
     const victim = (await members()).get(2);
     if (victim === undefined) return expect.fail('there is no process 2');
     process.kill(victim.pid, 'SIGKILL');
-    const notReady = await until(
+    const oneAway = await until(
       async () => {
         const answer = await ready();
-        return answer.status === 'not_ready' && answer;
+        return processes(answer)?.state === 'degraded' && answer;
       },
       { what: 'the node to say that a process is missing', timeoutMs: 5_000, everyMs: 10 },
     );
-    expect(notReady.parts).toContainEqual({
-      ...{ name: 'processes', adapter: 'supervisor', embedded: true, required: true, state: 'down' },
+    expect(oneAway.status).toBe('ready');
+    expect(processes(oneAway)).toEqual({
+      ...{ name: 'processes', adapter: 'supervisor', embedded: true, required: true, state: 'degraded' },
       detail: '1 of 2 answer; missing: 2',
     });
     await load.progress(60);
-    await until(async () => (await ready()).status === 'ready', { what: 'the process to be back' });
+    await untilAllServe();
     expect((await members()).get(2)?.pid).not.toBe(victim.pid);
     expect(await metrics()).toContain('\nseentics_process_restarts_total{process="2"} 1\n');
     await load.progress(60);
@@ -178,6 +186,7 @@ describe('PROCESSES=2 on servers', () => {
     expect(program.lastChildren.length).toBeGreaterThanOrEqual(2);
     // The next start finds the port and the folders free, although the processes of the last one had to end first.
     await program.restart();
+    await untilAllServe();
     await until(async () => (await survivors(program.lastChildren)).length === 0, {
       ...{ what: 'the processes of the killed parent to be gone', timeoutMs: 2_000 },
     });

@@ -1,3 +1,4 @@
+import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { adminRoutes } from '../../src/edge/routes/admin.js';
 import type { EventRow } from '../../src/events/row-decoder.js';
@@ -29,10 +30,13 @@ describe.each(['clickhouse', 'postgres'] as const)('totals over all websites on 
   let stores: Awaited<ReturnType<typeof openStores>>;
   let database: Awaited<ReturnType<typeof freshPostgres>>;
   let node: Node;
+  let client: Client;
   let now = NOW;
 
   beforeAll(async () => {
     [stores, database] = await Promise.all([openStores(kind), freshPostgres()]);
+    client = new Client({ connectionString: database.url });
+    await client.connect();
     node = await startNode({
       databaseUrl: database.url,
       siteStats: createSiteStats({
@@ -43,6 +47,7 @@ describe.each(['clickhouse', 'postgres'] as const)('totals over all websites on 
     });
   });
   afterAll(async () => {
+    await client.end();
     await node.stop();
     await stores.stats.close();
     await stores.events.close();
@@ -136,6 +141,19 @@ describe.each(['clickhouse', 'postgres'] as const)('totals over all websites on 
     expect(list.map(({ stats }: { stats: unknown }) => stats)).toEqual([ofBlog, ofShop]);
     for (const path of [shop.id, `by-site-id/${shop.site_id}`])
       expect((await node.call('GET', `${BASE}/${path}`, { token })).body.data.stats).toEqual(ofShop);
+    // A guest is listed what is shared with them, and its figures only with a role that reads.
+    const guest = await signUp(node, 'guest@x.example');
+    const join = (site: { id: string }, role: string) =>
+      client.query('INSERT INTO website_members (website_id, user_id, role) VALUES ($1, $2, $3)', [
+        ...[site.id, guest.id, role],
+      ]);
+    await join(shop, 'viewer');
+    await join(blog, 'passer-by');
+    const shared = (await node.call('GET', BASE, { token: guest.token })).body.data;
+    expect(shared.map(({ name, stats }: { name: string; stats: unknown }) => [name, stats])).toEqual([
+      ['blog', undefined],
+      ['shop', ofShop],
+    ]);
     await stores.events.deleteSite(shop.site_id);
     await stores.events.deleteSite(blog.site_id);
   });

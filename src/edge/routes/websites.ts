@@ -137,6 +137,13 @@ export function websiteRoutes(
   gate: Pick<Gate, 'authorize'>,
   siteStats: SiteStatsReader,
 ): AnyRoute[] {
+  /** Members whose role is none are shown the website in their list, but none of its figures. @returns site ids */
+  const readable = async (principal: Principal, list: readonly Website[]): Promise<string[]> => {
+    const allowed = await Promise.all(
+      list.map(({ id, userId }) => gate.authorize(principal, { id, ownerId: userId }, 'read')),
+    );
+    return list.filter((_, index) => allowed[index]).map(({ siteId }) => siteId);
+  };
   return [
     route({
       ...common,
@@ -154,7 +161,7 @@ export function websiteRoutes(
           ({ id }) => bound?.includes(id) ?? true,
         );
         const { items, next } = pageOf(list, query, ({ id }) => id);
-        const stats = await siteStats.of(items.map(({ siteId }) => siteId));
+        const stats = await siteStats.of(await readable(principal, items));
         const data = items.map((website) => websiteBody(website, stats.get(website.siteId)));
         return { status: 200, body: { data, ...next } };
       },

@@ -138,7 +138,7 @@ export class CarriedAnswers {
     const parts = await this.parts(question, keys, state, signal);
     const answers = new Map<number, ChangedCounts>();
     for (const group of madeTogether(parts)) {
-      const found = await this.advance(question, group, state, signal);
+      const found = await this.advance(question, keys, group, state, signal);
       if (found === undefined) {
         for (const { index } of group) this.kept.delete(keys[index] ?? '');
         return undefined;
@@ -182,11 +182,18 @@ export class CarriedAnswers {
       missing.forEach((index, i) => {
         const kept = { counts: tables[i] ?? new Map(), arrivedBefore, to, history };
         found[index] = kept;
-        if (kept.counts.size <= MAX_LABELS) this.kept.set(keys[index] ?? '', kept);
-        else this.wide.set(keys[index] ?? '', true);
+        this.keep(keys[index] ?? '', kept);
       });
     }
     return found.flatMap((kept, index) => (kept ? [{ index, kept }] : []));
+  }
+
+  /** Stores counts that are new, so that all their labels count. */
+  private keep(key: string, kept: Kept): void {
+    // An entry that is set to what it was keeps its size.
+    this.kept.delete(key);
+    if (kept.counts.size <= MAX_LABELS) this.kept.set(key, kept);
+    else this.wide.set(key, true);
   }
 
   /** Does work that reads a whole period: what may need much memory waits for its turn. */
@@ -203,6 +210,7 @@ export class CarriedAnswers {
   /** Brings parts of equal age up to date. @returns undefined when too much has changed */
   private async advance(
     question: CarriedQuestion,
+    keys: readonly string[],
     group: readonly Part[],
     state: RollupState,
     signal: AbortSignal,
@@ -217,9 +225,11 @@ export class CarriedAnswers {
     const holds = ({ kept: { last } }: Part) =>
       last?.arrivals === arrivals.state &&
       (last.to === scope.to || arrivals.latest < Math.min(last.to, scope.to));
-    const stale = group.filter((part) => !holds(part));
-    this.metrics.add('unchanged', group.length - stale.length);
-    this.metrics.add('carried', stale.length);
+    const changed = group.filter((part) => !holds(part));
+    this.metrics.add('unchanged', group.length - changed.length);
+    this.metrics.add('carried', changed.length);
+    // Parts that differ by their limits share their counts, which move once.
+    const stale = [...new Map(changed.map((part) => [part.kept, part])).values()];
     if (stale.length > 0) {
       const isEmpty = arrivals.latest === 0;
       const sessions = isEmpty
@@ -236,11 +246,13 @@ export class CarriedAnswers {
       const [before, after, between] = isEmpty
         ? moments.map(() => [])
         : await this.atMoments(question, indices, moments, sessions, signal);
-      stale.forEach(({ kept }, i) => {
-        const changed = (now: readonly Counts[] | undefined) =>
+      stale.forEach(({ index, kept }, i) => {
+        const at = (now: readonly Counts[] | undefined) =>
           new ChangedCounts(kept.counts, before?.[i] ?? new Map(), now?.[i] ?? new Map());
-        kept.last = { answer: changed(after), arrivals: arrivals.state, to: scope.to };
-        if (isOld) Object.assign(kept, { counts: changed(between).settled(), ...next });
+        kept.last = { answer: at(after), arrivals: arrivals.state, to: scope.to };
+        if (!isOld) return;
+        Object.assign(kept, { counts: at(between).settled(), ...next });
+        this.keep(keys[index] ?? '', kept);
       });
     }
     return group.flatMap(({ index, kept }) => (kept.last ? [[index, kept.last.answer] as const] : []));

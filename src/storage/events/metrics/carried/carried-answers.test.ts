@@ -1,0 +1,97 @@
+import { Registry } from 'prom-client';
+import { expect, it } from 'vitest';
+import { openClickhouse } from '../../../clickhouse.js';
+import { ClickhouseReader } from '../../clickhouse-reader.js';
+import type { Sql } from '../clickhouse-conditions.js';
+import { CarriedAnswers, type CarriedQuestion } from './carried-answers.js';
+
+const { signal } = new AbortController();
+
+/** Answers by hand: 100 of DE in the whole period, and of one visitor what the test says. */
+class OneVisitor extends ClickhouseReader {
+  minutes = 0;
+  /** Of that visitor, by label: at the kept moment, now, at the moment that is settled by now. */
+  counts: Readonly<Record<string, readonly [number, number, number]>> = {};
+
+  constructor() {
+    super(openClickhouse({ url: 'http://127.0.0.1:1' }));
+  }
+
+  override async copy(): Promise<void> {}
+
+  override async rows({ text, params }: Sql): Promise<unknown[][]> {
+    const now = 1_700_000_000_000 + this.minutes * 60_000;
+    if (text === 'WHOLE') return Array.from({ length: Number(params.parts) }, (_, i) => [i, 'DE', 100]);
+    if (text.includes('system.mutations')) return [[now, '0', 0]];
+    if (text.includes('groupUniqArray')) return [[`${this.minutes}`, '1', now, '[(11,21)]']];
+    if (text.startsWith('SELECT count()')) return [[100_000]];
+    return text.includes('cell.1 AS part') ? this.changes(text) : [['11', '21']];
+  }
+
+  private changes(text: string): unknown[][] {
+    const moments = text.match(/AS counts\d/g)?.length ?? 0;
+    const parts = text.match(/if\(browser = ''/g)?.length ?? 0;
+    return Array.from({ length: parts }, (_, part) =>
+      Object.entries(this.counts).map(([label, counts]) => [
+        part,
+        label,
+        ...counts.slice(0, moments).map((count) => [count, count]),
+      ]),
+    ).flat();
+  }
+}
+
+function setUp() {
+  const reader = new OneVisitor();
+  const registry = new Registry();
+  const answers = new CarriedAnswers(reader, {
+    clock: () => reader.minutes * 60_000 + 1,
+    telemetry: { registry },
+  });
+  /** The same breakdown so many times, as lists of several lengths ask for it. */
+  const ask = (times: number) => {
+    const question: CarriedQuestion = {
+      scope: { siteId: 's', from: 1_699_900_200_000, to: 1_700_000_000_000, filters: [] },
+      parts: Array.from({ length: times }, () => 'breakdown'),
+      changed: Array.from({ length: times }, () => ({ on: 'breakdown', attribute: 'browser', missing: '' })),
+      sql: (parts) => ({ text: 'WHOLE', params: { parts: parts.length } }),
+      read: ([part, label, count]) => [Number(part), String(label), [Number(count)]],
+    };
+    return answers.ask(question, signal);
+  };
+  const keptLabels = async () =>
+    (await registry.getSingleMetric('seentics_metrics_kept_labels')?.get())?.values[0]?.value;
+  return { reader, ask, keptLabels };
+}
+
+it('moves counts on once that several parts of a question share', async () => {
+  const { reader, ask } = setUp();
+  const germany = async () => (await ask(2))?.map((counts) => counts.get('DE')?.[0]);
+  reader.counts = { DE: [10, 13, 12] };
+  expect(await germany()).toEqual([103, 103]);
+  reader.minutes = 20;
+  expect(await germany()).toEqual([103, 103]);
+  reader.minutes = 40;
+  reader.counts = { DE: [12, 13, 13] };
+  expect(await germany()).toEqual([103, 103]);
+});
+
+it('counts the labels that an answer has gained, and keeps none with too many', async () => {
+  const { reader, ask, keptLabels } = setUp();
+  const gain = (first: number) => {
+    reader.counts = Object.fromEntries(
+      Array.from({ length: 20_000 }, (_, i) => [`${first + i}`, [0, 1, 1]] as const),
+    );
+  };
+  await ask(1);
+  expect(await keptLabels()).toBe(11);
+  gain(0);
+  reader.minutes = 20;
+  await ask(1);
+  expect(await keptLabels()).toBe(20_011);
+  gain(20_000);
+  reader.minutes = 40;
+  expect((await ask(1))?.[0]?.get('39999')).toEqual([1, 1]);
+  expect(await keptLabels()).toBe(0);
+  expect(await ask(1)).toBeUndefined();
+});

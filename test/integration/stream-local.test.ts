@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { lockDirectory } from '../../src/storage/stream/local/directory-lock.js';
-import { realDisk } from '../../src/storage/stream/local/disk.js';
+import { type Disk, realDisk } from '../../src/storage/stream/local/disk.js';
 import { type LocalLogOptions, openLocalLog } from '../../src/storage/stream/local-log.js';
 import { StreamUnavailableError } from '../../src/storage/stream/stream.js';
 import { silentTelemetry } from '../../src/telemetry.js';
@@ -217,6 +217,39 @@ describe('local log', () => {
     for (const name of await segmentFiles())
       expect((await stat(join(directory, name))).size).toBeGreaterThan(0);
     expect(await drain(texts.length)).toEqual(texts);
+  });
+
+  it('goes on under another name when a new file can neither be made durable nor removed', async () => {
+    let isBroken = false;
+    const broken = () => Promise.reject(new Error('EIO: i/o error'));
+    const disk: Disk = {
+      ...realDisk,
+      syncDirectory: (path) => (isBroken ? broken() : realDisk.syncDirectory(path)),
+      unlink: (path) => (isBroken ? broken() : realDisk.unlink(path)),
+    };
+    const log = await openLog({ disk });
+    isBroken = true;
+    await expect(log.append(0, Buffer.from('lost'))).rejects.toThrow(StreamUnavailableError);
+    isBroken = false;
+    const append = () =>
+      log.append(0, Buffer.from('kept')).then(
+        () => true,
+        () => false,
+      );
+    await until(append, { what: 'the log to take messages again', everyMs: 20 });
+    await log.close();
+    expect(await drain(1)).toEqual(['kept']);
+  });
+
+  it('opens although what is left of a finished file cannot be deleted', async () => {
+    await fill(['one']);
+    await cp(join(directory, (await segmentFiles())[0] ?? ''), join(directory, '00000000000009.seg.removed'));
+    const disk: Disk = {
+      ...realDisk,
+      unlink: (path) =>
+        path.endsWith('.removed') ? Promise.reject(new Error('EPERM: not permitted')) : realDisk.unlink(path),
+    };
+    expect(await drain(1, { disk })).toEqual(['one']);
   });
 
   it('delivers everything again when its state is lost or damaged, and never reuses an epoch', async () => {

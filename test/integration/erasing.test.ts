@@ -122,6 +122,28 @@ it('P9: every erasure and every deletion of a site changes the version of the er
   expect(await erasures.of([siteId, other], 2_000)).toHaveLength(3);
 });
 
+it('P9: notes of a site or visitor move on when noted again, that of an undone import stays', async () => {
+  const { siteIds } = await accountWith(1);
+  const [siteId = ''] = siteIds;
+  const { erasures } = metadata;
+  const importId = randomUUID();
+  const visitorHash = 'ab'.repeat(32);
+  for (const receivedUntil of [5_000, 9_000]) {
+    await erasures.note({ siteId, visitorHash: null, receivedUntil });
+    await erasures.note({ siteId, visitorHash, receivedUntil });
+    await erasures.noteUndone(siteId, importId, receivedUntil);
+  }
+  const noted = await erasures.of([siteId]);
+  expect(noted).toHaveLength(3);
+  expect(noted).toEqual(
+    expect.arrayContaining([
+      { siteId, visitorHash: null, receivedUntil: 9_000 },
+      { siteId, visitorHash, receivedUntil: 9_000 },
+      { siteId, visitorHash: null, importId, receivedUntil: 5_000 },
+    ]),
+  );
+});
+
 it('P9: drains no sooner than all writers know of the erasure', async () => {
   const { userId, siteIds } = await accountWith(1);
   const [siteId = ''] = siteIds;

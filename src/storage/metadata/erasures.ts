@@ -23,7 +23,10 @@ export interface ErasureStore {
   version(): Promise<string>;
   /** Notes an erasure, in place of an earlier one of the same subject. */
   note(erasure: Omit<Erasure, 'importId'>): Promise<void>;
-  /** Notes that what an import has added, and was received up to then (ms since epoch), is to be stored no more. */
+  /**
+   * Notes that what an import has added, and was received up to then (ms since epoch), is to be stored no more. Noted again, the earlier
+   * time holds: an import that is being undone sends nothing more.
+   */
   noteUndone(siteId: string, importId: string, receivedUntil: number): Promise<void>;
   /** Has a request emptied the site already? */
   isWiped(siteId: string, requestId: string): Promise<boolean>;
@@ -42,7 +45,8 @@ export interface ErasureStore {
 
 /** Of site, visitor (32 bytes) or import (16) or neither, time. */
 const NOTE = `INSERT INTO erasures (site_id, visitor_hash, received_until) VALUES ($1, decode($2, 'hex'), to_timestamp($3::float8 / 1000))
-  ON CONFLICT (site_id, visitor_hash) DO UPDATE SET received_until = excluded.received_until`;
+  ON CONFLICT (site_id, visitor_hash) DO UPDATE SET received_until = CASE length(excluded.visitor_hash)
+    WHEN 16 THEN LEAST(erasures.received_until, excluded.received_until) ELSE excluded.received_until END`;
 
 export function createErasureStore(db: Database): ErasureStore {
   return {

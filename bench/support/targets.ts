@@ -93,6 +93,7 @@ export async function serversTarget(guard: Guard): Promise<Target> {
       CLICKHOUSE_DB: 'bench',
     },
   });
+  if (PROCESSES !== '1') await allServe(program.url);
   return programTarget('on servers', program, {
     nats: nats.process.pid,
     clickhouse: clickhouse.process.pid,
@@ -146,8 +147,25 @@ async function programTarget(
 
 const DailyStats = Type.Object({ daily_stats: Type.Array(Type.Object({ views: Type.Number() })) });
 const Ready = Type.Object({
-  parts: Type.Array(Type.Object({ name: Type.String(), backlog: Type.Optional(Type.Number()) })),
+  parts: Type.Array(
+    Type.Object({ name: Type.String(), state: Type.String(), backlog: Type.Optional(Type.Number()) }),
+  ),
 });
+
+/** A node is ready when the first of its processes is. */
+async function allServe(url: string): Promise<void> {
+  await until(
+    async () => {
+      const answer: unknown = await (await fetch(`${url}/ready`)).json();
+      // `auto` may have come to one process, and then there is no such part.
+      return (
+        Value.Check(Ready, answer) &&
+        answer.parts.every(({ name, state }) => name !== 'processes' || state === 'up')
+      );
+    },
+    { what: 'all processes to serve', timeoutMs: 60_000, everyMs: 100 },
+  );
+}
 
 /** Waits until the stream has nothing left to write. */
 async function drained(url: string): Promise<void> {

@@ -49,8 +49,7 @@ describe('FairQueue', () => {
   it('has time pay what a lane owes, however many others wait', () => {
     let now = 5_000;
     const queue = new FairQueue<string>(LIMITS, () => now);
-    for (let lane = 0; lane < 100; lane++)
-      for (let i = 0; i < 20; i++) queue.push(`${lane}`, 'o', 8_000);
+    for (let lane = 0; lane < 100; lane++) for (let i = 0; i < 20; i++) queue.push(`${lane}`, 'o', 8_000);
     // The first owes while it waits, the second before it comes: a minute that is no more than 100 ms.
     queue.push('waiting', 's', 100);
     queue.charge('waiting', 100, 60_000);

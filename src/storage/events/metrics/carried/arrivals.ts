@@ -50,7 +50,8 @@ export class RollupArrivals {
     this.answers = new LRUCache({
       max: 1_000,
       ttl: options.freshMs ?? FRESH_MS,
-      ...(options.clock ? { perf: { now: options.clock } } : {}),
+      // A list of pairs has up to a megabyte: none stays for longer than it serves.
+      ...(options.clock ? { perf: { now: options.clock } } : { ttlAutopurge: true }),
     });
     this.copies = new ConcernedRows(reader);
   }
@@ -138,12 +139,13 @@ export class RollupArrivals {
   private fresh(sql: Sql, signal: AbortSignal): Promise<Answered> {
     const key = JSON.stringify(sql);
     const known = this.answers.get(key);
-    if (known) return known.join(signal);
-    const flight = new Flight((own) =>
+    // What all have left is being ended.
+    if (known && !known.signal.aborted) return known.join(signal);
+    const flight: Flight<Answered> = new Flight((own) =>
       this.reader.rows(sql, own).then(
         (rows) => ({ rows, at: performance.now() }),
         (error: unknown) => {
-          this.answers.delete(key);
+          if (this.answers.peek(key) === flight) this.answers.delete(key);
           throw error;
         },
       ),
@@ -159,10 +161,13 @@ const settledAt = (serverMs: number): number => Math.floor((serverMs - SETTLED_M
 function pairsOf(text: string): Arrivals['pairs'] {
   const pairs = Array.from(
     text.matchAll(/\((\d+),(\d+)\)/g),
-    ([, session = '', visitor = '']) => [session, visitor] as const,
+    ([, session = '', visitor = '']) => [copyOf(session), copyOf(visitor)] as const,
   );
   return pairs.length > MAX_PAIRS ? undefined : pairs;
 }
+
+/** A part of a text keeps all of it in memory: what stays for long must be its own. */
+const copyOf = (digits: string): string => Buffer.from(digits, 'latin1').toString('latin1');
 
 const FACTS = 'session, slot, visitor, place, agent, page_views, customs, first_ts, last_ts, last_exit';
 const SLOTS = "slot >= toDateTime({slotFrom:UInt32}, 'UTC') AND slot < toDateTime({slotTo:UInt32}, 'UTC')";

@@ -55,7 +55,11 @@ export class ConcernedRows {
     ttl: SET_MS,
   });
   /** By site, state of the mutations and settled moment: sets share them. */
-  private readonly recent = new LRUCache<string, RecentCopy>({ max: 2 * MAX_SETS, ttl: RECENT_MS / 2 });
+  private readonly recent = new LRUCache<string, RecentCopy>({
+    max: 2 * MAX_SETS,
+    ttl: RECENT_MS / 2,
+    ttlAutopurge: true,
+  });
   private readonly found = new LRUCache<string, Flight<CopiedRows | undefined>>({ max: MAX_FOUND });
 
   constructor(private readonly reader: ClickhouseReader) {}

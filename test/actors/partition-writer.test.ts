@@ -1,7 +1,11 @@
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createPartitionWriter, type PartitionWriterOptions } from '../../src/actors/partition-writer.js';
 import { encodeMessage } from '../../src/events/frame.js';
-import { StoreUnavailableError } from '../../src/storage/events/event-store.js';
+import {
+  RepairFailedError,
+  type RepairRange,
+  StoreUnavailableError,
+} from '../../src/storage/events/event-store.js';
 import { silentTelemetry } from '../../src/telemetry.js';
 import { FakeStore, type Fault } from './fake-store.js';
 import { idOf, messageOf, rawFrame, rowBytes, siteFrame, siteOf, type TestEvent } from './rows.js';
@@ -28,6 +32,12 @@ async function owner(options: Partial<PartitionWriterOptions> = {}, store = new 
   });
   const ownership = { partition: 0, epoch: 1, validUntil: () => Date.now() + 10_000 };
   await writer.acquired(ownership);
+  // A writer that still waits for its store would go on for as long as the process runs.
+  onTestFinished(async () => {
+    store.fault = () => 'none';
+    await writer.lost(0);
+    await writer.stop(100);
+  });
   const acked: number[] = [];
   let sent = 0;
   const take = async (data: Uint8Array): Promise<void> => {
@@ -267,6 +277,82 @@ describe('the partition writer', () => {
     await next.take(messageOf([event(2, { timestamp: Date.now() + 1_000 })]));
     await next.writer.flush();
     expect(store.steps.slice(4)).toEqual(['insert', 'book']);
+  });
+
+  describe('with a store whose repairs fail', () => {
+    const HOUR = 3_600_000;
+
+    /** Each repair fails as the next of `failures` says, undefined: it succeeds. */
+    async function failing(failures: (Error | undefined)[], options: Partial<PartitionWriterOptions> = {}) {
+      const store = new FakeStore();
+      const ranges: RepairRange[] = [];
+      const repair = async (_partition: number, _partitions: number, range: RepairRange) => {
+        ranges.push(range);
+        const failure = failures.shift();
+        if (failure !== undefined) throw failure;
+        return 0;
+      };
+      const telemetry = silentTelemetry();
+      const own = await owner({ telemetry, store: { ...store.connect().store, repair }, ...options }, store);
+      const unrepaired = async () =>
+        (await telemetry.registry.metrics()).match(/writer_unrepaired_total (\d+)/)?.[1];
+      return { ...own, ranges, unrepaired };
+    }
+    const repeat = (failure: Error, times: number) => Array.from({ length: times }, () => failure);
+
+    it('asks for less and less, and in the end stores what comes and raises the alarm', async () => {
+      const { take, writer, acked, store, ranges, unrepaired } = await failing(
+        repeat(new RepairFailedError('no memory'), 1_000),
+      );
+      expect(await unrepaired()).toBe('0');
+      await take(messageOf([event(1)]));
+      await writer.flush();
+      expect(acked).toEqual([0]);
+      expect(store.rows).toHaveLength(1);
+      expect(await unrepaired()).toBe('1');
+      expect(ranges.slice(0, 3).map(({ backMs }) => backMs)).toEqual([HOUR, HOUR / 2, HOUR / 4]);
+      expect(ranges.at(-1)?.backMs).toBeLessThan(HOUR / 60);
+      expect(ranges.length).toBeLessThan(30);
+      await take(messageOf([event(2)]));
+      await writer.flush();
+      expect(store.rows).toHaveLength(2);
+      expect(await unrepaired()).toBe('1');
+    });
+
+    it('asks for all of it however long the store is away', async () => {
+      const { take, writer, acked, ranges, unrepaired } = await failing(
+        repeat(new StoreUnavailableError('away'), 40),
+      );
+      await take(messageOf([event(1)]));
+      await writer.flush();
+      expect(acked).toEqual([0]);
+      expect(ranges.map(({ backMs }) => backMs)).toEqual(Array.from({ length: 41 }, () => HOUR));
+      expect(await unrepaired()).toBe('0');
+    });
+
+    it('compares from the oldest row that an attempt in doubt has stored, for an hour again once it succeeded', async () => {
+      const [oldest, newest] = [Date.now() - 3 * HOUR, Date.now()];
+      const { take, writer, acked, store, ranges } = await failing([new RepairFailedError('no memory')], {
+        insertMs: 20,
+      });
+      const doubtful = async (...numbers: number[]) => {
+        let inserts = 0;
+        store.fault = (step) => (step !== 'insert' ? 'none' : inserts++ === 0 ? 'answer lost' : 'away');
+        const received = (number: number) => (number % 2 === 1 ? oldest : newest);
+        await take(messageOf(numbers.map((number) => event(number, { receivedAt: received(number) }))));
+        await writer.flush();
+      };
+      await doubtful(2, 1, 4);
+      await doubtful(6, 8);
+      expect(acked).toEqual([0, 1]);
+      expect(ranges.map(({ backMs, since }) => [backMs, since])).toEqual([
+        [HOUR, Number.POSITIVE_INFINITY],
+        [HOUR / 2, Number.POSITIVE_INFINITY],
+        [HOUR, oldest],
+        [HOUR, newest],
+      ]);
+      expect(ranges[0]?.validUntil()).toBeGreaterThan(Date.now());
+    });
   });
 
   it('sends less at once when the store has no time for a block, and stores every row once', async () => {

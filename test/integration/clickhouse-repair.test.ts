@@ -1,13 +1,21 @@
+import { createServer } from 'node:http';
+import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { partitionOf } from '../../src/events/partition.js';
 import { createClickhouseEventStore } from '../../src/storage/events/clickhouse-event-store.js';
-import type { EventStore } from '../../src/storage/events/event-store.js';
+import {
+  type EventStore,
+  RepairFailedError,
+  type RepairRange,
+  StoreUnavailableError,
+} from '../../src/storage/events/event-store.js';
 import { silentTelemetry } from '../../src/telemetry.js';
 import { freshClickhouse, freshName } from '../support/fresh.js';
 import { encodeRow, makeRow } from './event-rows.js';
 
 const PARTITIONS = 8;
 const HOUR = 3_600_000;
+const VALID = Number.POSITIVE_INFINITY;
 /** Two sites of one partition, one of another. */
 const SITES = ['aaaaaaaaaaaaaaaa00000001', 'bbbbbbbbbbbbbbbb00000009', 'cccccccccccccccc00000002'] as const;
 const [DAMAGED, SOUND, FOREIGN] = SITES;
@@ -64,7 +72,17 @@ describe('P3: a rollup that a crash left without a part of the events', () => {
     query(`SELECT site_id, slot, session, visitor, place, agent, min(first_ts), max(last_ts), sum(page_views), sum(customs),
              max(last_view), max(last_exit), min(source), arraySort(groupArrayArray(arrayZip(view_ts, view_page)))
            FROM session_slots GROUP BY ALL ORDER BY ALL`);
-  const repair = (site: string) => store.repair(partitionOf(site, PARTITIONS), PARTITIONS, HOUR);
+  const repair = (site: string, range: Partial<RepairRange> = {}, of = store) =>
+    of.repair(partitionOf(site, PARTITIONS), PARTITIONS, { backMs: HOUR, validUntil: () => VALID, ...range });
+  const open = (url: string) =>
+    createClickhouseEventStore({
+      clickhouse: { url, database: database.database },
+      telemetry: silentTelemetry(),
+    });
+  const damage = () =>
+    query(
+      `ALTER TABLE session_slots DELETE WHERE site_id = '${DAMAGED}' AND session = cityHash64('session 3')`,
+    );
 
   it('finds nothing to mend while all is whole', async () => {
     expect(await repair(DAMAGED)).toBe(0);
@@ -139,5 +157,87 @@ describe('P3: a rollup that a crash left without a part of the events', () => {
     await query(`ALTER TABLE session_slots DELETE WHERE site_id = '${site_id}'`);
     expect(await repair(site_id)).toBe(1);
     expect(await rollup()).toBe(whole);
+  });
+
+  it('compares what was received long before the newest when it is told to', async () => {
+    const site_id = 'ffffffffffffffff00000005';
+    const ages = [3 * HOUR, 0];
+    const rows = ages.map((age, i) =>
+      encodeRow(
+        makeRow({
+          ...{ event_id: `f${i}`.padStart(32, '0'), site_id, timestamp: now - age, received_at: now - age },
+          ...{ kind: 1, visitor_id: 'v', session_id: 's' },
+        }),
+      ),
+    );
+    await store.insertRows('events', rows, freshName('block'), Date.now() + 20_000);
+    const whole = await rollup();
+    await query(`ALTER TABLE session_slots DELETE WHERE site_id = '${site_id}'`);
+    expect(await repair(site_id)).toBe(1);
+    expect(await repair(site_id, { since: now - 3 * HOUR })).toBe(1);
+    expect(await rollup()).toBe(whole);
+  });
+
+  it('changes nothing once the partition may be of another owner', async () => {
+    const whole = await rollup();
+    await damage();
+    const damaged = await rollup();
+    await expect(repair(DAMAGED, { validUntil: () => Date.now() })).rejects.toThrow(StoreUnavailableError);
+    expect(await rollup()).toBe(damaged);
+    expect(await repair(DAMAGED)).toBeGreaterThan(0);
+    expect(await rollup()).toBe(whole);
+  });
+
+  it('is whole in the end though an attempt that was given up takes effect late, and lets the server end first', async () => {
+    const whole = await rollup();
+    await damage();
+    let isLate = true;
+    const seconds: number[] = [];
+    const proxy = createServer(async (request, response) => {
+      const body = await text(request);
+      const send = () =>
+        fetch(new URL(request.url ?? '/', database.url), {
+          method: 'POST',
+          headers: { 'content-type': request.headers['content-type'] ?? 'text/plain' },
+          body,
+        });
+      const answer = await send();
+      if (/(DELETE FROM|INSERT INTO) session_slots/.test(body)) {
+        seconds.push(
+          Number(new URL(request.url ?? '/', database.url).searchParams.get('max_execution_time')),
+        );
+        if (body.includes('INSERT INTO') && isLate) {
+          isLate = false;
+          expect((await send()).ok).toBe(true);
+        }
+      }
+      response
+        .writeHead(answer.status, { 'content-type': answer.headers.get('content-type') ?? 'text/plain' })
+        .end(await answer.text());
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+    const address = proxy.address();
+    if (address === null || typeof address === 'string') throw new Error('no port');
+    const proxied = open(`http://127.0.0.1:${address.port}`);
+    try {
+      expect(await repair(DAMAGED, { validUntil: () => Date.now() + 60_000 }, proxied)).toBeGreaterThan(0);
+      expect(isLate).toBe(false);
+      expect(await rollup()).toBe(whole);
+      expect(Math.min(...seconds)).toBeGreaterThan(0);
+      expect(Math.max(...seconds)).toBeLessThan(30);
+    } finally {
+      await proxied.close();
+      proxy.close();
+    }
+  });
+
+  it('says whether the server is away or cannot do it', async () => {
+    const away = open('http://127.0.0.1:1');
+    await expect(repair(DAMAGED, {}, away)).rejects.toThrow(StoreUnavailableError);
+    await away.close();
+    await query('RENAME TABLE session_slots TO hidden_slots');
+    await expect(repair(DAMAGED)).rejects.toThrow(RepairFailedError);
+    await query('RENAME TABLE hidden_slots TO session_slots');
+    expect(await repair(DAMAGED)).toBe(0);
   });
 });

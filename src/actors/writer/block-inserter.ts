@@ -1,4 +1,4 @@
-import { hexId } from '../../events/row-head.js';
+import { hexId, receivedAtOf } from '../../events/row-head.js';
 import { type EventStore, RowsRefusedError } from '../../storage/events/event-store.js';
 import type { Logger } from '../../telemetry.js';
 import { Turns } from '../../turns.js';
@@ -10,7 +10,7 @@ import type { BlockRow } from './block-row.js';
 import { candidatesOf } from './candidates.js';
 import type { ObservedRow, RowObserver } from './observer.js';
 import type { Pause } from './pause.js';
-import { repairPartition } from './repair.js';
+import { giveUpHopeless, repairPartition } from './repair.js';
 import { bookEntries, type Tally } from './tally.js';
 import type { Tenure } from './tenure.js';
 import type { WriterMetrics } from './writer-metrics.js';
@@ -86,13 +86,19 @@ export class BlockInserter implements Actor<Block> {
 
   /** Completes what the store may hold by halves of the block's partitions, as often as it takes. */
   async #repair(block: Block): Promise<void> {
-    const { window, pause } = this.options;
+    const { window, pause, metrics, log } = this.options;
     for (;;) {
       block.dropEnded(window.fingerprint);
       const tenure = block.messages.find((held) => held.tenure.isUnrepaired)?.tenure;
       if (tenure === undefined) return;
       if (tenure.validUntil() <= Date.now()) await pause.for(LAPSED_POLL_MS);
       else await this.#call('repair', () => repairPartition(this.options, tenure));
+      if (!giveUpHopeless(tenure)) continue;
+      metrics.unrepaired.inc();
+      log.error(
+        { partition: tenure.partition },
+        'figures cannot be checked after a crash: they may be wrong',
+      );
     }
   }
 
@@ -267,7 +273,7 @@ export class BlockInserter implements Actor<Block> {
         rest = rest.filter((row) => !answer.asked.has(row));
       }
       // The attempt may have died between the rows and what is made of them, and nobody sends them again under its token.
-      if (piece.table === 'events') for (const { tally } of stored) tally.tenure.isUnrepaired = true;
+      if (piece.table === 'events') for (const row of stored) needsRepair(row);
       await this.#markStored(stored);
       piece.reduceTo(missing);
     }
@@ -378,6 +384,11 @@ async function wantedOf(rows: readonly BlockRow[], observer: RowObserver): Promi
       wanted.push({ siteId: tally.siteId, table, source: tally.source, bytes });
   }
   return wanted;
+}
+
+function needsRepair({ bytes, tally: { tenure } }: BlockRow): void {
+  tenure.isUnrepaired = true;
+  tenure.repairSince = Math.min(tenure.repairSince, receivedAtOf(bytes));
 }
 
 function halvesOf({ table, rows }: Piece): Piece[] {

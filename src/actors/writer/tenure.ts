@@ -1,5 +1,8 @@
 import type { PartitionOwnership } from '../../storage/stream/stream.js';
 
+/** What is stored was received seconds before, as a rule. */
+export const REPAIR_BACK_MS = 3_600_000;
+
 /** One stretch of ownership of a partition by this node. All that a block holds is tied to the tenure under which it came. */
 export class Tenure {
   /** No more messages are taken; what was taken may still be finished. */
@@ -8,8 +11,12 @@ export class Tenure {
   ended = false;
   /** The store may hold half of what an earlier owner or an attempt in doubt stored: to be completed before anything is acknowledged. */
   isUnrepaired = true;
-  /** Events received in this time before the newest stored one are compared, ms: what is stored was received seconds before, after an outage longer. */
-  repairBackMs = 3_600_000;
+  /** Events received in this time before the newest stored one are compared, ms. */
+  repairBackMs = REPAIR_BACK_MS;
+  /** When the oldest row was received that an attempt in doubt has stored, ms since epoch: after an outage, long before the newest. */
+  repairSince = Number.POSITIVE_INFINITY;
+  /** Failures in a row of repairs that could not have been asked for less. */
+  repairsFailed = 0;
 
   constructor(readonly ownership: PartitionOwnership) {}
 

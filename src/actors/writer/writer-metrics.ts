@@ -17,6 +17,7 @@ export interface WriterMetrics {
   readonly observeSeconds: Histogram;
   readonly observedRows: Counter;
   readonly failures: Counter<'step'>;
+  readonly unrepaired: Counter;
   readonly splits: Counter;
   readonly lookups: Counter;
   readonly undecodableMessages: Counter;
@@ -73,6 +74,11 @@ export function writerMetrics(registry: Registry, figures: WriterFigures, name: 
       name: `seentics_${name}_failures_total`,
       help: 'Attempts that failed, by step: the event store did not answer, or the observer',
       labelNames: ['step'],
+      registers: [registry],
+    }),
+    unrepaired: new Counter({
+      name: `seentics_${name}_unrepaired_total`,
+      help: 'Partitions whose figures could not be checked after a crash of the event store: they may be wrong',
       registers: [registry],
     }),
     splits: new Counter({

@@ -67,7 +67,7 @@ export function createClickhouseEventStore(options: ClickhouseEventStoreOptions)
     existingIds: (candidates) => existingIds(clickhouse, candidates),
     recentIds: (partition, partitions, since, limit) =>
       recentIds(clickhouse, partition, partitions, since, limit),
-    repair: (partition, partitions, backMs) => repairRollup(clickhouse, partition, partitions, backMs),
+    repair: (partition, partitions, range) => repairRollup(clickhouse, partition, partitions, range),
     books: (siteId, from, to) => books(clickhouse, siteId, from, to),
     listQuarantine: (siteId, limit, before) => listQuarantine(clickhouse, siteId, limit, before),
     quarantined: (siteId, ids) => quarantined(clickhouse, siteId, ids),

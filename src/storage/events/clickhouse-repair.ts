@@ -1,12 +1,14 @@
-import type { Clickhouse } from '../clickhouse.js';
+import { ClickHouseError } from '@clickhouse/client';
+import { type Clickhouse, reasonOf } from '../clickhouse.js';
 import { storeError } from './clickhouse-insert.js';
 import { ask, change, inParts, MADE_ANEW } from './clickhouse-statements.js';
-import { StoreUnavailableError } from './event-store.js';
+import { RepairFailedError, type RepairRange, StoreUnavailableError } from './event-store.js';
 
 /** What is being stored now was received after this long ago, ms; imported events say that they were some minutes ago. */
 export const UNDER_WAY_MS = 20 * 60_000;
-/** Both the comparison and a repair end after this. */
+/** An answer is awaited for this long, and the server is at work for less: what was given up must not take effect later. */
 const TIMEOUT_MS = 30_000;
+const EXECUTION_MS = 25_000;
 
 /** What a slot of the session rollup must agree on with the events it stands for; one row a session, from either side. */
 const FROM_EVENTS = `
@@ -48,6 +50,13 @@ const OF_IMPORT = `
     AND slot IN (SELECT slot FROM import_rows WHERE site_id = {site:String} AND import_id = {import:String})`;
 /** Attempts to meet a moment in which a site gets nothing. */
 const SITE_ROUNDS = 20;
+/** Attempts to make a partition whole: nothing comes meanwhile, but an earlier attempt may end. */
+const PARTITION_ROUNDS = 5;
+/**
+ * The server answers, but takes no inserts either: TOO_MANY_SIMULTANEOUS_QUERIES, TABLE_IS_READ_ONLY, NOT_ENOUGH_SPACE, and those of
+ * authentication.
+ */
+const AWAY_CODES = new Set(['202', '242', '243', '192', '193', '194', '516']);
 
 interface OfPartition extends Record<string, unknown> {
   readonly partition: number;
@@ -68,37 +77,53 @@ async function newestOf(clickhouse: Clickhouse, partition: OfPartition): Promise
 
 const within = () => ({
   signal: AbortSignal.timeout(TIMEOUT_MS),
-  settings: { max_execution_time: TIMEOUT_MS / 1_000 },
+  settings: { max_execution_time: EXECUTION_MS / 1_000 },
 });
 
 /**
  * Makes the session rollup whole where a crash of the server left a part of `events` without its part of the rollup: the two are
  * stored one after the other. A retry under the same token completes them; an owner that has only the stored ids to go by can not.
  * Slots that events fall into which were received within `backMs` before the newest are compared (the server may have been away for
- * long since), and those that differ are made anew from the events. Nobody may insert rows of the partition meanwhile. Not for clusters,
- * whose replicas have to agree first.
+ * long since), and those that differ are made anew from the events, until none differs. Nobody may insert rows of the partition
+ * meanwhile. Not for clusters, whose replicas have to agree first.
  * @returns how many slots of fifteen minutes were made anew
- * @throws StoreUnavailableError
+ * @throws StoreUnavailableError, RepairFailedError
  */
 export async function repairRollup(
   clickhouse: Clickhouse,
   partition: number,
   partitions: number,
-  backMs: number,
+  { backMs, since: oldest = Number.POSITIVE_INFINITY, validUntil }: RepairRange,
 ): Promise<number> {
   if (clickhouse.cluster !== undefined) return 0;
   try {
-    const since = (await newestOf(clickhouse, { partition, partitions })) - backMs;
-    const found = await compare(clickhouse, differing(OF_PARTITION), { since, partition, partitions });
+    const since = Math.min((await newestOf(clickhouse, { partition, partitions })) - backMs, oldest);
     let repaired = 0;
-    for (const [site, slots] of found) {
-      await rebuild(clickhouse, site, slots);
-      repaired += slots.length;
+    for (let round = 0; round < PARTITION_ROUNDS; round++) {
+      const found = await compare(clickhouse, differing(OF_PARTITION), { since, partition, partitions });
+      if (found.length === 0) return repaired;
+      for (const [site, slots] of found) {
+        await rebuild(clickhouse, site, slots, validUntil);
+        repaired += slots.length;
+      }
     }
-    return repaired;
+    throw new RepairFailedError('the rollup differs however often it is made anew');
   } catch (error) {
-    throw storeError(error);
+    throw await repairError(clickhouse, error);
   }
+}
+
+/** Is the store away, or can it not do what was asked? */
+async function repairError(clickhouse: Clickhouse, error: unknown): Promise<Error> {
+  if (error instanceof StoreUnavailableError || error instanceof RepairFailedError) return error;
+  const isAnswered =
+    error instanceof ClickHouseError
+      ? !AWAY_CODES.has(error.code)
+      : await clickhouse.ping().then(
+          () => true,
+          () => false,
+        );
+  return isAnswered ? new RepairFailedError(reasonOf(error), { cause: error }) : storeError(error);
 }
 
 /**
@@ -141,13 +166,25 @@ async function repairWhileComing(
 const compare = (clickhouse: Clickhouse, query: string, parameters: Record<string, unknown>) =>
   ask<[string, number[]]>(clickhouse, query, parameters, within());
 
-async function rebuild(clickhouse: Clickhouse, site: string, slots: readonly number[]): Promise<void> {
+async function rebuild(
+  clickhouse: Clickhouse,
+  site: string,
+  slots: readonly number[],
+  validUntil: () => number = () => Number.POSITIVE_INFINITY,
+): Promise<void> {
   const view = await viewQuery(clickhouse);
   const ofSlots = 'site_id = {site:String} AND slot IN {slots:Array(UInt32)}';
-  const options = () => ({
-    signal: AbortSignal.timeout(TIMEOUT_MS),
-    settings: { ...MADE_ANEW, lightweight_deletes_sync: '2', mutations_sync: '2' },
-  });
+  const options = () => {
+    const leftMs = Math.min(EXECUTION_MS, validUntil() - Date.now());
+    if (leftMs <= 0) throw new StoreUnavailableError('the partition may be of another owner by now');
+    return {
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+      settings: {
+        ...{ ...MADE_ANEW, lightweight_deletes_sync: '2', mutations_sync: '2' },
+        max_execution_time: leftMs / 1_000,
+      },
+    };
+  };
   for (const part of inParts(slots)) {
     const parameters = { site, slots: part };
     await change(clickhouse, `DELETE FROM session_slots WHERE ${ofSlots}`, parameters, options());

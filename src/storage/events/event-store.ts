@@ -34,11 +34,13 @@ export interface EventStore {
     limit: number,
   ): Promise<Uint8Array[] | null>;
   /**
-   * Completes what a crash of the store left half stored of the newest rows of this partition's sites: of those received within `backMs`
-   * (ms) before the newest one. To be called by the owner; nobody, the owner included, may insert rows of the partition meanwhile.
+   * Completes what a crash of the store left half stored of the newest rows of this partition's sites. To be called by the owner; nobody,
+   * the owner included, may insert rows of the partition meanwhile.
    * @returns how many places were mended
+   * @throws StoreUnavailableError the store does not answer, or the ownership ended: try again
+   * @throws RepairFailedError it answers, but cannot do this: ask for less
    */
-  repair(partition: number, partitions: number, backMs: number): Promise<number>;
+  repair(partition: number, partitions: number, range: RepairRange): Promise<number>;
   /** The ingestion books of a site in [from, to), by source. */
   books(siteId: string, from: number, to: number): Promise<BookTotals[]>;
   /** Newest first. `before`: id of the last row of the page before (a row that is gone meanwhile starts over). */
@@ -102,6 +104,20 @@ export type StoredQuarantinedRow = QuarantinedRow;
 
 export class StoreUnavailableError extends Error {
   override readonly name = 'StoreUnavailableError';
+}
+
+export class RepairFailedError extends Error {
+  override readonly name = 'RepairFailedError';
+}
+
+/** Which rows a repair looks at, and for how long it may write. */
+export interface RepairRange {
+  /** Those received in this time before the newest of the partition, ms, */
+  readonly backMs: number;
+  /** and those received since then, ms since epoch. */
+  readonly since?: number;
+  /** Nothing is changed after this, ms since epoch; it may be put off meanwhile. */
+  readonly validUntil: () => number;
 }
 
 export class RowsRefusedError extends Error {

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { Counter, Gauge } from 'prom-client';
+import { AppError, type ErrorCode } from '../errors.js';
 import type { Telemetry } from '../telemetry.js';
 import { meanSeconds, percent } from './figures.js';
 import { periodOf, zoneOf } from './period.js';
@@ -47,6 +48,8 @@ export interface SiteStatsOptions {
   readonly ttlMs?: number;
   /** Who asks waits so long and then gets what is known; default 1,000 ms. */
   readonly waitMs?: number;
+  /** A website whose figures could not be had is left alone at least so long; default 60,000 ms. */
+  readonly restMs?: number;
   /** ms since epoch; default the system clock. */
   readonly clock?: () => number;
 }
@@ -61,17 +64,26 @@ const DAYS = 30;
 const SLOT_MS = 900_000;
 const SITES_A_QUERY = 200;
 const TIMEOUT_MS = 30_000;
+/** Parts of a query that was too much are asked for until then. */
+const PARTS_MS = 120_000;
+/** After a failure nothing is asked for so many times as long as it took: no website fills more than a twentieth of the connection's time. */
+const REST_FACTOR = 20;
+const MAX_COUNTING = 10_000;
+/** Failures that fewer websites in a query may avoid. */
+const TOO_MUCH: ReadonlySet<ErrorCode> = new Set(['query_too_expensive', 'timeout']);
 /** Older answers are no longer shown where newer ones cannot be had. */
 const STALE_MS = 3_600_000;
 
 export function createSiteStats(options: SiteStatsOptions): SiteStatsReader {
-  const { store, telemetry, ttlMs = 20_000, waitMs = 1_000, clock = Date.now } = options;
+  const { store, telemetry, ttlMs = 20_000, waitMs = 1_000, restMs = 60_000, clock = Date.now } = options;
   const registers = [telemetry.registry];
   const known = new LRUCache<string, { readonly stats: SiteStats; readonly at: number }>({
     max: 10_000,
     ttl: STALE_MS,
   });
+  const failed = new LRUCache<string, Failure>({ max: 10_000, ttl: STALE_MS });
   const counting = new Map<string, Promise<void>>();
+  let last = Promise.resolve();
   const queries = new Counter({
     name: 'seentics_site_stats_queries_total',
     help: 'Queries for the figures beside websites, by outcome',
@@ -80,43 +92,64 @@ export function createSiteStats(options: SiteStatsOptions): SiteStatsReader {
   });
   new Gauge({
     name: 'seentics_site_stats_sites',
-    help: 'Websites whose figures are kept, and those being counted',
+    help: 'Websites whose figures are kept, those being counted, and those of which it failed within an hour',
     labelNames: ['state'],
     registers,
     collect() {
       this.set({ state: 'kept' }, known.size);
       this.set({ state: 'counting' }, counting.size);
+      this.set({ state: 'failed' }, failed.size);
     },
   });
 
-  const count = async (siteIds: readonly string[]): Promise<void> => {
+  const mostOf = (id: string) => failed.get(id)?.most ?? SITES_A_QUERY;
+  const rest = (siteIds: readonly string[], ms: number) => {
+    const until = performance.now() + ms;
+    for (const id of siteIds) failed.set(id, { most: mostOf(id), until });
+  };
+  const count = async (siteIds: readonly string[], giveUpAt: number): Promise<void> => {
     const at = performance.now();
+    if (at >= giveUpAt) return rest(siteIds, restMs);
     const now = clock();
     const { from } = periodOf({ days: DAYS }, zoneOf('UTC'), now);
     const to = Math.ceil((now + 1) / SLOT_MS) * SLOT_MS;
+    const signal = AbortSignal.timeout(TIMEOUT_MS);
     try {
-      const totals = await store.ofSites(siteIds, from, to, AbortSignal.timeout(TIMEOUT_MS));
+      const totals = await store.ofSites(siteIds, from, to, signal);
       for (const id of siteIds) known.set(id, { stats: statsOf(totals.get(id) ?? NOTHING), at });
       queries.inc({ outcome: 'answered' });
-    } catch {
+    } catch (error) {
       // They are an extra beside websites: readiness and the figures' own endpoints tell that the store is away.
       queries.inc({ outcome: 'failed' });
-    } finally {
-      for (const id of siteIds) counting.delete(id);
+      const most = Math.ceil(siteIds.length / 2);
+      const isTooMuch = signal.aborted || (error instanceof AppError && TOO_MUCH.has(error.code));
+      if (isTooMuch) for (const id of siteIds) failed.set(id, { most, until: 0 });
+      if (!isTooMuch || siteIds.length === 1)
+        return rest(siteIds, Math.max(restMs, REST_FACTOR * (performance.now() - at)));
+      // One large website must not take the figures from all others.
+      await count(siteIds.slice(0, most), giveUpAt);
+      await count(siteIds.slice(most), giveUpAt);
     }
   };
+  /** One query at a time, so that none spends its time waiting for another. */
   const start = (siteIds: readonly string[]) => {
-    for (let first = 0; first < siteIds.length; first += SITES_A_QUERY) {
-      const some = siteIds.slice(first, first + SITES_A_QUERY);
-      const work = count(some);
-      for (const id of some) counting.set(id, work);
+    const some = siteIds.slice(0, Math.max(0, MAX_COUNTING - counting.size));
+    for (const group of groupsOf(some, mostOf)) {
+      const work = last
+        .then(() => count(group, performance.now() + PARTS_MS))
+        .finally(() => {
+          for (const id of group) counting.delete(id);
+        });
+      last = work;
+      for (const id of group) counting.set(id, work);
     }
   };
   return {
     async of(siteIds) {
       const isOld = (id: string) => performance.now() - (known.get(id)?.at ?? -Infinity) > ttlMs;
       const old = [...new Set(siteIds)].filter(isOld);
-      start(old.filter((id) => !counting.has(id)));
+      const mayBeAsked = (id: string) => performance.now() >= (failed.get(id)?.until ?? 0);
+      start(old.filter((id) => !counting.has(id) && mayBeAsked(id)));
       const work = new Set(old.flatMap((id) => counting.get(id) ?? []));
       if (work.size > 0) await within(waitMs, Promise.all(work));
       return new Map(
@@ -127,6 +160,30 @@ export function createSiteStats(options: SiteStatsOptions): SiteStatsReader {
       );
     },
   };
+}
+
+/** How the figures of a website could not be had. */
+interface Failure {
+  /** In a query with more websites than so many it was too much. */
+  readonly most: number;
+  /** It is not asked for before, on the clock of `performance`. */
+  readonly until: number;
+}
+
+/** Websites that are asked for together: large groups first, each of those that may be together with so many. */
+function groupsOf(siteIds: readonly string[], mostOf: (id: string) => number): string[][] {
+  const bySize = new Map<number, string[]>();
+  for (const id of siteIds) {
+    const most = mostOf(id);
+    const ids = bySize.get(most) ?? [];
+    bySize.set(most, ids);
+    ids.push(id);
+  }
+  return [...bySize]
+    .sort(([a], [b]) => b - a)
+    .flatMap(([size, ids]) =>
+      Array.from({ length: Math.ceil(ids.length / size) }, (_, i) => ids.slice(i * size, (i + 1) * size)),
+    );
 }
 
 const NOTHING: SiteTotals = { views: 0, visitors: 0, sessions: 0, bounces: 0, durationMs: 0 };

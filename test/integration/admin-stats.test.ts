@@ -1,6 +1,7 @@
 import { Client } from 'pg';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { adminRoutes } from '../../src/edge/routes/admin.js';
+import { AppError } from '../../src/errors.js';
 import type { EventRow } from '../../src/events/row-decoder.js';
 import { createInstanceStats, type InstanceStatsStore } from '../../src/metrics/instance-stats.js';
 import { createSiteStats, type SiteTotalsStore } from '../../src/metrics/site-stats.js';
@@ -185,12 +186,93 @@ describe('figures beside websites', () => {
     const figures = { totalPageviews: 7, uniqueVisitors: 2, averageSessionDuration: 1.5, bounceRate: 33.33 };
     expect(Object.fromEntries(await waiting)).toEqual({ [ONE]: figures, [TWO]: nothing });
     const again = stats.of([ONE]);
+    await until(() => asked.length === 2, { what: 'the second query', everyMs: 1 });
     answer(-1);
     expect(Object.fromEntries(await again)).toEqual({ [ONE]: figures });
-    expect(asked).toHaveLength(2);
     const many = Array.from({ length: 450 }, (_, i) => `site ${i}`);
-    await stats.of(many);
+    for (const count of [3, 4, 5]) {
+      await Promise.all([stats.of(many), stats.of(many)]);
+      expect(asked).toHaveLength(count);
+      answer(1);
+    }
     expect(asked.slice(2).map(({ length }) => length)).toEqual([200, 200, 50]);
+  });
+
+  it('are not asked for again for a minute after a failure', async () => {
+    let asked = 0;
+    const store: SiteTotalsStore = {
+      async ofSites() {
+        asked++;
+        throw new AppError('storage_unavailable', 'away');
+      },
+    };
+    const common = { store, telemetry: silentTelemetry(), ttlMs: 0 };
+    const stats = createSiteStats(common);
+    for (let i = 0; i < 3; i++) expect(await stats.of([ONE, TWO])).toEqual(new Map());
+    expect(asked).toBe(1);
+    const impatient = createSiteStats({ ...common, telemetry: silentTelemetry(), restMs: 1 });
+    const tries = async () => {
+      await impatient.of([ONE, TWO]);
+      return asked >= 4;
+    };
+    await until(tries, { what: 'further queries when the time is over', everyMs: 5, timeoutMs: 5_000 });
+  });
+
+  it.each(['query_too_expensive', 'timeout'] as const)(
+    'are had of the others where one website is too large (%s), which is asked for alone from then on',
+    async (code) => {
+      const asked: (readonly string[])[] = [];
+      const store: SiteTotalsStore = {
+        async ofSites(siteIds) {
+          asked.push(siteIds);
+          if (siteIds.includes(ONE)) throw new AppError(code, 'too much');
+          return new Map();
+        },
+      };
+      const many = Array.from({ length: 199 }, (_, i) => `site ${i}`);
+      const sites = [...many.slice(0, 60), ONE, ...many.slice(60)];
+      const stats = createSiteStats({
+        ...{ store, telemetry: silentTelemetry(), ttlMs: 0, waitMs: 10_000, restMs: 0 },
+      });
+      expect([...(await stats.of(sites)).keys()].sort()).toEqual([...many].sort());
+      const first = asked.splice(0);
+      expect(first.length).toBeLessThan(20);
+      expect(first.filter((ids) => ids.includes(ONE)).map(({ length }) => length)).toEqual([
+        ...[200, 100, 50, 25, 13, 6, 3, 2, 1],
+      ]);
+      const again = async () => {
+        expect((await stats.of(sites)).size).toBe(199);
+        return asked.some((ids) => ids.includes(ONE));
+      };
+      await until(again, { what: 'the large one being asked for again', everyMs: 5, timeoutMs: 5_000 });
+      expect(asked.filter((ids) => ids.includes(ONE))).toEqual([[ONE]]);
+    },
+  );
+
+  it('are given up after two minutes of parts, and left alone for long where failing takes long', async () => {
+    let [ms, asked] = [0, 0];
+    const now = vi.spyOn(performance, 'now').mockImplementation(() => ms);
+    try {
+      const store: SiteTotalsStore = {
+        async ofSites() {
+          asked++;
+          ms += 30_000;
+          throw new AppError('timeout', 'too long');
+        },
+      };
+      const stats = createSiteStats({ store, telemetry: silentTelemetry(), waitMs: 10_000 });
+      await stats.of(Array.from({ length: 200 }, (_, i) => `site ${i}`));
+      expect(asked).toBe(4);
+      await stats.of([ONE]);
+      ms += 599_999;
+      await stats.of([ONE]);
+      expect(asked).toBe(5);
+      ms += 1;
+      await stats.of([ONE]);
+      expect(asked).toBe(6);
+    } finally {
+      now.mockRestore();
+    }
   });
 });
 

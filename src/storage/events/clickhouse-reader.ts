@@ -72,7 +72,7 @@ export class ClickhouseReader {
         }),
       );
     } catch (error) {
-      signal.throwIfAborted();
+      throwIfEnded(signal);
       throw error instanceof AppError ? error : readError(error);
     }
   }
@@ -82,7 +82,7 @@ export class ClickhouseReader {
    * @throws AppError `storage_unavailable`, `timeout`, `query_too_expensive`, `overloaded`; the signal's reason when the caller has left
    */
   async rows({ text, params }: Sql, signal: AbortSignal): Promise<unknown[][]> {
-    signal.throwIfAborted();
+    throwIfEnded(signal);
     try {
       return await this.turns.take(siteOf(params), signal, async () => {
         const answer = await this.clickhouse.client.query({
@@ -97,7 +97,7 @@ export class ClickhouseReader {
         return answer.json<unknown[]>();
       });
     } catch (error) {
-      signal.throwIfAborted();
+      throwIfEnded(signal);
       throw error instanceof AppError ? error : readError(error);
     }
   }
@@ -105,6 +105,14 @@ export class ClickhouseReader {
   close(): Promise<void> {
     return this.clickhouse.close();
   }
+}
+
+/** @throws the signal's reason; AppError `timeout` when that is the end of a time limit */
+function throwIfEnded({ aborted, reason }: AbortSignal): void {
+  if (!aborted) return;
+  if (reason instanceof DOMException && reason.name === 'TimeoutError')
+    throw new AppError('timeout', 'The query took too long', { cause: reason });
+  throw reason;
 }
 
 /** MEMORY_LIMIT_EXCEEDED, TOO_MANY_BYTES, TOO_MANY_ROWS, TOO_SLOW, QUERY_WAS_CANCELLED by an administrator. */

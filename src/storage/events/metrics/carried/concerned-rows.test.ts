@@ -1,11 +1,16 @@
-import { afterAll, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, expect, it, vi } from 'vitest';
 import { openClickhouse } from '../../../clickhouse.js';
 import { ClickhouseReader } from '../../clickhouse-reader.js';
 import { ConcernedRows } from './concerned-rows.js';
 import { stretchOf } from './stretch.js';
 
 const reader = new ClickhouseReader(openClickhouse({ url: 'http://127.0.0.1:1' }));
+afterEach(() => vi.restoreAllMocks());
 afterAll(() => reader.close());
+
+const settled = Math.floor((Date.now() - 600_000) / 900_000) * 900_000;
+const STATE = { settled, history: 'h', isChanging: false };
+const { signal } = new AbortController();
 
 it('asks no set into which nobody knows what was copied', async () => {
   const failed: unknown[] = [];
@@ -27,13 +32,10 @@ it('asks no set into which nobody knows what was copied', async () => {
       : [['11', '21']],
   );
   const rows = new ConcernedRows(reader);
-  const settled = Math.floor((Date.now() - 600_000) / 900_000) * 900_000;
-  const state = { settled, history: 'h', isChanging: false };
   const arrivals = { state: '1 1', latest: 1, at: performance.now(), pairs: [['11', '21'] as const] };
-  const { signal } = new AbortController();
   const ask = (days: number) => {
     const base = { arrivedBefore: settled - days * 86_400_000, to: Date.now() };
-    return rows.find('site', stretchOf(base, Date.now()), state, arrivals, signal);
+    return rows.find('site', stretchOf(base, Date.now()), STATE, arrivals, signal);
   };
   const [first, second, third] = await Promise.allSettled([ask(1), ask(2), ask(3)]);
   expect(first).toMatchObject({ status: 'rejected' });
@@ -43,4 +45,48 @@ it('asks no set into which nobody knows what was copied', async () => {
   });
   expect(third).toEqual(second);
   expect(new Set(batches).size).toBe(batches.length);
+});
+
+it('keeps its copies when another question is about too much', async () => {
+  vi.spyOn(reader, 'copy').mockResolvedValue();
+  vi.spyOn(reader, 'rows').mockImplementation(async ({ text }) =>
+    text.includes('UNION ALL') ? [[2, '11']] : [['11', '21']],
+  );
+  const rows = new ConcernedRows(reader);
+  const ask = (days: number, pairs: readonly (readonly [string, string])[] | undefined) => {
+    const base = { arrivedBefore: settled - days * 86_400_000, to: Date.now() };
+    const arrivals = { state: `${days}`, latest: 1, at: performance.now(), pairs };
+    return rows.find('site', stretchOf(base, Date.now()), STATE, arrivals, signal);
+  };
+  const first = await ask(1, [['11', '21']]);
+  expect(first).toBeDefined();
+  expect(await ask(100, undefined)).toBeUndefined();
+  expect(await ask(2, [['11', '21']])).toMatchObject({ set: first?.set });
+});
+
+it('begins anew for all who waited while a set got full', async () => {
+  const many = (first: number) =>
+    Array.from({ length: 13_000 }, (_, i) => [`${first + i}`, `${first + i}`] as const);
+  vi.spyOn(reader, 'copy').mockResolvedValue();
+  vi.spyOn(reader, 'rows').mockResolvedValue([]);
+  const rows = new ConcernedRows(reader);
+  const ask = (days: number) => {
+    const base = { arrivedBefore: settled - days * 86_400_000, to: Date.now() };
+    const arrivals = { state: `${days}`, latest: 1, at: 0, pairs: many(days * 100_000) };
+    return rows.find('site', stretchOf(base, Date.now()), STATE, arrivals, signal);
+  };
+  const [first, second] = await Promise.all([ask(1), ask(2)]);
+  expect(first).toBeDefined();
+  expect(second).toBeDefined();
+  expect(second?.set).not.toBe(first?.set);
+});
+
+it('tells who waits for copies of a time limit as of any other', async () => {
+  const limit = AbortSignal.abort(new DOMException('it took too long', 'TimeoutError'));
+  const sql = { text: 'SELECT 1', params: {} };
+  await expect(reader.rows(sql, limit)).rejects.toMatchObject({ code: 'timeout' });
+  await expect(reader.copy(sql, limit)).rejects.toMatchObject({ code: 'timeout' });
+  const gone = AbortSignal.abort(new Error('gone'));
+  await expect(reader.rows(sql, gone)).rejects.toThrow('gone');
+  await expect(reader.copy(sql, gone)).rejects.toThrow('gone');
 });

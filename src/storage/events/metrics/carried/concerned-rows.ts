@@ -20,6 +20,8 @@ const MAX_SETS = 20;
 const MAX_FOUND = 200;
 
 type Pairs = NonNullable<Arrivals['pairs']>;
+/** Few enough to be listed. */
+type Listed = Arrivals & { readonly pairs: Pairs };
 
 /** What one site's set of copies holds. */
 interface CopiedSet {
@@ -72,19 +74,22 @@ export class ConcernedRows {
   /**
    * @param arrivals what is known to have arrived in the stretch: everything of it is in the answer
    * @returns undefined when too much is concerned
+   * @throws what the reader throws, the signal's reason
    */
-  find(
+  async find(
     siteId: string,
     stretch: Stretch,
     state: RollupState,
     arrivals: Arrivals,
     signal: AbortSignal,
   ): Promise<CopiedRows | undefined> {
+    const { pairs } = arrivals;
+    if (pairs === undefined) return undefined;
     const key = JSON.stringify([siteId, stretch, state, arrivals.state, arrivals.at]);
     const known = this.found.get(key);
     if (known) return known.join(signal);
     const flight = new Flight(() =>
-      this.inTurn(siteId, isOpen(stretch), state, arrivals).catch((error: unknown) => {
+      this.inTurn(siteId, isOpen(stretch), state, { ...arrivals, pairs }).catch((error: unknown) => {
         this.found.delete(key);
         throw error;
       }),
@@ -97,18 +102,18 @@ export class ConcernedRows {
     siteId: string,
     isRunning: boolean,
     state: RollupState,
-    arrivals: Arrivals,
+    arrivals: Listed,
   ): Promise<CopiedRows | undefined> {
     // What lies about the ends of earlier periods would be ballast to all others.
     const key = `${siteId} ${isRunning} ${state.history}`;
     const kept = this.sets.get(key) ?? { set: emptySet(state.settled), turn: Promise.resolve() };
     this.sets.set(key, kept, { ttl: this.sets.getRemainingTTL(key) || SET_MS });
     const { set } = kept;
-    const wasEmpty = set.batch === 0;
     const forget = () => this.sets.peek(key) === kept && this.sets.delete(key);
     const turn = kept.turn.then(async () => {
       // It was given up while this waited.
       if (this.sets.peek(key) !== kept) return this.inTurn(siteId, isRunning, state, arrivals);
+      const wasEmpty = set.sessions.size === 0;
       // Who leaves does not end it: the next one would have to begin from nothing.
       const signal = AbortSignal.timeout(UPDATE_MS);
       if (await this.update(siteId, set, state, arrivals, signal))
@@ -127,10 +132,9 @@ export class ConcernedRows {
     siteId: string,
     set: CopiedSet,
     state: RollupState,
-    arrivals: Arrivals,
+    arrivals: Listed,
     signal: AbortSignal,
   ): Promise<boolean> {
-    if (arrivals.pairs === undefined) return false;
     const recent = this.recentRows(siteId, set.settled, state, arrivals, signal);
     const [pairs, fits] = await Promise.all([
       recent.pairs,

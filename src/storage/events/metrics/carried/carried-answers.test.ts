@@ -1,5 +1,6 @@
 import { Registry } from 'prom-client';
 import { expect, it } from 'vitest';
+import { AppError } from '../../../../errors.js';
 import { openClickhouse } from '../../../clickhouse.js';
 import { ClickhouseReader } from '../../clickhouse-reader.js';
 import type { Sql } from '../clickhouse-conditions.js';
@@ -12,6 +13,8 @@ class OneVisitor extends ClickhouseReader {
   minutes = 0;
   /** Of that visitor, by label: at the kept moment, now, at the moment that is settled by now. */
   counts: Readonly<Record<string, readonly [number, number, number]>> = {};
+
+  failure: AppError | undefined;
 
   constructor() {
     super(openClickhouse({ url: 'http://127.0.0.1:1' }));
@@ -29,6 +32,7 @@ class OneVisitor extends ClickhouseReader {
   }
 
   private changes(text: string): unknown[][] {
+    if (this.failure) throw this.failure;
     const moments = text.match(/AS counts\d/g)?.length ?? 0;
     const parts = text.match(/if\(browser = ''/g)?.length ?? 0;
     return Array.from({ length: parts }, (_, part) =>
@@ -94,4 +98,14 @@ it('counts the labels that an answer has gained, and keeps none with too many', 
   expect((await ask(1))?.[0]?.get('39999')).toEqual([1, 1]);
   expect(await keptLabels()).toBe(0);
   expect(await ask(1)).toBeUndefined();
+});
+
+it('has a question counted at once when what has changed is too much for one query', async () => {
+  const { reader, ask } = setUp();
+  for (const code of ['query_too_expensive', 'timeout'] as const) {
+    reader.failure = new AppError(code, 'too much');
+    expect(await ask(1)).toBeUndefined();
+  }
+  reader.failure = new AppError('storage_unavailable', 'down');
+  await expect(ask(1)).rejects.toMatchObject({ code: 'storage_unavailable' });
 });

@@ -5,6 +5,7 @@
  * is added. That is exact for everything that counts visitors, or things of visitors, by labels.
  */
 import { LRUCache } from 'lru-cache';
+import { AppError } from '../../../../errors.js';
 import type { Scope } from '../../../../metrics/metrics-store.js';
 import type { Telemetry } from '../../../../telemetry.js';
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
@@ -243,9 +244,11 @@ export class CarriedAnswers {
         ...(isOld ? [next] : []),
       ];
       const indices = stale.map(({ index }) => index);
-      const [before, after, between] = isEmpty
+      const tables = isEmpty
         ? moments.map(() => [])
-        : await this.atMoments(question, indices, moments, sessions, signal);
+        : await this.atMoments(question, indices, moments, sessions, signal).catch(unlessTooMuch);
+      if (tables === undefined) return undefined;
+      const [before, after, between] = tables;
       stale.forEach(({ index, kept }, i) => {
         const at = (now: readonly Counts[] | undefined) =>
           new ChangedCounts(kept.counts, before?.[i] ?? new Map(), now?.[i] ?? new Map());
@@ -297,6 +300,12 @@ export class CarriedAnswers {
     }
     return tables;
   }
+}
+
+/** What one query cannot do for many questions together, each may do by itself. */
+function unlessTooMuch(error: unknown): undefined {
+  if (error instanceof AppError && (error.code === 'query_too_expensive' || error.code === 'timeout')) return;
+  throw error;
 }
 
 function madeTogether(parts: readonly Part[]): Part[][] {

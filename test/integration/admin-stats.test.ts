@@ -131,12 +131,19 @@ describe.each(['clickhouse', 'postgres'] as const)('totals over all websites on 
       at('bob', NOW - 30_000),
       at('bob', NOW, { kind: 3, event_type: 'page_exit', time_on_page: 10 }),
       at('cid', NOW - 60_000),
+      // Seen whole, also after the running quarter of an hour.
+      at('cid', NOW + 940_000, { kind: 3, event_type: 'scroll_depth' }),
       at('cid', NOW - 50_000),
       // The other website has the same session and visitor.
       event(blog.site_id, 'cid', NOW, { session_id: 'of cid' }),
       at('dan', NOW - 60_000, { kind: 2, event_type: 'signup' }),
     ]);
-    const ofShop = { totalPageviews: 4, uniqueVisitors: 3, averageSessionDuration: 13.33, bounceRate: 33.33 };
+    const ofShop = {
+      totalPageviews: 4,
+      uniqueVisitors: 3,
+      averageSessionDuration: 343.33,
+      bounceRate: 33.33,
+    };
     const ofBlog = { totalPageviews: 1, uniqueVisitors: 1, averageSessionDuration: 0, bounceRate: 100 };
     const list = (await node.call('GET', BASE, { token })).body.data;
     expect(list.map(({ stats }: { stats: unknown }) => stats)).toEqual([ofBlog, ofShop]);

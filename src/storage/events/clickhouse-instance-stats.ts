@@ -40,20 +40,27 @@ export function createClickhouseInstanceStats(options: ClickhouseOptions): Insta
 
 const ALL = 'SELECT toFloat64(count()), toFloat64(countIf(kind = 1)) FROM events';
 
-const IN_PERIOD = `site_id IN ({sites:Array(String)}) AND slot >= toDateTime(intDiv({from:Int64}, 1000), 'UTC')
-  AND slot < toDateTime(intDiv({to:Int64}, 1000), 'UTC')`;
+const SLOTS = `slot >= toDateTime(intDiv({from:Int64}, 1000), 'UTC') AND slot < toDateTime(intDiv({to:Int64}, 1000), 'UTC')`;
+const IN_PERIOD = `site_id IN ({sites:Array(String)}) AND ${SLOTS}`;
 
 /** site, views, visitors; every site with a session has a row */
 const VIEWS_OF_SITES = `SELECT site_id, sum(page_views), uniqExactIf(visitor, page_views > 0)
   FROM session_slots WHERE ${IN_PERIOD} GROUP BY site_id`;
 
-/** site, sessions, bounces, sum of durations; as in the totals of one site */
+const FACTS = 'site_id, session, first_ts, last_ts, page_views, customs, last_view, last_exit';
+
+/**
+ * site, sessions, bounces, sum of durations; as in the totals of one site: beside the period's rows those before and after it whose
+ * session has a row in it (docs/decisions/0003). Of the others only the session's column is read.
+ */
 const SESSIONS_OF_SITES = `SELECT site_id, count(), countIf(${BOUNCED}), sum(${DURATION_MS}) FROM (
     SELECT site_id, session, min(first_ts) AS start, max(last_ts) AS last,
       sum(page_views) AS pv, sum(customs) AS cu, max(last_view) AS lv, max(last_exit) AS le
-    FROM session_slots WHERE site_id IN ({sites:Array(String)})
-      AND (site_id, session) IN (SELECT site_id, session FROM session_slots WHERE ${IN_PERIOD})
-    GROUP BY site_id, session
+    FROM (
+      SELECT ${FACTS} FROM session_slots WHERE ${IN_PERIOD}
+      UNION ALL SELECT ${FACTS} FROM session_slots WHERE site_id IN ({sites:Array(String)}) AND NOT (${SLOTS})
+        AND session IN (SELECT session FROM session_slots WHERE ${IN_PERIOD})
+    ) GROUP BY site_id, session
   ) WHERE ${STARTED} GROUP BY site_id`;
 
 const TODAY = `SELECT toFloat64(count()), toFloat64(uniqExact(site_id, visitor_id)) FROM events

@@ -27,7 +27,7 @@ class OneVisitor extends ClickhouseReader {
     if (text === 'WHOLE') return Array.from({ length: Number(params.parts) }, (_, i) => [i, 'DE', 100]);
     if (text.includes('system.mutations')) return [[now, '0', 0]];
     if (text.includes('groupUniqArray')) return [[`${this.minutes}`, '1', now, '[(11,21)]']];
-    if (text.startsWith('SELECT count()')) return [[100_000]];
+    if (text.startsWith('SELECT count()')) return [[400_000]];
     return text.includes('cell.1 AS part') ? this.changes(text) : [['11', '21']];
   }
 
@@ -51,6 +51,7 @@ function setUp() {
   const answers = new CarriedAnswers(reader, {
     clock: () => reader.minutes * 60_000 + 1,
     telemetry: { registry },
+    finished: { minRows: 1e9 },
   });
   /** The same breakdown so many times, as lists of several lengths ask for it. */
   const ask = (times: number) => {
@@ -65,7 +66,7 @@ function setUp() {
   };
   const keptLabels = async () =>
     (await registry.getSingleMetric('seentics_metrics_kept_labels')?.get())?.values[0]?.value;
-  return { reader, ask, keptLabels };
+  return { reader, answers, ask, keptLabels };
 }
 
 it('moves counts on once that several parts of a question share', async () => {
@@ -108,4 +109,29 @@ it('has a question counted at once when what has changed is too much for one que
   }
   reader.failure = new AppError('storage_unavailable', 'down');
   await expect(ask(1)).rejects.toMatchObject({ code: 'storage_unavailable' });
+});
+
+it('reads whole big periods one at a time, site by site, for those who still wait', async () => {
+  const { answers } = setUp();
+  const order: string[] = [];
+  let end: () => void = () => {};
+  const read = (siteId: string, own = signal) => {
+    const scope = { siteId, from: 0, to: 900_000, filters: [] };
+    return answers.whole(scope, own, async () => {
+      order.push(siteId);
+      if (order.length === 1) await new Promise<void>((resolve) => (end = resolve));
+    });
+  };
+  const leaving = new AbortController();
+  const big = ['big', 'big', 'big'].map((site) => read(site));
+  await expect.poll(() => order).toEqual(['big']);
+  const left = read('third', leaving.signal);
+  const other = read('other');
+  await new Promise((resolve) => setImmediate(resolve));
+  leaving.abort(new Error('gone'));
+  await expect(left).rejects.toThrow('gone');
+  expect(order).toEqual(['big']);
+  end();
+  await Promise.all([...big, other]);
+  expect(order).toEqual(['big', 'big', 'other', 'big']);
 });

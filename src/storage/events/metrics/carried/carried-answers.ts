@@ -7,6 +7,7 @@
 import { LRUCache } from 'lru-cache';
 import { AppError } from '../../../../errors.js';
 import type { Scope } from '../../../../metrics/metrics-store.js';
+import { Turns } from '../../../../metrics/turns.js';
 import type { Telemetry } from '../../../../telemetry.js';
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
 import type { ChangedPart } from '../clickhouse-changed-parts.js';
@@ -43,6 +44,8 @@ export interface CarriedOptions extends ArrivalsOptions {
 
 /** Periods with more rows of the rollup are read one after the other. */
 const HEAVY_ROWS = 300_000;
+/** Of these so many may wait. */
+const MAX_WAITING = 256;
 /** An answer with more labels is not kept. */
 const MAX_LABELS = 30_000;
 
@@ -70,7 +73,8 @@ export class CarriedAnswers {
   private readonly sums: ChangedSums;
   private readonly metrics: CarriedMetrics;
   private readonly finished: FinishedSessions;
-  private lastTurn: Promise<unknown> = Promise.resolve();
+  /** Of those that read a whole big period. */
+  private readonly turns = new Turns(1, MAX_WAITING);
   /** Answers with too many labels to be kept. */
   private readonly wide = new LRUCache<string, true>({ max: 1_000, ttl: 3_600_000 });
 
@@ -93,6 +97,7 @@ export class CarriedAnswers {
       telemetry,
       () => this.kept.calculatedSize,
       () => this.arrivals.copies.size,
+      () => this.turns.waiting,
     );
   }
 
@@ -197,15 +202,10 @@ export class CarriedAnswers {
     else this.wide.set(key, true);
   }
 
-  /** Does work that reads a whole period: what may need much memory waits for its turn. */
+  /** Does work that reads a whole period: what may need much memory waits for its turn. @throws AppError `overloaded` */
   async whole<T>(scope: Scope, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     if ((await this.arrivals.size(scope, signal)) < HEAVY_ROWS) return work();
-    const turn = this.lastTurn.then(() => {
-      signal.throwIfAborted();
-      return work();
-    });
-    this.lastTurn = turn.catch(() => undefined);
-    return turn;
+    return this.turns.take(scope.siteId, signal, work);
   }
 
   /** Brings parts of equal age up to date. @returns undefined when too much has changed */

@@ -11,11 +11,13 @@ export interface CarriedMetrics {
 /**
  * @param keptLabels labels of which counts are kept now
  * @param copiedSessions sessions whose rows are copied now
+ * @param waiting questions about whole big periods that wait for their turn
  */
 export function carriedMetrics(
   telemetry: Pick<Telemetry, 'registry'> | undefined,
   keptLabels: () => number,
   copiedSessions: () => number,
+  waiting: () => number,
 ): CarriedMetrics {
   if (telemetry === undefined) return { add: () => {} };
   const registers = [telemetry.registry];
@@ -33,6 +35,14 @@ export function carriedMetrics(
     registers,
     collect() {
       this.set(copiedSessions());
+    },
+  });
+  new Gauge({
+    name: 'seentics_metrics_whole_periods_waiting',
+    help: 'Questions about whole big periods that wait for their turn, because one of them is read at a time',
+    registers,
+    collect() {
+      this.set(waiting());
     },
   });
   const answers = new Counter({

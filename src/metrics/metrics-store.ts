@@ -6,6 +6,9 @@ import type { Filter, SessionAttribute } from './filters.js';
 import type { FunnelMetrics } from './funnel-metrics.js';
 import type { GoalMetrics } from './goal-metrics.js';
 
+/** A quarter of an hour, the step of the rollup of sessions, ms. */
+export const SLOT_MS = 900_000;
+
 /** Which site, which instants [from, to) in ms since epoch, which filters. */
 export interface Scope {
   readonly siteId: string;

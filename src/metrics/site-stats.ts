@@ -3,6 +3,7 @@ import { Counter, Gauge } from 'prom-client';
 import { AppError, type ErrorCode } from '../errors.js';
 import type { Telemetry } from '../telemetry.js';
 import { meanSeconds, percent } from './figures.js';
+import { SLOT_MS } from './metrics-store.js';
 import { periodOf, zoneOf } from './period.js';
 
 /** A site's page views in a period, their visitors, and the sessions that started in it, each seen whole (metrics.md). */
@@ -61,7 +62,6 @@ export interface SiteStatsReader {
 }
 
 const DAYS = 30;
-const SLOT_MS = 900_000;
 const SITES_A_QUERY = 200;
 const TIMEOUT_MS = 30_000;
 /** Parts of a query that was too much are asked for until then. */

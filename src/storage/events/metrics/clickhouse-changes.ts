@@ -7,6 +7,7 @@
  * common, which is all that an answer is made of.
  */
 import type { Filter, SessionAttribute } from '../../../metrics/filters.js';
+import { SLOT_MS } from '../../../metrics/metrics-store.js';
 import { cellsOf } from './clickhouse-changed-cells.js';
 import {
   type AskedPart,
@@ -27,7 +28,7 @@ import {
   sessionCondition,
   tableOf,
 } from './clickhouse-conditions.js';
-import { PACKED, SLOT_MS } from './clickhouse-rows.js';
+import { PACKED } from './clickhouse-rows.js';
 
 /** Sessions, as they were at some moments, that filters are asked of. */
 export interface ChangedRows {

@@ -3,7 +3,7 @@
  * inside quarters, raw events in the same shape: an event is a row of its own. Above them both, one row a session.
  */
 import type { PageFilter, SessionAttribute, SessionFilter } from '../../../metrics/filters.js';
-import { MAX_SAMPLE_BYTES, type Scope } from '../../../metrics/metrics-store.js';
+import { MAX_SAMPLE_BYTES, type Scope, SLOT_MS } from '../../../metrics/metrics-store.js';
 import {
   BoundValues,
   isPageFilter,
@@ -19,9 +19,6 @@ import {
 export type { CopiedRows, Sql } from './clickhouse-conditions.js';
 
 export type RowSource = 'rollup' | 'raw';
-
-/** A quarter of an hour, the step of the rollup. */
-export const SLOT_MS = 900_000;
 
 /**
  * A part of the rollup: its rows as they were at an earlier moment, or those of some sessions only. Questions answer it without order

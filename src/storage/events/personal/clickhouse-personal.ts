@@ -1,4 +1,5 @@
 import { TABLE_COLUMNS } from '../../../events/tables.js';
+import { SLOT_MS } from '../../../metrics/metrics-store.js';
 import {
   type Anonymisation,
   PERSONAL_TABLES,
@@ -15,8 +16,6 @@ import { repairSite, UNDER_WAY_MS, viewQuery } from '../clickhouse-repair.js';
 import { ask, change, inParts, MADE_ANEW } from '../clickhouse-statements.js';
 import { rewritten } from './clickhouse-rewritten.js';
 import { ANONYMOUS_ID, anonymousColumns, exported, lengthPrefixHex } from './columns.js';
-
-const SLOT_MS = 15 * 60_000;
 
 /** Single visitors in ClickHouse. */
 export function createClickhousePersonal(options: ClickhouseOptions): PersonalStore {

@@ -1,9 +1,9 @@
 import { LRUCache } from 'lru-cache';
 import { Flight } from '../../../../metrics/flight.js';
-import type { Scope } from '../../../../metrics/metrics-store.js';
+import { type Scope, SLOT_MS } from '../../../../metrics/metrics-store.js';
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
 import type { SomeSessions } from '../clickhouse-conditions.js';
-import { SLOT_MS, type Sql } from '../clickhouse-rows.js';
+import type { Sql } from '../clickhouse-rows.js';
 import { ConcernedRows } from './concerned-rows.js';
 import { second, slots } from './sql-values.js';
 import type { Arrivals, RollupState, Stretch } from './stretch.js';

@@ -1,5 +1,4 @@
-import type { Scope } from '../../../../metrics/metrics-store.js';
-import { SLOT_MS } from '../clickhouse-rows.js';
+import { type Scope, SLOT_MS } from '../../../../metrics/metrics-store.js';
 
 const DAY_MS = 86_400_000;
 

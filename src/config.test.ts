@@ -1,17 +1,7 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { SERVERS } from '../test/support/server-settings.js';
 import { ConfigError, readConfig } from './config-read.js';
-
-/** Servers for every part. */
-const SERVERS = {
-  DATABASE_URL: 'postgres://db.example/x',
-  CLICKHOUSE_HOST: 'clickhouse.example',
-  NATS_URL: 'nats://nats.example',
-  REDIS_URL: 'redis://redis.example',
-  S3_ENDPOINT: 'http://s3.example',
-  AWS_ACCESS_KEY_ID: 'a',
-  AWS_SECRET_ACCESS_KEY: 'b',
-};
 
 describe('configuration', () => {
   it('works with nothing set', () => {

@@ -1,20 +1,12 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { SERVERS as NAMED } from '../../test/support/server-settings.js';
 import { readConfig } from '../config-read.js';
 import { silentTelemetry } from '../telemetry.js';
 import { countProcesses, placeArgument, readPlace, shareOf } from './place.js';
 
-const SERVERS = {
-  DATABASE_URL: 'postgres://db.example/x',
-  CLICKHOUSE_HOST: 'clickhouse.example',
-  NATS_URL: 'nats://nats.example',
-  REDIS_URL: 'redis://redis.example',
-  S3_ENDPOINT: 'http://s3.example',
-  AWS_ACCESS_KEY_ID: 'a',
-  AWS_SECRET_ACCESS_KEY: 'b',
-  JWT_SECRET: 'a secret that is long enough for production use',
-};
+const SERVERS = { ...NAMED, JWT_SECRET: 'a secret that is long enough for production use' };
 
 describe('processes of a node', () => {
   it('`auto` are as many as cores where every part is a server, else one', () => {

@@ -4,7 +4,7 @@ import { Value } from 'typebox/value';
 import { expect } from 'vitest';
 import type { Api, Books, Site } from '../support/api.js';
 import { until } from '../support/wait.js';
-import type { Load } from './load.js';
+import { type Load, tally } from './load.js';
 
 const Rows = Type.Object({
   data: Type.Array(Type.Object({ page: Type.String(), count: Type.Union([Type.Number(), Type.String()]) })),
@@ -43,4 +43,20 @@ export async function untilShown(api: Api, site: Site, load: Load): Promise<void
     timeoutMs: 60_000,
     everyMs: 250,
   }).catch(() => {});
+}
+
+/**
+ * Every accepted event is on the dashboard, in the store and in the books, and in the store once.
+ * @param stored asks the store itself for the events by page
+ */
+export async function expectEachOnce(
+  api: Api,
+  site: Site,
+  load: Load,
+  stored: () => Promise<Map<string, number>>,
+): Promise<void> {
+  await untilShown(api, site, load);
+  expect(tally(load.accepted, await stored())).toEqual({ missing: [], twice: [], unknown: [] });
+  expect((await api.dashboard(site)).page_views).toBe(load.accepted.size);
+  expectBalanced(await api.books(site), load.accepted.size);
 }

@@ -12,8 +12,8 @@ import { Guard, type Guarded, repositoryRoot } from '../support/guard.js';
 import { type ProcessInfo, survivors } from '../support/process-tree.js';
 import { Program } from '../support/program.js';
 import { until } from '../support/wait.js';
-import { expectBalanced, storedByPage } from './counted.js';
-import { Load, tally } from './load.js';
+import { expectEachOnce, storedByPage } from './counted.js';
+import { Load } from './load.js';
 
 const Ready = Type.Object({
   status: Type.String(),
@@ -87,16 +87,8 @@ describe('PROCESSES=2 on servers', () => {
     return { site, load: new Load({ url: () => program.url, site, seed, senders: 24 }) };
   };
 
-  const expectEachOnce = async (site: Site, load: Load) => {
-    await until(async () => (await api.dashboard(site)).page_views >= load.accepted.size, {
-      what: `the dashboard to show ${load.accepted.size} page views`,
-      timeoutMs: 20_000,
-    }).catch(() => {}); // The comparison below says more than a time-out.
-    const stored = await storedByPage(clickhouse.url, clickhouse.database, site.siteId);
-    expect(tally(load.accepted, stored)).toEqual({ missing: [], twice: [], unknown: [] });
-    expect((await api.dashboard(site)).page_views).toBe(load.accepted.size);
-    expectBalanced(await api.books(site), load.accepted.size);
-  };
+  const counted = (site: Site, load: Load) =>
+    expectEachOnce(api, site, load, () => storedByPage(clickhouse.url, clickhouse.database, site.siteId));
 
   const ready = async (): Promise<Ready> =>
     Value.Parse(Ready, await (await fetch(`${program.url}/ready`)).json());
@@ -154,7 +146,7 @@ describe('PROCESSES=2 on servers', () => {
     expect([...last.keys()].sort()).toEqual(['1', '2']);
     const total = [...ingested(await metrics()).values()].reduce((sum, count) => sum + count, 0);
     expect(total).toBe(load.answered);
-    await expectEachOnce(site, load);
+    await counted(site, load);
   }, 60_000);
 
   test('P1 P3: kill -9 of a process and then of the parent under load: it comes back, nothing stays, each event counts once', async () => {
@@ -192,7 +184,7 @@ describe('PROCESSES=2 on servers', () => {
     });
     await load.progress(60);
     await load.stop();
-    await expectEachOnce(site, load);
+    await counted(site, load);
   }, 60_000);
 
   test('P1: SIGTERM drains within 5 s with no child left; what two processes have spooled is taken over by one', async () => {
@@ -214,7 +206,7 @@ describe('PROCESSES=2 on servers', () => {
       ...{ dataDir, port: program.port },
       env: { ...settings, PROCESSES: '1' },
     });
-    await expectEachOnce(site, load);
+    await counted(site, load);
     await until(
       async () => !existsSync(join(dataDir, 'process-1')) && !existsSync(join(dataDir, 'process-2')),
       {

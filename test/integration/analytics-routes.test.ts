@@ -1,15 +1,12 @@
 import { Check, Errors } from 'typebox/value';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createClickhouseEventStore } from '../../src/storage/events/clickhouse-event-store.js';
 import { createClickhouseMetrics } from '../../src/storage/events/clickhouse-metrics.js';
 import { createClickhouseHeat } from '../../src/storage/events/heat/clickhouse-heat.js';
 import { createPostgresHeat } from '../../src/storage/events/heat/postgres-heat.js';
-import { createPostgresEventStore } from '../../src/storage/events/postgres-event-store.js';
 import { createPostgresMetrics } from '../../src/storage/events/postgres-metrics.js';
-import { silentTelemetry } from '../../src/telemetry.js';
-import { freshClickhouse, freshPostgres } from '../support/fresh.js';
 import { generateEvents, randomOf } from '../support/metrics-events.js';
 import { encodeRow, encodeRowOf, makeHeatPoint, makeRow, SITE } from './event-rows.js';
+import { openEventStore } from './event-stores.js';
 import { type MetricsApp, openMetricsApp, UUID } from './metrics-app.js';
 
 const NOW = Date.parse('2026-11-02T03:37:12.345Z');
@@ -49,27 +46,14 @@ function ownEvents(): Uint8Array[] {
   );
 }
 
-async function openStores(kind: 'clickhouse' | 'postgres') {
-  const telemetry = silentTelemetry();
-  if (kind === 'clickhouse') {
-    const { url, database, drop } = await freshClickhouse();
-    const clickhouse = { url, database };
-    return {
-      events: createClickhouseEventStore({ clickhouse, telemetry }),
-      metrics: createClickhouseMetrics(clickhouse),
-      heat: createClickhouseHeat(clickhouse),
-      drop,
-    };
-  }
-  const { url, drop } = await freshPostgres();
-  const options = { url, maxConnections: 4, minConnections: 0, telemetry };
-  return {
-    events: createPostgresEventStore(options),
-    metrics: createPostgresMetrics(options),
-    heat: createPostgresHeat(options),
-    drop,
-  };
-}
+const openStores = (kind: 'clickhouse' | 'postgres') =>
+  openEventStore(kind, {
+    clickhouse: (options) => ({
+      metrics: createClickhouseMetrics(options),
+      heat: createClickhouseHeat(options),
+    }),
+    postgres: (options) => ({ metrics: createPostgresMetrics(options), heat: createPostgresHeat(options) }),
+  });
 
 describe.each(['clickhouse', 'postgres'] as const)('analytics routes on %s', (kind) => {
   let opened: Awaited<ReturnType<typeof openStores>>;
@@ -77,7 +61,6 @@ describe.each(['clickhouse', 'postgres'] as const)('analytics routes on %s', (ki
 
   beforeAll(async () => {
     opened = await openStores(kind);
-    await opened.events.migrate();
     const { events } = generateEvents(randomOf(1), NOW, 120);
     await opened.events.insertRows('events', events.map(encodeRow), 'all', Date.now() + 60_000);
     await opened.events.insertRows('events', ownEvents(), 'own', Date.now() + 60_000);

@@ -6,39 +6,27 @@ import type { EventRow } from '../../src/events/row-decoder.js';
 import { createFunnelService } from '../../src/funnels/funnel-service.js';
 import { createGoalService } from '../../src/goals/goal-service.js';
 import { shareMetrics } from '../../src/metrics/shared-metrics.js';
-import { createClickhouseEventStore } from '../../src/storage/events/clickhouse-event-store.js';
 import { createClickhouseMetrics } from '../../src/storage/events/clickhouse-metrics.js';
-import { createPostgresEventStore } from '../../src/storage/events/postgres-event-store.js';
 import { createPostgresMetrics } from '../../src/storage/events/postgres-metrics.js';
 import { silentTelemetry } from '../../src/telemetry.js';
-import { freshClickhouse, freshPostgres } from '../support/fresh.js';
+import { freshPostgres } from '../support/fresh.js';
 import { signUp, startNode } from './accounts-node.js';
 import { encodeRow, makeRow } from './event-rows.js';
+import { openEventStore } from './event-stores.js';
 
 export const STORES = ['clickhouse', 'postgres'] as const;
 
-async function openStores(kind: (typeof STORES)[number]) {
-  const telemetry = silentTelemetry();
-  if (kind === 'clickhouse') {
-    const { url, database, drop } = await freshClickhouse();
-    const clickhouse = { url, database };
-    return {
-      events: createClickhouseEventStore({ clickhouse, telemetry }),
-      metrics: createClickhouseMetrics(clickhouse),
-      drop,
-    };
-  }
-  const { url, drop } = await freshPostgres();
-  const options = { url, maxConnections: 4, minConnections: 0, telemetry };
-  return { events: createPostgresEventStore(options), metrics: createPostgresMetrics(options), drop };
-}
+const openStores = (kind: (typeof STORES)[number]) =>
+  openEventStore(kind, {
+    clickhouse: (options) => ({ metrics: createClickhouseMetrics(options) }),
+    postgres: (options) => ({ metrics: createPostgresMetrics(options) }),
+  });
 
 export type Who = 'admin' | 'owner' | 'editor' | 'viewer' | 'stranger';
 
 /** @param now what the clock of the reports shows, ms since epoch */
 export async function startConversions(kind: (typeof STORES)[number], now: number) {
   const [database, stores] = await Promise.all([freshPostgres(), openStores(kind)]);
-  await stores.events.migrate();
   const metrics = shareMetrics(stores.metrics, { telemetry: silentTelemetry(), ttlMs: 1 });
   const clock = () => now;
   const node = await startNode({

@@ -3,34 +3,22 @@ import pg from 'pg';
 import { composeSharing } from '../../src/compose/sharing.js';
 import { Analytics } from '../../src/metrics/analytics.js';
 import { shareMetrics } from '../../src/metrics/shared-metrics.js';
-import { createClickhouseEventStore } from '../../src/storage/events/clickhouse-event-store.js';
 import { createClickhouseMetrics } from '../../src/storage/events/clickhouse-metrics.js';
-import { createPostgresEventStore } from '../../src/storage/events/postgres-event-store.js';
 import { createPostgresMetrics } from '../../src/storage/events/postgres-metrics.js';
 import { silentTelemetry } from '../../src/telemetry.js';
-import { freshClickhouse, freshPostgres } from '../support/fresh.js';
 import { type NodeOptions, SECRET, signUp, startNode } from './accounts-node.js';
 import { encodeRow, makeRow } from './event-rows.js';
+import { openEventStore } from './event-stores.js';
 import { NO_HEAT } from './metrics-app.js';
 
 export type Kind = 'clickhouse' | 'postgres';
 
 /** Both sides of a migrated event store in a database of its own. */
-export async function openStores(kind: Kind) {
-  const telemetry = silentTelemetry();
-  if (kind === 'clickhouse') {
-    const { url, database, drop } = await freshClickhouse();
-    const clickhouse = { url, database };
-    const events = createClickhouseEventStore({ clickhouse, telemetry });
-    await events.migrate();
-    return { events, metrics: createClickhouseMetrics(clickhouse), drop };
-  }
-  const { url, drop } = await freshPostgres();
-  const options = { url, maxConnections: 4, minConnections: 0, telemetry };
-  const events = createPostgresEventStore(options);
-  await events.migrate();
-  return { events, metrics: createPostgresMetrics(options), drop };
-}
+export const openStores = (kind: Kind) =>
+  openEventStore(kind, {
+    clickhouse: (options) => ({ metrics: createClickhouseMetrics(options) }),
+    postgres: (options) => ({ metrics: createPostgresMetrics(options) }),
+  });
 
 export type Stores = Awaited<ReturnType<typeof openStores>>;
 

@@ -113,7 +113,6 @@ describe('from a page view in a real browser to a number on the dashboard', () =
     await clickUntilSent(page);
     await until(async () => (await read(Live, 'live-visitors')).live_visitors === 1, {
       what: 'the visitor to be live',
-      timeoutMs: 5_000,
     });
     await pageViewsReach(1);
     const { top_referrers: referrers } = await read(TopReferrers, 'top-referrers');

@@ -107,7 +107,6 @@ describe('the life of the program with nothing but a folder', () => {
     await program.restart();
     await until(async () => (await survivors(program.lastChildren)).length === 0, {
       what: "the killed program's children to be gone",
-      timeoutMs: 10_000,
     });
     await pageViewsBecome(4);
   });
@@ -164,7 +163,6 @@ describe('a start that waits for a server', () => {
     const log = () => readFile(program.logFile, 'utf8').catch(() => '');
     await until(async () => (await log()).includes(`waiting for ${name} at 127.0.0.1:1 …`), {
       what: 'the line',
-      timeoutMs: 20_000,
     });
     const children = await descendants(program.pid);
     const askedAt = performance.now();

@@ -161,7 +161,7 @@ describe('PROCESSES=2 on servers', () => {
         const answer = await ready();
         return processes(answer)?.state === 'degraded' && answer;
       },
-      { what: 'the node to say that a process is missing', timeoutMs: 5_000, everyMs: 10 },
+      { what: 'the node to say that a process is missing', everyMs: 10 },
     );
     expect(oneAway.status).toBe('ready');
     expect(processes(oneAway)).toEqual({
@@ -180,7 +180,7 @@ describe('PROCESSES=2 on servers', () => {
     await program.restart();
     await untilAllServe();
     await until(async () => (await survivors(program.lastChildren)).length === 0, {
-      ...{ what: 'the processes of the killed parent to be gone', timeoutMs: 2_000 },
+      what: 'the processes of the killed parent to be gone',
     });
     await load.progress(60);
     await load.stop();
@@ -217,7 +217,7 @@ describe('PROCESSES=2 on servers', () => {
   }, 60_000);
 
   test('a process that cannot start for good ends all, with its exit code', async () => {
-    await until(() => !broken.running(), { what: 'the program to end', timeoutMs: 10_000 });
+    await until(() => !broken.running(), { what: 'the program to end' });
     expect(broken.child.exitCode).toBe(1);
     const said = (await readFile(broken.logFile, 'utf8'))
       .split('\n')

@@ -83,7 +83,7 @@ describe.each(['clickhouse', 'postgres'] as const)('totals over all websites on 
           const answer = await stats();
           return answer.total_events === total && answer;
         },
-        { what, timeoutMs: 20_000 },
+        { what },
       );
     };
     expect(await stats()).toEqual({
@@ -222,7 +222,7 @@ describe('figures beside websites', () => {
       await impatient.of([ONE, TWO]);
       return asked >= 4;
     };
-    await until(tries, { what: 'further queries when the time is over', everyMs: 5, timeoutMs: 5_000 });
+    await until(tries, { what: 'further queries when the time is over', everyMs: 5 });
   });
 
   it.each(['query_too_expensive', 'timeout'] as const)(
@@ -251,7 +251,7 @@ describe('figures beside websites', () => {
         expect((await stats.of(sites)).size).toBe(199);
         return asked.some((ids) => ids.includes(ONE));
       };
-      await until(again, { what: 'the large one being asked for again', everyMs: 5, timeoutMs: 5_000 });
+      await until(again, { what: 'the large one being asked for again', everyMs: 5 });
       expect(asked.filter((ids) => ids.includes(ONE))).toEqual([[ONE]]);
     },
   );

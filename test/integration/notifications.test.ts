@@ -50,7 +50,7 @@ const told = (token: string, count = 1) =>
       const all = await list(token);
       return all.length >= count && all;
     },
-    { what: `${count} notifications`, timeoutMs: 10_000 },
+    { what: `${count} notifications` },
   );
 const newSite = async (token: string): Promise<{ id: string; site_id: string }> =>
   (await node.call('POST', '/api/v1/user/websites', { token, body: { name: 'Shop', url: 'shop.example' } }))

@@ -300,12 +300,11 @@ describe.each(['clickhouse', 'postgres'] as const)('events as a file, from %s', 
         const caller = new AbortController();
         const answer = fetch(base, { headers: { authorization: 'Bearer owner' }, signal: caller.signal });
         answer.catch(() => {});
-        await until(async () => (await store.running(query)) === 1, { what: query, timeoutMs: 10_000 });
+        await until(async () => (await store.running(query)) === 1, { what: query });
         caller.abort();
         await expect(answer).rejects.toThrow();
         await until(async () => (await store.running(query)) === 0, {
           what: `the end of ${query}`,
-          timeoutMs: 10_000,
         });
       } finally {
         await release();

@@ -279,7 +279,7 @@ describe('public dashboards on several nodes', () => {
         const answer = await look(one);
         return answer.status === 429 && answer;
       },
-      { what: 'the limit', timeoutMs: 10_000 },
+      { what: 'the limit' },
     );
     expect(limited.headers.get('x-ratelimit-limit')).toBe('30');
     expect((await change({ enabled: false })).status).toBe(200);

@@ -145,7 +145,7 @@ describe('JetStream', () => {
     const heir = await openJetStream(settings(name));
     const recorder = new Recorder();
     await heir.consume(recorder);
-    await until(() => recorder.received.length >= 8, { what: 'redelivery', timeoutMs: 10_000 });
+    await until(() => recorder.received.length >= 8, { what: 'redelivery' });
     expect(recorder.texts().sort()).toEqual(Array.from({ length: 8 }, (_, i) => `m${i}`));
     expect(performance.now() - killed).toBeLessThan(4_000);
     expect(recorder.owned.get(0)?.epoch).toBeGreaterThan(epoch);
@@ -161,7 +161,7 @@ describe('JetStream', () => {
     await until(() => recorder.received.length === 1, { what: 'delivery' });
     const ownership = recorder.owned.get(0);
     await nats.process.end('SIGKILL');
-    await until(() => recorder.owned.size === 0, { what: 'lost', timeoutMs: 5_000 });
+    await until(() => recorder.owned.size === 0, { what: 'lost' });
     expect(ownership?.validUntil()).toBe(0);
     await nats.restart();
     await until(() => recorder.owned.size === 4 && recorder.received.length === 2, { what: 'all again' });
@@ -182,7 +182,7 @@ describe('JetStream', () => {
     await nats.restart();
     await until(async () => (await stream.status()).lagMessages === 5, { what: 'acks of the time' });
     await until(() => stream.append(0, Buffer.from('after')).then(() => true), { what: 'appending' });
-    await until(() => recorder.texts().includes('after'), { what: 'delivery again', timeoutMs: 5_000 });
+    await until(() => recorder.texts().includes('after'), { what: 'delivery again' });
     for (const { message } of recorder.received) await message.ack();
     await until(async () => (await stream.status()).lagMessages === 0, { what: 'all acknowledged' });
     expect(recorder.texts()).toEqual([...Array.from({ length: 10 }, (_, i) => `m${i}`), 'after']);

@@ -56,7 +56,7 @@ export async function programBackend(guard: Guard): Promise<Backend> {
           const events = chunks.flatMap((chunk) => chunk.data);
           return events.length >= sentOf(session) ? events : undefined;
         },
-        { what: 'everything sent to be played', timeoutMs: 10_000 },
+        { what: 'everything sent to be played' },
       ),
     async isIncomplete(session) {
       const { sessions } = await api.get(Sessions, `replays/sessions?website_id=${site.id}`);

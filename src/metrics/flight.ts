@@ -26,6 +26,7 @@ export class Flight<T> {
         if (this.waiting === 0) this.controller.abort(signal.reason);
         reject(signal.reason);
       };
+      if (signal.aborted) return leave();
       signal.addEventListener('abort', leave, { once: true });
       const stay = () => signal.removeEventListener('abort', leave);
       this.answer.then(

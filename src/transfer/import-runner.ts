@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import type { ImportStore, TakenImport } from '../storage/metadata/imports.js';
 import type { Telemetry } from '../telemetry.js';
 import { ErasureUnderWay } from './erased.js';
@@ -19,6 +20,8 @@ export interface ImportRunnerOptions {
   readonly pollMs?: number;
   /** Pause after something was away, ms. Default 5,000. */
   readonly retryMs?: number;
+  /** How long the next import waits for the one before, ms. Default 5,000. */
+  readonly patienceMs?: number;
 }
 
 export interface ImportRunner {
@@ -29,14 +32,22 @@ export interface ImportRunner {
 }
 
 const HELD_MS = 1_000;
+/** Under way on this node, those that were overtaken among them; and of one account. Each holds a chunk. */
+const AT_ONCE = 8;
+const OF_ACCOUNT = 2;
 
-/** Works on one import at a time on this node, in turns. Nodes share the work by leases; what a dead node held comes up when its lease is over. */
+/**
+ * Works on one import at a time on this node, in turns. One that is not done with its turn in time, because its chunk waits for a writer that
+ * stands still, is overtaken by others. Nodes share the work by leases; what a dead node held comes up when its lease is over.
+ */
 export function createImportRunner(options: ImportRunnerOptions): ImportRunner {
-  const { leaseMs = 10_000, pollMs = 2_000, retryMs = 5_000, imports, metrics } = options;
+  const { leaseMs = 10_000, pollMs = 2_000, retryMs = 5_000, patienceMs = 5_000, imports, metrics } = options;
   const { log } = options.telemetry;
   const stopping = new AbortController();
   let wake: () => void = () => {};
   let isAwake = false;
+  /** What is under way, and for which accounts. */
+  const underWay = new Map<Promise<void>, string | null>();
 
   const rest = (): Promise<void> =>
     new Promise((resolve) => {
@@ -51,13 +62,46 @@ export function createImportRunner(options: ImportRunnerOptions): ImportRunner {
 
   const loop = async (): Promise<void> => {
     while (!stopping.signal.aborted) {
-      const item = await imports.take(leaseMs).catch((err: unknown) => {
+      if (underWay.size >= AT_ONCE) {
+        await Promise.race(underWay.keys());
+        continue;
+      }
+      const item = await imports.take(leaseMs, busyAccounts()).catch((err: unknown) => {
         log.warn({ err }, 'imports cannot be looked for at the moment');
         return null;
       });
       if (item === null) await rest();
-      else await work(item);
+      else await patiently(begin(item));
     }
+    await Promise.all(underWay.keys());
+  };
+
+  const begin = (item: TakenImport): Promise<void> => {
+    const ended = work(item).finally(() => {
+      underWay.delete(ended);
+      wakeUp();
+    });
+    underWay.set(ended, item.userId);
+    return ended;
+  };
+
+  const patiently = async (ended: Promise<void>): Promise<void> => {
+    const done = new AbortController();
+    const patience = pause(patienceMs, undefined, { signal: done.signal }).catch(() => {});
+    await Promise.race([ended, patience]);
+    done.abort();
+  };
+
+  const busyAccounts = (): string[] => {
+    const counts = new Map<string, number>();
+    for (const account of underWay.values())
+      if (account !== null) counts.set(account, (counts.get(account) ?? 0) + 1);
+    return [...counts].flatMap(([account, count]) => (count >= OF_ACCOUNT ? [account] : []));
+  };
+
+  const wakeUp = (): void => {
+    isAwake = true;
+    wake();
   };
 
   const work = async (item: TakenImport): Promise<void> => {
@@ -119,10 +163,7 @@ export function createImportRunner(options: ImportRunnerOptions): ImportRunner {
 
   const running = loop();
   return {
-    wake() {
-      isAwake = true;
-      wake();
-    },
+    wake: wakeUp,
     async stop() {
       stopping.abort(new Error('the server is stopping'));
       wake();

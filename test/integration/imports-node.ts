@@ -40,6 +40,7 @@ export const idsOf = (numbers: readonly number[]) =>
 
 /** What the writer has to do with a frame: store its first rows (default: all), book it. */
 export interface Delivery {
+  readonly siteId: string;
   readonly write: (rows?: number) => Promise<void>;
   readonly book: () => Promise<void>;
 }
@@ -91,6 +92,7 @@ export async function startImportsNode() {
       const counts = { received, rejected, stored: rows.length, duplicate: 0, bot: 0, quarantined: 0 };
       const hour = Math.floor(Date.now() / 3_600_000) * 3_600_000;
       await hooks.deliver({
+        siteId,
         write: async (count = rows.length) => {
           const bytes = rows.slice(0, count).map((row) => row.subarray(5));
           await written.insertRows('events', bytes, `${Math.random()}`, Date.now() + 30_000);
@@ -123,7 +125,7 @@ export async function startImportsNode() {
       },
     };
     return createImportRunner({
-      ...{ imports, metrics, telemetry, retryMs: 100, leaseMs: 2_000 },
+      ...{ imports, metrics, telemetry, retryMs: 100, leaseMs: 2_000, patienceMs: 500 },
       run: (item, signal) =>
         runImport({ ...run, imports: failing, chunkRows: hooks.chunkRows }, item, signal),
       undo: (item, signal) => undoImport(run, item, signal),
@@ -151,21 +153,21 @@ export async function startImportsNode() {
     },
   });
   const { token } = await signUp(node, 'owner@shop.example');
-  const newSite = async (): Promise<{ id: string; site_id: string }> => {
+  const newSite = async (owner = token): Promise<{ id: string; site_id: string }> => {
     const body = { name: 'Shop', url: 'https://shop.example' };
-    return (await node.call('POST', '/api/v1/user/websites', { token, body })).body.data;
+    return (await node.call('POST', '/api/v1/user/websites', { token: owner, body })).body.data;
   };
   const site = await newSite();
   return {
     ...{ database, events, written, imported, node, objects, token, site, hooks, ended, done, newSite },
     /** Uploads a file for the site, or the one that `fields` name. */
-    async send(file: string | Uint8Array | undefined, fields: Record<string, string> = {}) {
+    async send(file: string | Uint8Array | undefined, fields: Record<string, string> = {}, owner = token) {
       const form = new FormData();
       for (const [name, value] of Object.entries({ websiteId: site.id, ...fields })) form.append(name, value);
       if (file !== undefined) form.append('file', new Blob([file]), 'file.json');
       const answer = await fetch(`${node.url}/api/v1/analytics/import`, {
         method: 'POST',
-        headers: { authorization: `Bearer ${token}` },
+        headers: { authorization: `Bearer ${owner}` },
         body: form,
       });
       // biome-ignore lint/suspicious/noExplicitAny: a JSON answer, looked into by the assertions

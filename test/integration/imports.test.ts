@@ -8,6 +8,7 @@ import { AppError } from '../../src/errors.js';
 import { visitorHashOf } from '../../src/privacy/forgotten.js';
 import { forgetNotes } from '../../src/transfer/forget-notes.js';
 import { storeUpload, sweepUploads } from '../../src/transfer/upload.js';
+import { signUp } from './accounts-node.js';
 import { encodeRow, makeRow } from './event-rows.js';
 import { atOnce, type ImportsNode, id, idsOf, LIMIT, line, startImportsNode } from './imports-node.js';
 
@@ -209,6 +210,36 @@ describe('imports', () => {
     expect(second?.body).toMatchObject({ count: 1, import: { state: 'done' } });
     const order = [second?.body.import.id, first.body.import.id];
     expect(done.filter((it) => order.includes(it))).toEqual(order);
+  });
+
+  test('wait for a writer that stands still without keeping others waiting, but for more of the same account', async () => {
+    const stuck = [await newSite(), await newSite()];
+    const [third, foreign] = [await newSite(), await signUp(node, 'other@shop.example')];
+    const other = await newSite(foreign.token);
+    const [row, held] = [line({ event_id: id(650) }), new Map<string, () => Promise<void>>()];
+    hooks.deliver = async (frame) => {
+      if (stuck.some(({ site_id }) => site_id === frame.siteId)) held.set(frame.siteId, () => atOnce(frame));
+      else await atOnce(frame);
+    };
+    try {
+      const sending = stuck.map(({ id }) => send(row, { websiteId: id }));
+      await eventually(() => held.size === 2);
+      const waiting = send(row, { websiteId: third.id });
+      await eventually(async () => (await node.metadata.imports.list(third.id, 1)).length === 1);
+      // Before the second one the runner has looked for more to do.
+      for (const count of [1, 0]) {
+        const quick = await send(row, { websiteId: other.id }, foreign.token);
+        expect(quick.body).toMatchObject({ count, import: { state: 'done' } });
+      }
+      expect(await node.metadata.imports.list(third.id, 1)).toMatchObject([{ state: 'queued' }]);
+      for (const deliver of held.values()) await deliver();
+      await Promise.all([...sending, waiting]);
+      const isDone = async ({ id }: { id: string }) =>
+        (await node.metadata.imports.list(id, 1))[0]?.state === 'done';
+      await eventually(async () => (await Promise.all([...stuck, third].map(isDone))).every(Boolean));
+    } finally {
+      hooks.deliver = atOnce;
+    }
   });
 
   test('count once what was sent before something failed', { timeout: 60_000 }, async () => {

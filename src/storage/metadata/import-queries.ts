@@ -30,7 +30,7 @@ export const TAKE = `WITH held AS (
     SELECT website_id, user_id FROM imports WHERE lease IS NOT NULL AND lease_until > now()
   ), due AS (
     SELECT id FROM imports i WHERE state IN ('queued', 'running', 'undoing') AND (lease_until IS NULL OR lease_until <= now())
-      AND website_id NOT IN (SELECT website_id FROM held)
+      AND website_id NOT IN (SELECT website_id FROM held) AND (user_id IS NULL OR user_id <> ALL ($3::uuid[]))
       AND NOT (state = 'queued' AND EXISTS (
         SELECT FROM imports o WHERE o.website_id = i.website_id AND o.state IN ('running', 'undoing')))
     ORDER BY state = 'undoing' DESC, EXISTS (SELECT FROM held h WHERE h.user_id = i.user_id),

@@ -58,8 +58,9 @@ export interface ImportStore {
   /**
    * Takes an import that has work to do and that nobody holds, of a site of which nobody holds one. Accounts take turns, and the imports of
    * an account do. What was left of a site's import in the midst of the work comes before its other imports, which could count the same rows.
+   * @param busy accounts whose imports are not taken at the moment
    */
-  take(leaseMs: number): Promise<TakenImport | null>;
+  take(leaseMs: number, busy?: readonly string[]): Promise<TakenImport | null>;
   /** Ids of a site's imports that are worked on, or were left in the midst of it. @param siteId the public one */
   running(siteId: string): Promise<string[]>;
   /** Renews the lease. False when it is lost. */
@@ -125,11 +126,11 @@ export function createImportStore(db: Database): ImportStore {
       return new Set(rows.map((row) => text(row, 'id')));
     },
 
-    take: (leaseMs) =>
+    take: (leaseMs, busy = []) =>
       db.transaction(async (tx) => {
         await tx.query(LOCK_TURNS);
         const lease = randomUUID();
-        const [row] = await tx.query(TAKE, [lease, leaseMs]);
+        const [row] = await tx.query(TAKE, [lease, leaseMs, busy]);
         return row ? { ...readImport(row), lease } : null;
       }),
 

@@ -6,11 +6,12 @@ export interface Condition {
   readonly negate: boolean;
   readonly how: 'equals' | 'contains';
   readonly values: readonly string[];
+  /** Other readings, which count instead, the first before the second, when the site has such a label (settled-filters.ts). */
+  readonly asLabels: readonly { readonly negate: boolean; readonly label: string }[];
 }
 
 /**
- * What kind of values a filter has. `name`: of a known set without commas; `text`: anything, so that the whole text may be one value as
- * well; `page`: as `text`, where commas of a text that begins with `/` part values only before another `/` or a URL.
+ * What kind of values a filter has. `name`: of a known set without commas; `text`: anything, so that the whole text may be one label; `page`: as `text`, where commas of a text that begins with `/` part values only before another `/` or a URL.
  */
 export type ValueKind = 'name' | 'text' | 'page';
 
@@ -42,9 +43,22 @@ export function parseCondition(name: string, text: string, kind: ValueKind): Con
     .filter((value) => value !== '');
   if (values.length > MAX_VALUES) throw new AppError('invalid_parameter', `${name} has too many values`);
   if (values.length === 0) return undefined;
-  // Lists show values as they are stored, and a click on one sends it so: with its commas and backslashes.
-  const asShown = kind !== 'name' && how === 'equals' && whole !== values[0] ? [whole] : [];
-  return { negate, how, values: [...values, ...asShown] };
+  return { negate, how, values, asLabels: kind === 'name' ? [] : labelsOf(trimmed, negate, values, kind) };
+}
+
+/** Lists show labels as they are stored, and a click on one sends it so: with its signs, commas and backslashes. */
+function labelsOf(
+  text: string,
+  negate: boolean,
+  values: readonly string[],
+  kind: ValueKind,
+): Condition['asLabels'] {
+  const rest = text.slice(1).trim();
+  const given = negate ? [text, rest] : [text];
+  return given
+    .filter((label) => kind !== 'page' || !/^[!~]/.test(label))
+    .map((label) => ({ negate: label !== text, label }))
+    .filter((one) => values.length > 1 || one.label !== values[0] || one.negate !== negate);
 }
 
 /** `\,` anywhere, `\!` and `\~` at the beginning; other backslashes are themselves. */

@@ -11,7 +11,7 @@ describe('parseFilters', () => {
   });
 
   it('reads lists, negation and contains, for the whole list', () => {
-    expect(parseFilters({ browser: 'Chrome, Safari', os: '!a,!b', city: '!~Ber,~lin' })).toEqual([
+    expect(parseFilters({ browser: 'Chrome, Safari', os: '!a,!b', city: '!~Ber,~lin' })).toMatchObject([
       { on: 'session', negate: true, any: [{ attribute: 'city', how: 'contains', values: ['ber', '~lin'] }] },
       {
         on: 'session',
@@ -43,25 +43,58 @@ describe('parseFilters', () => {
   });
 
   it.each([
-    ['city', 'Washington, D.C.', ['washington', 'd.c.', 'washington, d.c.']],
-    ['city', 'Washington\\, D.C.', ['washington, d.c.', 'washington\\, d.c.']],
-    ['utm_campaign', '\\!sale', ['!sale', '\\!sale']],
-    ['utm_campaign', '\\~sale,b', ['~sale', 'b', '\\~sale,b']],
-    ['utm_term', 'a!\\~b', ['a!\\~b']],
-    ['utm_medium', 'a,', ['a', 'a,']],
-  ] as const)('finds by %s the label %s as lists show it', (field, text, values) => {
+    ['city', 'Washington, D.C.', ['washington', 'd.c.'], ['washington, d.c.']],
+    ['city', 'Washington\\, D.C.', ['washington, d.c.'], ['washington\\, d.c.']],
+    ['utm_campaign', '\\!sale', ['!sale'], ['\\!sale']],
+    ['utm_campaign', '\\~sale,b', ['~sale', 'b'], ['\\~sale,b']],
+    ['utm_term', 'a!\\~b', ['a!\\~b'], undefined],
+    ['utm_medium', 'a,', ['a'], ['a,']],
+  ] as const)('takes %s=%s for values, and for a label as lists show it', (field, text, values, label) => {
     const [filter] = parseFilters({ [field]: text });
-    expect(filter).toMatchObject({ negate: false, any: [{ attribute: field, how: 'equals', values }] });
+    const equals = (some: readonly string[], negate: boolean) => ({
+      negate,
+      any: [{ attribute: field, how: 'equals', values: some }],
+    });
+    expect(filter).toMatchObject(equals(values, false));
+    expect(filter?.asLabels ?? []).toMatchObject(label ? [equals(label, false)] : []);
     const [opposite] = parseFilters({ [field]: `!${text}` });
-    expect(opposite).toMatchObject({ negate: true, any: [{ attribute: field, how: 'equals', values }] });
+    expect(opposite).toMatchObject(equals(values, true));
+    const literal = equals([`!${text.toLowerCase()}`], false);
+    expect(opposite?.asLabels).toMatchObject(label ? [literal, equals(label, true)] : [literal]);
+  });
+
+  it('takes what follows signs for a label, too, but no name of a known set and no page', () => {
+    const labels = (text: string) =>
+      parseFilters({ utm_term: text })[0]?.asLabels?.map((one) => [
+        one.negate,
+        one.on === 'session' ? one.any[0]?.values : one.values,
+      ]);
+    expect(labels('a')).toBeUndefined();
+    expect(labels('~a')).toEqual([[false, ['~a']]]);
+    expect(labels('!~a')).toEqual([
+      [false, ['!~a']],
+      [true, ['~a']],
+    ]);
+    for (const query of [{ browser: '!a,b' }, { page_path: '!/a' }, { page_path: '~a' }])
+      expect(parseFilters(query)[0]?.asLabels).toBeUndefined();
   });
 
   it('reads a list of pages by their slashes', () => {
     expect(parseFilters({ page_path: '/a,b, /c,https://example.com/d,e' })).toMatchObject([
-      { values: ['/a,b', '/c', '/d,e', '/a,b, /c,https://example.com/d,e'] },
+      {
+        values: ['/a,b', '/c', '/d,e'],
+        asLabels: [{ negate: false, values: ['/a,b, /c,https://example.com/d,e'] }],
+      },
     ]);
-    expect(parseFilters({ page_path: 'a,b' })).toMatchObject([{ values: ['/a', '/b', '/a,b'] }]);
-    expect(parseFilters({ page_path: '/a\\,/b' })).toMatchObject([{ values: ['/a,/b', '/a\\,/b'] }]);
+    expect(parseFilters({ page_path: 'a,b' })).toMatchObject([
+      { values: ['/a', '/b'], asLabels: [{ values: ['/a,b'] }] },
+    ]);
+    expect(parseFilters({ page_path: '/a\\,/b' })).toMatchObject([
+      { values: ['/a,/b'], asLabels: [{ values: ['/a\\,/b'] }] },
+    ]);
+    expect(parseFilters({ page_path: '!/a,/b' })).toMatchObject([
+      { negate: true, values: ['/a', '/b'], asLabels: [{ negate: true, values: ['/a,/b'] }] },
+    ]);
     expect(parseFilters({ page_path: '~/a,b' })).toMatchObject([{ how: 'contains', values: ['/a', 'b'] }]);
   });
 
@@ -82,9 +115,9 @@ describe('parseFilters', () => {
     const [filter] = parseFilters({ utm_source: 'Search,Twitter' });
     expect(filter).toMatchObject({
       any: [
-        { attribute: 'utm_source', values: ['search', 'twitter', 'search,twitter'] },
-        { attribute: 'channel', values: ['organic search', 'paid search', 'twitter', 'search,twitter'] },
-        { attribute: 'referrer_host', how: 'equals', values: ['search', 'twitter', 'search,twitter'] },
+        { attribute: 'utm_source', values: ['search', 'twitter'] },
+        { attribute: 'channel', values: ['organic search', 'paid search', 'twitter'] },
+        { attribute: 'referrer_host', how: 'equals', values: ['search', 'twitter'] },
         { attribute: 'referrer_host', how: 'brand', values: ['search', 'twitter', 'x'] },
       ],
     });

@@ -3,8 +3,8 @@
  * reference evaluate alike.
  *
  * `field=a,b` any of them · `field=!a,b` none of them · `field=~text` contains · `field=!~text` does not contain. The leading signs
- * count for the whole list; `\,` `\!` `\~` are themselves. Compared without case. The label of a missing value
- * (`Unknown`, `Direct`) finds the missing value.
+ * count for the whole list; `\,` `\!` `\~` are themselves; a text that is a label of the site as it stands is that label.
+ * Compared without case. The label of a missing value (`Unknown`, `Direct`) finds the missing value.
  */
 import { normalisePage } from '../enrich/page.js';
 import { foldReferrerHost } from '../enrich/referrer-hosts.js';
@@ -39,15 +39,20 @@ export interface Match {
   readonly values: readonly string[];
 }
 
+/** What a filter is instead, the first before the second, when the site has such a label: equal to one value (settled-filters.ts). */
+interface Ambiguous {
+  readonly asLabels?: readonly Filter[];
+}
+
 /** Sessions of which any match holds (none, when negated). */
-export interface SessionFilter {
+export interface SessionFilter extends Ambiguous {
   readonly on: 'session';
   readonly negate: boolean;
   readonly any: readonly Match[];
 }
 
 /** Page views of pages that match (do not match, when negated), and the sessions that have one. */
-export interface PageFilter {
+export interface PageFilter extends Ambiguous {
   readonly on: 'page';
   readonly negate: boolean;
   readonly how: 'equals' | 'contains';
@@ -122,7 +127,12 @@ export function parseFilters(query: Readonly<Partial<Record<FilterField, string 
     const text = query[field];
     if (text === undefined) continue;
     const condition = parseCondition(field, text, kindOf(field));
-    if (condition && !meansAll(field, condition.values)) filters.push(toFilter(field, condition));
+    if (!condition || meansAll(field, condition.values)) continue;
+    const asLabels = condition.asLabels.map(({ negate, label }) =>
+      toFilter(field, { negate, how: 'equals', values: [label] }),
+    );
+    const filter = toFilter(field, condition);
+    filters.push(asLabels.length > 0 ? { ...filter, asLabels } : filter);
   }
   return filters;
 }
@@ -147,7 +157,7 @@ function kindOf(field: FilterField): ValueKind {
 const meansAll = (field: FilterField, values: readonly string[]): boolean =>
   field === 'device' && values.some((value) => value.toLowerCase() === 'all');
 
-function toFilter(field: FilterField, { negate, how, values }: Condition): Filter {
+function toFilter(field: FilterField, { negate, how, values }: Omit<Condition, 'asLabels'>): Filter {
   const lower = values.map((value) => value.toLowerCase());
   if (field === 'page_path') {
     const pages = how === 'equals' ? lower.map(normalisePage) : lower;

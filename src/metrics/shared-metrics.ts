@@ -24,6 +24,7 @@ import type {
   Totals,
   VitalRow,
 } from './metrics-store.js';
+import { settleFilters } from './settled-filters.js';
 import { Turns } from './turns.js';
 
 export interface SharedMetricsOptions {
@@ -73,7 +74,7 @@ export function shareMetrics(store: MetricsStore, options: SharedMetricsOptions)
   const funnel = new Question<FunnelCounts[]>('funnel', shared, ttlMs);
   const tracked = new Question<TrackedCounts[]>('tracked_funnels', shared, ttlMs);
   const live = new Question<number>('live', shared, liveTtlMs);
-  return {
+  return settleFilters({
     totals: (scope, signal) => totals.ask([scope], signal, (own) => store.totals(scope, own)),
     returningVisitors: (scope, signal) =>
       returning.ask([scope], signal, (own) => store.returningVisitors(scope, own)),
@@ -116,7 +117,7 @@ export function shareMetrics(store: MetricsStore, options: SharedMetricsOptions)
     trackedFunnels: (siteId, ids, from, to, signal) =>
       tracked.ask([siteId, ids, from, to], signal, (own) => store.trackedFunnels(siteId, ids, from, to, own)),
     close: () => store.close(),
-  };
+  });
 }
 
 /** What all questions of a store have in common. */

@@ -39,6 +39,10 @@ function ownEvents(): Uint8Array[] {
   events.push({ site_id: ORDERS, session_id: 'a', page: '/a,b', ...here });
   const there = { city: 'Rome', utm_campaign: '!sale', referrer_host: '' };
   events.push({ site_id: ORDERS, session_id: 'b', page: '/order', ...there });
+  const elsewhere = { city: 'Washington', utm_campaign: 'sale', referrer_host: 'direct.example.com' };
+  events.push({ site_id: ORDERS, session_id: 'c', page: '/c', ...elsewhere });
+  const before = { city: 'Rome, Georgia', utm_campaign: '~summer', timestamp: NOW - 20 * DAY };
+  events.push({ site_id: ORDERS, session_id: 'd', page: '/order,/c', ...before });
   return events.map((event, i) =>
     encodeRow(
       makeRow({ timestamp: NOW - DAY + i, ...event, event_id: (1e9 + i).toString(16).padStart(32, '0') }),
@@ -216,10 +220,21 @@ describe.each(['clickhouse', 'postgres'] as const)('analytics routes on %s', (ki
     ['page_path=/a,b', ['/a,b']],
     ['page_path=order', ['/order']],
     ['city=Washington, D.C.', ['/a,b']],
+    ['city=!washington, d.c.', ['/c', '/order']],
+    ['city=Washington,Rome', ['/c', '/order']],
+    ['city=Rome, Georgia', []],
     ['utm_campaign=\\!sale', ['/order']],
-    ['utm_campaign=!sale', ['/a,b', '/order']],
+    ['utm_campaign=!sale', ['/order']],
+    ['utm_campaign=!sale,summer', ['/order']],
+    ['utm_campaign=!summer', ['/c', '/order']],
+    ['utm_campaign=~sale', ['/c', '/order']],
+    ['utm_campaign=~summer', []],
+    ['utm_campaign=!~summer', ['/a,b', '/c', '/order']],
+    ['page_path=/order,/c', []],
+    ['page_path=/order,/c&days=30', ['/order,/c']],
+    ['page_path=/order,/a,b', ['/a,b', '/order']],
     ['referrer=Direct', ['/order']],
-    ['referrer=https://www.Direct.example.com/x', ['/a,b']],
+    ['referrer=https://www.Direct.example.com/x', ['/a,b', '/c']],
   ])('finds by %s what lists show so', async (query, pages) => {
     const { body } = await get(`top-pages/${ORDERS}?${new URLSearchParams(query)}`);
     expect(body.top_pages.map(({ page }: { page: string }) => page).sort()).toEqual(pages);

@@ -15,6 +15,7 @@ let client: pg.Client;
 let requests: PrivacyRequests | undefined;
 let owner: { token: string; id: string };
 let visitor: Eraser['visitor'];
+let siteData: Eraser['siteData'];
 
 const unasked = () => Promise.reject(new Error('not asked here'));
 
@@ -28,8 +29,9 @@ beforeAll(async () => {
       requests = createPrivacyRequests({
         ...{ metadata, log: telemetry.log, metrics: erasureMetrics(new Registry()), waitMs: 200 },
         eraser: {
-          ...{ deletedSite: unasked, siteData: unasked, anonymise: unasked },
+          ...{ deletedSite: unasked, anonymise: unasked },
           visitor: (...call) => visitor(...call),
+          siteData: (...call) => siteData(...call),
         },
       });
       const exports = {
@@ -56,6 +58,20 @@ const createSite = async (): Promise<{ id: string; site_id: string }> => {
 };
 const erase = (site: { id: string }, name: string) =>
   node.call('DELETE', `/api/v1/websites/${site.id}/visitors/${name}`, { token: owner.token });
+
+it('removes the data of the website that an instance admin names, and of no other', async () => {
+  const stranger = await signUp(node, 'stranger@example.com');
+  const body = { name: 'Theirs', url: 'theirs.example' };
+  const made = await node.call('POST', '/api/v1/user/websites', { token: stranger.token, body });
+  const { id, site_id } = made.body.data;
+  await createSite();
+  const erased: string[] = [];
+  siteData = async (siteId) => void erased.push(siteId);
+  const remove = (token: string) => node.call('DELETE', `/api/v1/privacy/delete/website/${id}`, { token });
+  expect(await remove(owner.token)).toMatchObject({ status: 200, body: { status: 'completed' } });
+  expect(await remove(stranger.token)).toMatchObject({ status: 200, body: { status: 'completed' } });
+  expect(erased).toEqual([site_id, site_id]);
+});
 
 it('lets twenty visitors of a site wait and no more, and those of other sites as well', async () => {
   let release = () => {};

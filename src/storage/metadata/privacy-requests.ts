@@ -56,7 +56,10 @@ export interface PrivacyRequestStore {
   create(request: NewPrivacyRequest): Promise<PrivacyRequest>;
   /** Newest first, at most 100. */
   list(userId: string): Promise<PrivacyRequest[]>;
-  /** Public ids of the sites a request removes or changes, those that are still the account's. A visitor's request has none. */
+  /**
+   * Public ids of the sites a request removes or changes: the one that it names, which an instance admin may ask for as well, or those that
+   * are still the account's. A visitor's request has none.
+   */
   sitesOf(id: string): Promise<string[]>;
   find(userId: string, id: string): Promise<PrivacyRequest | null>;
   /** Takes the oldest due one for `leaseMs`, or that one if it is due. */
@@ -107,8 +110,8 @@ export function createPrivacyRequestStore(db: Database): PrivacyRequestStore {
         if (!row) throw new Error('the inserted request did not come back');
         const made = readRequest(row);
         await tx.query(
-          `INSERT INTO privacy_request_sites (request_id, site_id) SELECT $1, site_id FROM websites WHERE user_id = $2
-             AND ($3 IN ('delete_data', 'anonymize') OR $3 = 'delete_website' AND site_id = $4)`,
+          `INSERT INTO privacy_request_sites (request_id, site_id) SELECT $1, site_id FROM websites
+           WHERE $3 IN ('delete_data', 'anonymize') AND user_id = $2 OR $3 = 'delete_website' AND site_id = $4`,
           [made.id, userId, type, siteId ?? null],
         );
         return made;
@@ -125,7 +128,8 @@ export function createPrivacyRequestStore(db: Database): PrivacyRequestStore {
     async sitesOf(id) {
       const rows = await db.query(
         `SELECT s.site_id FROM privacy_request_sites s JOIN privacy_requests r ON r.id = s.request_id
-         JOIN websites w ON w.site_id = s.site_id AND w.user_id = r.user_id WHERE s.request_id = $1 ORDER BY s.site_id`,
+         JOIN websites w ON w.site_id = s.site_id AND (w.user_id = r.user_id OR r.type = 'delete_website')
+         WHERE s.request_id = $1 ORDER BY s.site_id`,
         [id],
       );
       return rows.map((row) => text(row, 'site_id'));

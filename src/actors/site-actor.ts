@@ -1,6 +1,7 @@
 import { AppError } from '../errors.js';
 import type { SiteFrame, Source } from '../events/frame.js';
 import { StreamFullError, StreamUnavailableError } from '../storage/stream/stream.js';
+import type { Answers } from './answers.js';
 import type { Actor, ActorContext } from './runtime/actor.js';
 import { TokenBucket } from './token-bucket.js';
 
@@ -17,6 +18,8 @@ export interface SiteActorHost {
   /** @param requests how many were merged into the frame */
   publish(frame: SiteFrame, requests: number): Promise<void>;
   overQuota(): void;
+  /** Of all sites. */
+  readonly answers: Answers;
   readonly quotaPerMinute: number;
   readonly publishesInFlight: number;
   readonly mergeBytes: number;
@@ -97,7 +100,7 @@ export class SiteActor implements Actor<Delivery> {
     const done = (error?: unknown) => {
       this.#inFlight--;
       this.#settled?.();
-      for (const delivery of deliveries) delivery.settle(error);
+      this.host.answers.give(deliveries.length, (i) => deliveries[i]?.settle(error));
     };
     const failed = (error: unknown) => done(publishError(error));
     try {

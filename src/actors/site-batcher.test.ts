@@ -175,6 +175,35 @@ describe('the site batcher', () => {
     await sites.deliver({ ...refused(10), siteId: 'b' });
   });
 
+  it('answers a crowd of one site in turns, and another site between them', async () => {
+    const stream = new HeldStream();
+    const sites = batcher(stream);
+    const answered: string[] = [];
+    const deliver = (site: string) => sites.deliver(frame(site)).then(() => answered.push(site));
+    const crowd = Array.from({ length: 500 }, () => deliver('noisy'));
+    await tick();
+    const quiet = deliver('quiet');
+    await tick();
+    stream.settle();
+    await quiet;
+    expect(answered.indexOf('quiet')).toBeLessThan(100);
+    await Promise.all(crowd);
+    expect(answered).toHaveLength(501);
+  });
+
+  it('owes no answer once it has stopped', async () => {
+    const stream = new HeldStream();
+    const sites = batcher({ publish: stream.publish });
+    let answered = 0;
+    for (let i = 0; i < 500; i++) void sites.deliver(frame('a')).then(() => answered++);
+    await tick();
+    const stopped = sites.stop(1_000);
+    stream.settle();
+    await stopped;
+    await Promise.resolve();
+    expect(answered).toBe(500);
+  });
+
   it('lets what waits become durable when it stops, and refuses the rest at the deadline', async () => {
     const stream = new HeldStream();
     const sites = batcher({ publish: stream.publish, publishesInFlight: 1 });

@@ -3,6 +3,7 @@ import { AppError } from '../errors.js';
 import { frameSize, type SiteFrame } from '../events/frame.js';
 import type { SiteSink } from '../events/site-sink.js';
 import type { Telemetry } from '../telemetry.js';
+import { Answers } from './answers.js';
 import { ActorGroup } from './runtime/group.js';
 import { type Delivery, SiteActor, type SiteActorHost } from './site-actor.js';
 
@@ -41,7 +42,8 @@ export interface SiteBatcher extends SiteSink {
 export function createSiteBatcher(options: SiteBatcherOptions): SiteBatcher {
   const { telemetry, publish } = options;
   const totalBytes = options.totalBytes ?? 256 * 1024 * 1024;
-  const metrics = siteMetrics(telemetry, () => bytesHeld);
+  const answers = new Answers();
+  const metrics = siteMetrics(telemetry, { bytesHeld: () => bytesHeld, answers });
   let bytesHeld = 0;
 
   const host: SiteActorHost = {
@@ -51,6 +53,7 @@ export function createSiteBatcher(options: SiteBatcherOptions): SiteBatcher {
       return publish(frame);
     },
     overQuota: () => metrics.overQuota.inc(),
+    answers,
     quotaPerMinute: options.quotaPerMinute ?? 0,
     publishesInFlight: options.publishesInFlight ?? 4,
     mergeBytes: options.mergeBytes ?? 256 * 1024,
@@ -86,6 +89,7 @@ export function createSiteBatcher(options: SiteBatcherOptions): SiteBatcher {
     },
     async stop(deadlineMs) {
       await actors.stop(deadlineMs);
+      answers.flush();
     },
   };
 }
@@ -98,15 +102,24 @@ function overloaded(message: string): AppError {
   return new AppError('overloaded', message, { retryAfterSeconds: 1 });
 }
 
-function siteMetrics({ registry }: Telemetry, bytesHeld: () => number) {
-  new Gauge({
-    name: 'seentics_site_batcher_bytes',
-    help: 'Bytes of frames that wait for, or are on, their way to the stream',
-    registers: [registry],
-    collect() {
-      this.set(bytesHeld());
-    },
-  });
+function siteMetrics({ registry }: Telemetry, state: { bytesHeld(): number; readonly answers: Answers }) {
+  const gauge = (name: string, help: string, value: () => number) =>
+    new Gauge({
+      ...{ name, help, registers: [registry] },
+      collect() {
+        this.set(value());
+      },
+    });
+  gauge(
+    'seentics_site_batcher_bytes',
+    'Bytes of frames that wait for, or are on, their way to the stream',
+    state.bytesHeld,
+  );
+  gauge(
+    'seentics_site_batcher_answers_waiting',
+    'Requests whose events are durable and whose answers wait for their turn',
+    () => state.answers.waiting,
+  );
   const counter = (name: string, help: string) => new Counter({ name, help, registers: [registry] });
   return {
     publishes: counter('seentics_site_batcher_publishes_total', 'Frames handed to the stream'),

@@ -52,6 +52,7 @@ export async function startIntake(
   telemetry: Telemetry,
   lifecycle: Lifecycle,
   visitorSalts: VisitorSaltStore,
+  publishRecording: Publisher['publish'],
 ): Promise<{
   readonly routes: readonly AnyRoute[];
   readonly publisher: Publisher;
@@ -79,7 +80,10 @@ export async function startIntake(
   const intake = lifecycle.add('intake', createIntake({ pool, sites, sink, telemetry }), (it) => it.close());
   const routes = [
     ...ingestRoutes({ intake, bodyLimitBytes: config.MAX_EVENT_BODY_BYTES }),
-    ...ingestionRoutes({ store: events, publish: (frame) => publisher.publish(frame) }),
+    ...ingestionRoutes({
+      ...{ store: events, publishRecording },
+      publish: (frame) => publisher.publish(frame),
+    }),
   ];
   return { routes, publisher, intake, geo: pool.geoImage };
 }

@@ -198,6 +198,7 @@ async function compose(
       telemetry,
       lifecycle,
       metadata.visitorSalts,
+      replays.publish,
     );
     routes.push(...intake.routes, ...accounts.routes, ...analyticsRoutes({ analytics }));
     routes.push(...exportRoutes({ analytics }), ...notificationRoutes(notifications), ...retention);

@@ -20,7 +20,7 @@ import type { MetadataStore } from '../storage/metadata/metadata.js';
 import type { ObjectStore } from '../storage/objects/objects.js';
 import { openJetStream } from '../storage/stream/jetstream.js';
 import { openLocalLog } from '../storage/stream/local-log.js';
-import { createPublisher } from '../storage/stream/publisher.js';
+import { createPublisher, type Publisher } from '../storage/stream/publisher.js';
 import type { FrameStream } from '../storage/stream/stream.js';
 import type { SiteDirectory } from '../websites/site.js';
 import type { EventStores } from './event-store.js';
@@ -58,6 +58,8 @@ export interface ReplayNode {
   readonly playback: Playback;
   /** Of recordings on their way. */
   readonly stream: FrameStream;
+  /** Makes a frame durable in it. */
+  readonly publish: Publisher['publish'];
   /** Brings recordings from the stream into objects and index. @param events keeps books and quarantine */
   startWriter(events: RecordingStoreOptions['events']): Promise<void>;
   /** Starts taking recordings and answers the routes. */
@@ -78,12 +80,16 @@ export async function openReplays(context: OpenContext, parts: ReplayParts): Pro
   const stream = lifecycle.add('recordings', await openRecordings(context, parts.storeOutlivesUs), (it) =>
     it.close(),
   );
+  const publisher = lifecycle.add('recording publisher', createPublisher({ stream, telemetry }), (it) =>
+    it.close(),
+  );
+  const publish: Publisher['publish'] = (frame) => publisher.publish(frame);
   const metrics = recordingStoreMetrics(telemetry.registry);
   const upkeep = upkeepOf(context, parts, metrics);
   return {
     purge: upkeep.deleteSite,
     deleteOlderThan: upkeep.deleteOlderThan,
-    ...{ upkeep, stream },
+    ...{ upkeep, stream, publish },
     playback: createPlayback({
       ...{ replays: parts.stores.replays, objects: parts.objects },
       ...{ metrics, log: telemetry.log },
@@ -109,7 +115,7 @@ export async function openReplays(context: OpenContext, parts: ReplayParts): Pro
       lifecycle.add('recording partitions', await stream.consume(writer), (it) => it.stop());
       keepUp(context, upkeep, metrics);
     },
-    startRecorder: (edge) => startRecorder(context, parts, stream, upkeep, metrics, edge),
+    startRecorder: (edge) => startRecorder(context, parts, publish, upkeep, metrics, edge),
   };
 }
 
@@ -198,21 +204,19 @@ function keepUp(
 function startRecorder(
   { config, telemetry, lifecycle }: OpenContext,
   { stores, objects }: ReplayParts,
-  stream: FrameStream,
+  publish: Publisher['publish'],
   upkeep: ReplayUpkeep,
   metrics: RecordingStoreMetrics,
   edge: RecorderParts,
 ): readonly AnyRoute[] {
   const { log } = telemetry;
-  const publisher = createPublisher({ stream, telemetry });
-  lifecycle.add('recording publisher', publisher, (it) => it.close());
   const pool = createRecordingPool({ geo: edge.geo, telemetry });
   lifecycle.add('recording pool', pool, (it) => it.close());
   const recorder = createRecorder({
     pool,
     sites: edge.sites,
     quota: createRecordingQuota(edge.cache, config.REPLAY_SITE_MB_PER_DAY * MIB),
-    publish: (frame) => publisher.publish(frame),
+    publish,
     mustYield: async () => (await edge.events.status()).fill >= YIELD_FILL,
     production: config.ENVIRONMENT === 'production',
     sampling: config.REPLAY_SAMPLING,

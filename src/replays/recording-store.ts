@@ -59,7 +59,12 @@ export function createRecordingStore(
       await replays.insertParts(placed, insertToken(token, built), deadline);
     },
     addToBooks: (entries, token) => events.addToBooks(entries, token),
-    quarantine: (entries, token) => events.quarantine(entries, token),
+    // Those that come from there and are refused again must not be taken for events.
+    quarantine: (entries, token) =>
+      events.quarantine(
+        entries.map((entry) => (entry.source === 'replay' ? { ...entry, source: 'recording' } : entry)),
+        token,
+      ),
     existingIds: (candidates) => replays.existingIds(candidates),
     recentIds: (partition, partitions, since, limit) =>
       replays.recentIds(partition, partitions, since, limit),

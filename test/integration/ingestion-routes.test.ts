@@ -38,7 +38,12 @@ async function setUp(kind: 'clickhouse' | 'postgres') {
   cleanups.push(() => subscription.stop());
   const publisher = createPublisher({ stream, telemetry });
   const app = await startApp({
-    routes: ingestionRoutes({ store, publish: (frame) => publisher.publish(frame), clock: () => NOW }),
+    routes: ingestionRoutes({
+      store,
+      publish: (frame) => publisher.publish(frame),
+      publishRecording: () => Promise.reject(new Error('there are no recordings here')),
+      clock: () => NOW,
+    }),
   });
   cleanups.push(() => app.app.drain(1_000));
   const call = async (method: string, path: string, token: string, body?: unknown) => {

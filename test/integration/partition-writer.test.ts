@@ -263,7 +263,8 @@ describe.each(['clickhouse', 'postgres'] as const)('the partition writer on a lo
     // A malformed row that is replayed is refused again, and stays in the quarantine.
     const [first] = quarantined;
     if (first === undefined) throw new Error('nothing is in the quarantine');
-    const replay = { store, publish: publisher.publish.bind(publisher) };
+    const publish = publisher.publish.bind(publisher);
+    const replay = { store, publish, publishRecording: publish };
     expect(await replayQuarantined(replay, first.siteId, [first.id])).toEqual([first.id]);
     await drained();
     const after = await store.listQuarantine(first.siteId, 100);

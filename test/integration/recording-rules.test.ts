@@ -1,8 +1,25 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { SITE } from '../../src/edge/testing.js';
+import { ByteWriter } from '../../src/enrich/byte-writer.js';
+import { chunkIdOf, RECORDING_FLAGS, writeParts } from '../../src/replays/recording-row.js';
 import type { Site } from '../../src/websites/site.js';
 import { snapshotEvents, upload } from './recordings.js';
 import { type ReplayNode, startReplayNode } from './replay-node.js';
+
+/** A good row of a recording as it lies in the quarantine. */
+function refused(siteId: string, sequence: number) {
+  const now = Date.now();
+  const out = new ByteWriter(512);
+  const chunk = { siteId, sessionId: 'refused', sequence, receivedAt: now, firstMs: now, lastMs: now };
+  const facts = { page: '/', count: 1, rawBytes: 1, browser: '', os: '', device: '', countryCode: '' };
+  const signals = { hasFullSnapshot: false, clicks: 0, rageClicks: 0, errors: 0 };
+  const data = Buffer.of(sequence);
+  const id = chunkIdOf(siteId, 'refused', sequence, data);
+  writeParts(out, { ...chunk, ...facts, ...signals }, id, data, RECORDING_FLAGS);
+  const bytes = Buffer.from(out.take()).subarray(5);
+  const common = { siteId, source: 'recording', table: 'events', quarantinedAt: now, reason: '' } as const;
+  return { ...common, id: bytes.toString('hex', 0, 16), bytes };
+}
 
 describe('what is recorded', () => {
   let node: ReplayNode;
@@ -60,6 +77,33 @@ describe('what is recorded', () => {
     expect(await stored(site)).toBe(1);
     expect(await node.books(site.siteId)).toMatchObject([
       { source: 'recording', received: 3, stored: 1, rejected: 2, duplicate: 0, quarantined: 0 },
+    ]);
+  });
+
+  it('comes back from the quarantine once it can be read, and stays there until then', async () => {
+    const site = siteWith({});
+    const [row, other] = [refused(site.siteId, 1), refused(site.siteId, 2)];
+    const unreadable = { ...other, bytes: Buffer.concat([other.bytes, Buffer.of(0)]) };
+    await node.quarantine([row, unreadable]);
+    const path = `websites/${site.siteId}/quarantine`;
+    const replay = async (ids: readonly string[]) => {
+      const { status, body } = await node.callApi('POST', `${path}/replay`, { ids });
+      expect({ status, replayed: body.replayed }).toEqual({ status: 202, replayed: ids.length });
+      await node.flush();
+      return (await node.callApi('GET', path)).body.rows;
+    };
+    const left = await replay([row.id, unreadable.id]);
+    expect(left).toMatchObject([{ source: 'recording', bytes: unreadable.bytes.toString('base64') }]);
+    expect(await stored(site)).toBe(1);
+    const again = await replay([left[0].id]);
+    expect(again).toMatchObject([{ source: 'recording' }]);
+    expect(new Set([unreadable.id, left[0].id, again[0].id]).size).toBe(3);
+    // Who was cut off before the removal sends it once more.
+    await node.quarantine([row]);
+    expect(await replay([row.id])).toEqual(again);
+    expect(await stored(site)).toBe(1);
+    expect(await node.books(site.siteId)).toMatchObject([
+      { source: 'replay', received: 4, stored: 1, quarantined: 2, duplicate: 1 },
     ]);
   });
 

@@ -1,4 +1,5 @@
 /** The product as far as recordings go, over real HTTP, on one of the event stores and one of the object stores. */
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,6 +7,7 @@ import pg from 'pg';
 import { inject } from 'vitest';
 import { createPartitionWriter } from '../../src/actors/partition-writer.js';
 import type { Principal } from '../../src/auth/principal.js';
+import { ingestionRoutes } from '../../src/edge/routes/ingestion.js';
 import { replayRoutes } from '../../src/edge/routes/replays.js';
 import { SITE, startApp } from '../../src/edge/testing.js';
 import { AppError } from '../../src/errors.js';
@@ -20,6 +22,7 @@ import { createReplays } from '../../src/replays/replays.js';
 import { openAdvisoryLocks } from '../../src/storage/advisory-lock.js';
 import { createMemoryCache } from '../../src/storage/cache/memory-cache.js';
 import { createClickhouseEventStore } from '../../src/storage/events/clickhouse-event-store.js';
+import type { QuarantinedRow } from '../../src/storage/events/event-store.js';
 import { createPostgresEventStore } from '../../src/storage/events/postgres-event-store.js';
 import { createClickhouseReplays } from '../../src/storage/events/replays/clickhouse-replays.js';
 import { createPostgresReplays } from '../../src/storage/events/replays/postgres-replays.js';
@@ -91,11 +94,18 @@ export async function startReplayNode(options: ReplayNodeOptions) {
   const playback = createPlayback({ replays: stores.replays, objects, metrics, log: telemetry.log });
   const app = await startApp({
     telemetry,
-    routes: replayRoutes({
-      replays: createReplays({ store: stores.replays, playback, upkeep, log: telemetry.log }),
-      recorder,
-      bodyLimitBytes: 12 << 20,
-    }),
+    routes: [
+      ...replayRoutes({
+        replays: createReplays({ store: stores.replays, playback, upkeep, log: telemetry.log }),
+        recorder,
+        bodyLimitBytes: 12 << 20,
+      }),
+      ...ingestionRoutes({
+        store: stores.events,
+        publish: () => Promise.reject(new Error('there is no stream of events here')),
+        publishRecording: (frame) => publisher.publish(frame),
+      }),
+    ],
     resolveSite: find,
     authenticate,
     authorize: (principal, _site, action) =>
@@ -103,8 +113,10 @@ export async function startReplayNode(options: ReplayNodeOptions) {
       (principal.userId === 'owner' || (principal.userId === 'viewer' && action === 'read')),
   });
 
-  const call = async (method: string, path: string, body?: unknown, token = 'owner') => {
-    const answer = await fetch(`${app.url}/api/v1/replays/${path}`, {
+  const call = (method: string, path: string, body?: unknown, token = 'owner') =>
+    callApi(method, `replays/${path}`, body, token);
+  const callApi = async (method: string, path: string, body?: unknown, token = 'owner') => {
+    const answer = await fetch(`${app.url}/api/v1/${path}`, {
       method,
       headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
@@ -113,10 +125,11 @@ export async function startReplayNode(options: ReplayNodeOptions) {
     return { status: answer.status, body: JSON.parse(text) };
   };
   return {
-    ...{ app, call, sites, objects, faults, clock, upkeep, store, stream, telemetry },
+    ...{ app, call, callApi, sites, objects, faults, clock, upkeep, store, stream, telemetry },
     replays: stores.replays,
     searchTables: stores.search,
     deleteRows: (siteId: string) => stores.events.deleteSite(siteId),
+    quarantine: (entries: readonly QuarantinedRow[]) => stores.events.quarantine(entries, randomUUID()),
     books: (siteId: string) => stores.events.books(siteId, 0, Date.now() + 3_600_000),
     /** As the tracker sends it. */
     async record(upload: unknown, headers: Record<string, string> = {}) {

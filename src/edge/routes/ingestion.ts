@@ -13,6 +13,8 @@ export interface IngestionRoutesOptions {
   readonly store: Pick<EventStore, 'books' | 'listQuarantine' | 'quarantined' | 'takeQuarantined'>;
   /** Makes a frame durable in the stream. */
   readonly publish: (frame: SiteFrame) => Promise<void>;
+  /** Likewise in the stream of the recordings. */
+  readonly publishRecording: (frame: SiteFrame) => Promise<void>;
   /** ms since epoch; default the system clock. */
   readonly clock?: () => number;
 }
@@ -80,7 +82,8 @@ const common = {
 } as const;
 
 /** Reading takes the right to read the site, replaying the right to write. */
-export function ingestionRoutes({ store, publish, clock = Date.now }: IngestionRoutesOptions): AnyRoute[] {
+export function ingestionRoutes(options: IngestionRoutesOptions): AnyRoute[] {
+  const { store, clock = Date.now } = options;
   return [
     siteRoute({
       ...common,
@@ -143,7 +146,7 @@ export function ingestionRoutes({ store, publish, clock = Date.now }: IngestionR
       body: Replay,
       responses: { 202: Replayed },
       async handle({ site, params, body }) {
-        const sent = new Set(await answered(replayQuarantined({ store, publish }, site.siteId, body.ids)));
+        const sent = new Set(await answered(replayQuarantined(options, site.siteId, body.ids)));
         const missing = body.ids.filter((id) => !sent.has(id));
         return { status: 202, body: { website_id: params.website_id, replayed: sent.size, missing } };
       },

@@ -63,10 +63,14 @@ export interface SiteStatsReader {
 
 const DAYS = 30;
 const SITES_A_QUERY = 200;
-const TIMEOUT_MS = 30_000;
+/** Longest time of a query for many websites; one alone may take longer. */
+const TIMEOUT_MS = 5_000;
+const ALONE_TIMEOUT_MS = 30_000;
+/** What took longer is asked for in smaller parts from then on. */
+const SLOW_MS = 2_000;
 /** Parts of a query that was too much are asked for until then. */
 const PARTS_MS = 120_000;
-/** After a failure nothing is asked for so many times as long as it took: no website fills more than a twentieth of the connection's time. */
+/** What is slow or fails rests so many times as long as it took: no website fills more than a twentieth of a connection's time. */
 const REST_FACTOR = 20;
 const MAX_COUNTING = 10_000;
 /** Failures that fewer websites in a query may avoid. */
@@ -81,9 +85,10 @@ export function createSiteStats(options: SiteStatsOptions): SiteStatsReader {
     max: 10_000,
     ttl: STALE_MS,
   });
-  const failed = new LRUCache<string, Failure>({ max: 10_000, ttl: STALE_MS });
+  const heavy = new LRUCache<string, Weight>({ max: 10_000, ttl: STALE_MS });
   const counting = new Map<string, Promise<void>>();
-  let last = Promise.resolve();
+  /** One query at a time in each, so that none spends its time waiting for another. */
+  const lanes = { together: Promise.resolve(), alone: Promise.resolve() };
   const queries = new Counter({
     name: 'seentics_site_stats_queries_total',
     help: 'Queries for the figures beside websites, by outcome',
@@ -92,55 +97,76 @@ export function createSiteStats(options: SiteStatsOptions): SiteStatsReader {
   });
   new Gauge({
     name: 'seentics_site_stats_sites',
-    help: 'Websites whose figures are kept, those being counted, and those of which it failed within an hour',
+    help: 'Websites whose figures are kept, those being counted, and those of which it was slow or failed within an hour',
     labelNames: ['state'],
     registers,
     collect() {
       this.set({ state: 'kept' }, known.size);
       this.set({ state: 'counting' }, counting.size);
-      this.set({ state: 'failed' }, failed.size);
+      this.set({ state: 'heavy' }, heavy.size);
     },
   });
 
-  const mostOf = (id: string) => failed.get(id)?.most ?? SITES_A_QUERY;
+  const mostOf = (id: string) => heavy.get(id)?.most ?? SITES_A_QUERY;
   const rest = (siteIds: readonly string[], ms: number) => {
     const until = performance.now() + ms;
-    for (const id of siteIds) failed.set(id, { most: mostOf(id), until });
+    for (const id of siteIds) heavy.set(id, { most: mostOf(id), until });
   };
-  const count = async (siteIds: readonly string[], giveUpAt: number): Promise<void> => {
+  /** Of what was asked for alone: with how many of its kind it may be together again. */
+  const weigh = (siteIds: readonly string[], ms: number) => {
+    const most = Math.min(SITES_A_QUERY, Math.max(1, Math.floor(SLOW_MS / Math.max(ms, 1))));
+    for (const id of siteIds) heavy.set(id, { most, until: 0 });
+    if (most === 1) rest(siteIds, REST_FACTOR * ms);
+  };
+  const part = (siteIds: readonly string[]): string[][] => {
+    const most = Math.ceil(siteIds.length / 2);
+    for (const id of siteIds) heavy.set(id, { most, until: 0 });
+    return [siteIds.slice(0, most), siteIds.slice(most)].filter((ids) => ids.length > 0);
+  };
+  /** @returns what is still to be asked for */
+  const count = async (
+    siteIds: readonly string[],
+    isAlone: boolean,
+    giveUpAt: number,
+  ): Promise<string[][]> => {
     const at = performance.now();
-    if (at >= giveUpAt) return rest(siteIds, restMs);
-    const now = clock();
-    const { from } = periodOf({ days: DAYS }, zoneOf('UTC'), now);
-    const to = Math.ceil((now + 1) / SLOT_MS) * SLOT_MS;
-    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    if (at >= giveUpAt) {
+      rest(siteIds, restMs);
+      return [];
+    }
+    const signal = AbortSignal.timeout(isAlone ? ALONE_TIMEOUT_MS : TIMEOUT_MS);
     try {
-      const totals = await store.ofSites(siteIds, from, to, signal);
+      const totals = await store.ofSites(siteIds, ...rangeAt(clock()), signal);
       for (const id of siteIds) known.set(id, { stats: statsOf(totals.get(id) ?? NOTHING), at });
       queries.inc({ outcome: 'answered' });
+      const ms = performance.now() - at;
+      if (isAlone) weigh(siteIds, ms);
+      else if (ms > SLOW_MS) part(siteIds);
+      return [];
     } catch (error) {
       // They are an extra beside websites: readiness and the figures' own endpoints tell that the store is away.
       queries.inc({ outcome: 'failed' });
-      const most = Math.ceil(siteIds.length / 2);
       const isTooMuch = signal.aborted || (error instanceof AppError && TOO_MUCH.has(error.code));
-      if (isTooMuch) for (const id of siteIds) failed.set(id, { most, until: 0 });
-      if (!isTooMuch || siteIds.length === 1)
-        return rest(siteIds, Math.max(restMs, REST_FACTOR * (performance.now() - at)));
       // One large website must not take the figures from all others.
-      await count(siteIds.slice(0, most), giveUpAt);
-      await count(siteIds.slice(most), giveUpAt);
+      if (isTooMuch && !isAlone) return part(siteIds);
+      rest(siteIds, Math.max(restMs, REST_FACTOR * (performance.now() - at)));
+      return [];
     }
   };
-  /** One query at a time, so that none spends its time waiting for another. */
+  /** Parts come after what waits already. */
+  const ask = async (siteIds: readonly string[], giveUpAt: number): Promise<void> => {
+    const lane = siteIds.every((id) => mostOf(id) === 1) ? 'alone' : 'together';
+    const asked = lanes[lane].then(() => count(siteIds, lane === 'alone', giveUpAt));
+    lanes[lane] = asked.then(() => {});
+    const parts = await asked;
+    await Promise.all(parts.map((ids) => ask(ids, giveUpAt)));
+  };
   const start = (siteIds: readonly string[]) => {
     const some = siteIds.slice(0, Math.max(0, MAX_COUNTING - counting.size));
     for (const group of groupsOf(some, mostOf)) {
-      const work = last
-        .then(() => count(group, performance.now() + PARTS_MS))
-        .finally(() => {
-          for (const id of group) counting.delete(id);
-        });
-      last = work;
+      const work = ask(group, performance.now() + PARTS_MS).finally(() => {
+        for (const id of group) counting.delete(id);
+      });
       for (const id of group) counting.set(id, work);
     }
   };
@@ -148,7 +174,7 @@ export function createSiteStats(options: SiteStatsOptions): SiteStatsReader {
     async of(siteIds) {
       const isOld = (id: string) => performance.now() - (known.get(id)?.at ?? -Infinity) > ttlMs;
       const old = [...new Set(siteIds)].filter(isOld);
-      const mayBeAsked = (id: string) => performance.now() >= (failed.get(id)?.until ?? 0);
+      const mayBeAsked = (id: string) => performance.now() >= (heavy.get(id)?.until ?? 0);
       start(old.filter((id) => !counting.has(id) && mayBeAsked(id)));
       const work = new Set(old.flatMap((id) => counting.get(id) ?? []));
       if (work.size > 0) await within(waitMs, Promise.all(work));
@@ -162,9 +188,9 @@ export function createSiteStats(options: SiteStatsOptions): SiteStatsReader {
   };
 }
 
-/** How the figures of a website could not be had. */
-interface Failure {
-  /** In a query with more websites than so many it was too much. */
+/** What is known of a website whose figures are slow or could not be had. */
+interface Weight {
+  /** A query with more websites than so many was too much. */
   readonly most: number;
   /** It is not asked for before, on the clock of `performance`. */
   readonly until: number;
@@ -184,6 +210,12 @@ function groupsOf(siteIds: readonly string[], mostOf: (id: string) => number): s
     .flatMap(([size, ids]) =>
       Array.from({ length: Math.ceil(ids.length / size) }, (_, i) => ids.slice(i * size, (i + 1) * size)),
     );
+}
+
+/** The last 30 days, in UTC. */
+function rangeAt(now: number): [from: number, to: number] {
+  const { from } = periodOf({ days: DAYS }, zoneOf('UTC'), now);
+  return [from, Math.ceil((now + 1) / SLOT_MS) * SLOT_MS];
 }
 
 const NOTHING: SiteTotals = { views: 0, visitors: 0, sessions: 0, bounces: 0, durationMs: 0 };

@@ -270,13 +270,48 @@ describe('figures beside websites', () => {
       const stats = createSiteStats({ store, telemetry: silentTelemetry(), waitMs: 10_000 });
       await stats.of(Array.from({ length: 200 }, (_, i) => `site ${i}`));
       expect(asked).toBe(4);
-      await stats.of([ONE]);
-      ms += 599_999;
-      await stats.of([ONE]);
-      expect(asked).toBe(5);
-      ms += 1;
+      // Among others first, and then alone.
       await stats.of([ONE]);
       expect(asked).toBe(6);
+      ms += 599_999;
+      await stats.of([ONE]);
+      expect(asked).toBe(6);
+      ms += 1;
+      await stats.of([ONE]);
+      expect(asked).toBe(7);
+    } finally {
+      now.mockRestore();
+    }
+  });
+
+  it('are had of others at once while a large website is counted alone, which rests as long as it took', async () => {
+    let ms = 0;
+    const now = vi.spyOn(performance, 'now').mockImplementation(() => ms);
+    try {
+      const asked: (readonly string[])[] = [];
+      let isSlow = false;
+      const store: SiteTotalsStore = {
+        ofSites(siteIds) {
+          asked.push(siteIds);
+          if (siteIds.includes(ONE)) ms += 3_000;
+          return isSlow && siteIds.includes(ONE) ? new Promise(() => {}) : Promise.resolve(new Map());
+        },
+      };
+      const stats = createSiteStats({ store, telemetry: silentTelemetry(), ttlMs: 1_000, waitMs: 50 });
+      const look = async (...sites: readonly string[]) => {
+        expect([...(await stats.of(sites)).keys()]).toEqual(sites);
+        return asked.splice(0);
+      };
+      expect(await look(ONE, TWO, 'c')).toEqual([[ONE, TWO, 'c']]);
+      expect(await look(ONE, TWO, 'c')).toEqual([[ONE, TWO], ['c']]);
+      expect(await look(ONE, TWO)).toEqual([[ONE], [TWO]]);
+      isSlow = true;
+      ms += 59_999;
+      expect(await look(ONE, TWO, 'd')).toEqual([[TWO, 'd']]);
+      ms += 1;
+      // What is known is answered while it is counted anew.
+      expect(await look(ONE)).toEqual([[ONE]]);
+      expect(await look(ONE, 'e')).toEqual([['e']]);
     } finally {
       now.mockRestore();
     }

@@ -4,6 +4,8 @@ import { numbers, textAndNumbers } from './metrics/result-rows.js';
 import { PostgresReader, type PostgresReaderOptions } from './postgres-reader.js';
 
 const TIMEOUT_MS = 60_000;
+/** Totals, websites together, and one alone: none waits for another. */
+const CONNECTIONS = 3;
 /** An event's clock may be ahead of its receipt by a minute. */
 const SLACK_MS = 300_000;
 
@@ -11,7 +13,7 @@ const SLACK_MS = 300_000;
 export function createPostgresInstanceStats(options: PostgresReaderOptions): InstanceStatsStore {
   const reader = new PostgresReader('instance_stats', {
     ...options,
-    maxConnections: 1,
+    maxConnections: CONNECTIONS,
     minConnections: 0,
     maxExecutionMs: TIMEOUT_MS,
     hashJoins: true,

@@ -1,15 +1,16 @@
 /**
  * The program: reads the environment, starts a node, ends it on SIGTERM and SIGINT. Exit codes: 0 asked to end, 1 failed, 2 misconfigured.
- * With `PROCESSES` above one it starts itself that many times more and is their parent.
+ * With `PROCESSES` above one it starts itself that many times more and is their parent. What a node is made of is loaded where one
+ * starts, so that a parent stays small.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { banner } from './compose/banner.js';
 import { collectLessOften } from './compose/garbage.js';
-import { type RunningNode, startNode } from './compose/node.js';
+import type { RunningNode } from './compose/node.js';
 import { countProcesses, placeArgument, readPlace } from './compose/place.js';
-import { startProcess, startProcesses } from './compose/processes.js';
+import { startProcesses } from './compose/processes.js';
 import type { Config } from './config.js';
 import { ConfigError, readConfig } from './config-read.js';
 import { linkToParent } from './supervisor/link.js';
@@ -19,7 +20,6 @@ import { createTelemetry, type Telemetry } from './telemetry.js';
 const FORCED_EXIT_MS = 4_800;
 
 const startedAt = performance.now();
-collectLessOften();
 if (existsSync('.env')) process.loadEnvFile('.env');
 
 try {
@@ -41,7 +41,10 @@ async function run(): Promise<void> {
   if (place !== undefined) {
     const link = linkToParent(process);
     await runNode(
-      (signal) => startProcess(config, place, link, telemetry, signal),
+      async (signal) => {
+        const { startProcess } = await import('./compose/one-process.js');
+        return startProcess(config, place, link, telemetry, signal);
+      },
       (end) =>
         link.onParentGone(() => {
           telemetry.log.warn('the parent of the processes is gone: ending');
@@ -52,7 +55,10 @@ async function run(): Promise<void> {
   }
   const processes = countProcesses(config, telemetry.log);
   if (processes > 1) return runParent(config, processes, telemetry);
-  const node = await runNode((signal) => startNode(config, telemetry, signal));
+  const node = await runNode(async (signal) => {
+    const { startNode } = await import('./compose/node.js');
+    return startNode(config, telemetry, signal);
+  });
   announce(config, { port: node.port, parts: node.parts, needsSetup: await node.needsSetup() });
 }
 
@@ -61,6 +67,7 @@ async function runNode(
   start: (signal: AbortSignal) => Promise<RunningNode>,
   alsoOn: (end: () => void) => void = () => {},
 ): Promise<RunningNode> {
+  collectLessOften();
   const starting = new AbortController();
   let asked = false;
   let stop: (() => Promise<void>) | undefined;

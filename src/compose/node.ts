@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises';
 import { collectDefaultMetrics } from 'prom-client';
 import type { Config } from '../config.js';
 import { createApp } from '../edge/app.js';
@@ -20,7 +19,6 @@ import { shareMetrics } from '../metrics/shared-metrics.js';
 import { createNotificationService } from '../notifications/notification-service.js';
 import { tellingOfQuarantine, watchingFailures } from '../notifications/occasions.js';
 import { forgetfulObserver, forgetfulStore } from '../privacy/forgetful.js';
-import { type DirectoryLock, lockDirectory } from '../storage/stream/local/directory-lock.js';
 import { patiently } from '../storage/stream/patiently.js';
 import type { Link } from '../supervisor/link.js';
 import type { Telemetry } from '../telemetry.js';
@@ -29,6 +27,7 @@ import { composeAutomations, openMailer } from './automations.js';
 import { composeAvatars } from './avatars.js';
 import { composeUsage } from './billing.js';
 import { composeContact } from './contact.js';
+import { claimDataDir } from './data-dir.js';
 import { type Engines, type PartChoice, startEngines } from './engines.js';
 import { openEventStores } from './event-store.js';
 import { composeFunnels } from './funnels.js';
@@ -98,17 +97,6 @@ export async function startNode(
   } catch (error) {
     await stop();
     throw error;
-  }
-}
-
-/** @throws Error naming the setting where the system refuses the folder: read-only, full, no folder, not ours */
-export async function claimDataDir(directory: string): Promise<DirectoryLock> {
-  try {
-    await mkdir(directory, { recursive: true });
-    return await lockDirectory(directory);
-  } catch (cause) {
-    if (!(cause instanceof Error && 'syscall' in cause)) throw cause;
-    throw new Error(`DATA_DIR (${directory}) cannot be written: ${cause.message}`, { cause });
   }
 }
 

@@ -1,16 +1,14 @@
-/** A node of several processes: what their parent does, and how one of them starts. */
+/** A node of several processes: what their parent does. It loads nothing of what they do, which would cost it a hundred MB. */
 import type { ChildProcess } from 'node:child_process';
 import Type from 'typebox';
 import { Value } from 'typebox/value';
 import type { Config } from '../config.js';
-import { claimPort } from '../edge/app.js';
+import { claimPort } from '../edge/port.js';
 import { patiently } from '../storage/stream/patiently.js';
-import type { Link } from '../supervisor/link.js';
 import { supervise } from '../supervisor/supervisor.js';
 import type { Telemetry } from '../telemetry.js';
+import { claimDataDir } from './data-dir.js';
 import type { PartChoice } from './engines.js';
-import { claimDataDir, type RunningNode, startNode } from './node.js';
-import { type Place, shareOf } from './place.js';
 import { signingSecret } from './secret.js';
 
 /** A moment less than the whole program has to end. */
@@ -68,17 +66,4 @@ export async function startProcesses(options: ParentOptions): Promise<RunningPro
     await lock.release();
     throw error;
   }
-}
-
-/** Starts this process as one of several. @throws Error the parent is gone */
-export async function startProcess(
-  config: Config,
-  place: Place,
-  link: Link,
-  telemetry: Telemetry,
-  signal: AbortSignal,
-): Promise<RunningNode> {
-  const node = await startNode(await shareOf(config, place), telemetry, signal, { place, link });
-  link.up({ parts: node.parts, needsSetup: await node.needsSetup() });
-  return node;
 }

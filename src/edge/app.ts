@@ -1,5 +1,4 @@
 /** The HTTP application: declared routes on the web server, with everything that is true of all of them. */
-import { createServer } from 'node:net';
 import { AppError } from '../errors.js';
 import type { Telemetry } from '../telemetry.js';
 import { ClientAddress, type TrustedProxies } from './address.js';
@@ -10,6 +9,7 @@ import { EdgeMetrics } from './edge-metrics.js';
 import { type EdgeContext, Exchange, type RouteTraits } from './exchange.js';
 import type { GateOptions } from './gate.js';
 import type { Idempotency } from './idempotency.js';
+import { claimPort } from './port.js';
 import type { RateLimiter } from './rate-limit.js';
 import type { AnyRoute, Method } from './route.js';
 import { type ServeOptions, serveJson, serveRaw } from './serve.js';
@@ -142,22 +142,6 @@ class EdgeApp implements App {
     this.#server.close();
     this.#edge.budget.close();
   }
-}
-
-/**
- * The port, when nobody listens on it; a free one for 0. The web server would share a taken port silently, so an ordinary socket asks first.
- * @throws Error it is taken
- */
-export function claimPort(port: number, host?: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.once('error', reject);
-    probe.listen({ port, ...(host === undefined ? {} : { host }), exclusive: true }, () => {
-      const address = probe.address();
-      const found = typeof address === 'object' && address !== null ? address.port : port;
-      probe.close(() => resolve(found));
-    });
-  });
 }
 
 const REGISTER: Readonly<Record<Method, 'get' | 'post' | 'put' | 'patch' | 'del'>> = {

@@ -128,6 +128,12 @@ describe('PROCESSES=2 on servers', () => {
     expect([...(await members()).keys()].sort()).toEqual([1, 2]);
   });
 
+  test('has a parent that loads nothing of what its processes do', async () => {
+    const loads = async (pid: number) => /argon2.*\.node$/m.test(await readFile(`/proc/${pid}/maps`, 'utf8'));
+    expect(await loads((await members()).get(1)?.pid ?? 0)).toBe(true);
+    expect(await loads(program.pid)).toBe(false);
+  });
+
   test('P1 P2 P3: events over many connections reach both processes and count once; whichever is asked answers for both', async () => {
     const { site, load } = await newLoad(30_251);
     load.start();

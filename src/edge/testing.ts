@@ -64,7 +64,8 @@ export async function startApp(
   const telemetry = options.telemetry ?? silentTelemetry();
   const cache = createMemoryCache({ telemetry: silentTelemetry() });
   const rates = { ingest: 0, auth: 0, api: 0, admin: 0, internal: 0, ...options.rates };
-  const app = createApp({
+  const rateLimiter = createRateLimiter({ cache, telemetry, limits: rates });
+  const created = createApp({
     routes: testRoutes(),
     cors: { allowedOrigins: ['https://app.example'], production: true },
     trustedProxies: { trust: [] },
@@ -73,8 +74,17 @@ export async function startApp(
     authorize: (principal) => principal.kind === 'account' && principal.userId !== 'stranger',
     ...options,
     telemetry,
-    rateLimiter: createRateLimiter({ cache, telemetry, limits: rates }),
+    rateLimiter,
   });
+  const app: App = {
+    listen: (port, host, settings) => created.listen(port, host, settings),
+    drain: (graceMs) => created.drain(graceMs),
+    async close(graceMs) {
+      await created.close(graceMs);
+      await rateLimiter.close();
+      await cache.close();
+    },
+  };
   const port = await app.listen(0, '127.0.0.1');
   const metric = async (line: string): Promise<number> => {
     const text = await telemetry.registry.metrics();

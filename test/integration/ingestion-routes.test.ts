@@ -45,7 +45,7 @@ async function setUp(kind: 'clickhouse' | 'postgres') {
       clock: () => NOW,
     }),
   });
-  cleanups.push(() => app.app.drain(1_000));
+  cleanups.push(() => app.app.close(1_000));
   const call = async (method: string, path: string, token: string, body?: unknown) => {
     const answer = await fetch(`${app.url}/api/v1/websites/${path}`, {
       method,

@@ -142,6 +142,14 @@ describe('JSON bodies', () => {
     },
   );
 
+  it('refuses what is nested too deeply to be written again, brackets in texts aside', async () => {
+    const nested = (depth: number) => `{"name":"a","x":${'['.repeat(depth)}${']'.repeat(depth)}}`;
+    await expectError(await post('/json', nested(20_000)), 400, 'invalid_request');
+    expect((await post('/json', nested(150))).status).toBe(200);
+    const text = `\\"${'[{'.repeat(20_000)}\\\\`;
+    expect((await post('/json', `{"name":"a","x":"${text}","y":[]}`)).status).toBe(200);
+  });
+
   it.each(['', 'null', '[]', '5', '"x"'])('refuses %j, which is no object', async (body) => {
     await expectError(await post('/json', body), 400, 'invalid_request');
   });

@@ -67,6 +67,12 @@ export function createIdempotency(options: IdempotencyOptions): Idempotency {
   const timer = setInterval(expire, EXPIRE_EVERY_MS);
   timer.unref();
 
+  /** What came of the call is told in any case: whoever heard of a failure instead would do it again. */
+  const noted = (work: Promise<void>) =>
+    work.catch((err: unknown) =>
+      telemetry.log.warn({ err }, 'what became of a request with an Idempotency-Key was not noted'),
+    );
+
   const first = async (call: IdempotentCall, claim: string): Promise<Reply<unknown>> => {
     const { userId, key } = call;
     let reply: Reply<unknown>;
@@ -74,12 +80,15 @@ export function createIdempotency(options: IdempotencyOptions): Idempotency {
       reply = await call.run();
     } catch (error) {
       // Nothing was done, or nobody knows: the client may try again.
-      await store.release(userId, key, claim);
+      await noted(store.release(userId, key, claim));
       throw error;
     }
     const answer = call.secret ? null : keptAnswer(reply);
-    if (answer === undefined) await store.release(userId, key, claim);
-    else await store.finish(userId, key, claim, reply.status, answer);
+    await noted(
+      answer === undefined
+        ? store.release(userId, key, claim)
+        : store.finish(userId, key, claim, reply.status, answer),
+    );
     return reply;
   };
 

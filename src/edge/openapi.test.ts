@@ -141,6 +141,21 @@ describe('the system routes', () => {
     await close();
   });
 
+  it('describe the API in a text that is made once, however often it is asked for', async () => {
+    let made = 0;
+    const count = () => {
+      made++;
+      return String(made);
+    };
+    const own = { version: '1', parts: async () => [], registry: silentTelemetry().registry };
+    const { app, url } = await startApp({ routes: systemRoutes({ ...own, document: count, page: count }) });
+    for (let n = 0; n < 3; n++)
+      for (const path of ['/api/v1/openapi.json', '/docs'])
+        expect((await fetch(url + path)).status).toBe(200);
+    expect(made).toBe(2);
+    await app.close();
+  });
+
   it('are alive but not ready while a needed part is down', async () => {
     const { ask, close } = await startWith(async () => [part('down')]);
     expect(await ask('/health')).toMatchObject([200, { database: 'disconnected' }]);

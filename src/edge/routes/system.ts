@@ -81,6 +81,7 @@ const PARTS_MAX_AGE_MS = 500;
 const PAGE_POLICY =
   "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+const JSON_TYPE = 'application/json; charset=utf-8';
 const NONE = Type.Object({});
 const PUBLIC = {
   method: 'GET',
@@ -94,6 +95,9 @@ const PUBLIC = {
 
 export function systemRoutes(deps: SystemDeps): AnyRoute[] {
   const parts = memoized(() => bounded(deps.parts));
+  // Made once: anybody may ask for them, as often as they like, and each takes a while to write.
+  const document = once(() => new TextBody(JSON.stringify(deps.document()), JSON_TYPE));
+  const page = once(() => new TextBody(deps.page(), 'text/html; charset=utf-8'));
   const declare = (
     path: string,
     summary: string,
@@ -118,7 +122,7 @@ export function systemRoutes(deps: SystemDeps): AnyRoute[] {
     ),
     declare('/api/v1/openapi.json', 'This description', { 200: Type.Unknown() }, async () => ({
       status: 200,
-      body: deps.document(),
+      body: document(),
       headers: { 'Cache-Control': 'public, max-age=300' },
     })),
     declare(
@@ -127,7 +131,7 @@ export function systemRoutes(deps: SystemDeps): AnyRoute[] {
       { 200: Type.String({ contentMediaType: 'text/html' }) },
       async () => ({
         status: 200,
-        body: new TextBody(deps.page(), 'text/html; charset=utf-8'),
+        body: page(),
         headers: { 'Cache-Control': 'public, max-age=300', 'Content-Security-Policy': PAGE_POLICY },
       }),
     ),
@@ -184,6 +188,14 @@ async function bounded(ask: () => Promise<readonly PartStatus[]>): Promise<reado
   } finally {
     clearTimeout(timer);
   }
+}
+
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
 }
 
 function memoized<T>(make: () => Promise<T>): () => Promise<T> {

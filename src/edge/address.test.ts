@@ -167,6 +167,15 @@ describe('over HTTP', () => {
     wire.socket.destroy();
   });
 
+  it('takes the last line of the configured header, so that a forged first one does not win', async () => {
+    const wire = new Wire(proxied.port);
+    wire.write(
+      'GET /open HTTP/1.1\r\nHost: x\r\nCF-Connecting-IP: 6.6.6.6\r\nCF-Connecting-IP: 1.2.3.4\r\n\r\n',
+    );
+    expect(await wire.until('"address"')).toContain('"address":"1.2.3.4"');
+    wire.socket.destroy();
+  });
+
   it('passes over an empty X-Forwarded-For line, which hides none behind it', async () => {
     const wire = new Wire(proxied.port);
     wire.write('GET /open HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: \r\nX-Forwarded-For: 1.2.3.4\r\n\r\n');

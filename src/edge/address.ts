@@ -50,9 +50,7 @@ export class ClientAddress {
   of(res: UwsResponse, req: UwsRequest): string {
     const peer = addressText(new Uint8Array(res.getRemoteAddress()));
     if (this.#none) return peer;
-    const named = this.#header === '' ? '' : req.getHeader(this.#header);
-    const forwarded = allForwarded(req);
-    return this.resolve(peer, forwarded, named);
+    return this.resolve(peer, allForwarded(req), this.#header === '' ? '' : lastLine(req, this.#header));
   }
 
   /**
@@ -142,6 +140,15 @@ export const clientOf = ({ address }: { readonly address: string }): Client => (
   address,
   group: addressGroup(address),
 });
+
+/** A proxy that adds its line to one that came puts it behind: what stands before may be forged. */
+function lastLine(req: UwsRequest, wanted: string): string {
+  let last = '';
+  req.forEach((name, value) => {
+    if (name === wanted) last = value;
+  });
+  return last;
+}
 
 /** A proxy may add its own header line instead of extending the one that came; `getHeader` would see the forged (or empty) first one only. */
 function allForwarded(req: UwsRequest): string {

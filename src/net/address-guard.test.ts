@@ -49,6 +49,7 @@ describe('isPublicAddress', () => {
       '::ffff:169.254.169.254',
       '64:ff9b::7f00:1',
     ],
+    ...['168.63.129.16', '::ffff:168.63.129.16'],
     ...['2002:7f00:1::', '2001::1', '2001:db8::1', '100::1', 'localhost', '', '8.8.8.8 ', 'example.com'],
   ])('refuses %s', (address) => expect(isPublicAddress(address)).toBe(false));
 });

@@ -22,6 +22,9 @@ const BLOCKED_PORTS: ReadonlySet<number> = new Set([
   ...[6667, 6668, 6669, 6679, 6697, 9000, 9042, 9092, 9200, 9300, 10080, 11211, 15672, 27017],
 ]);
 
+/** Services of a cloud for its machines that have an address of the public internet: Azure's, which hands out certificates and settings. */
+const HOST_SERVICES: ReadonlySet<string> = new Set(['168.63.129.16']);
+
 /**
  * Is it an address of the public internet? Private, loopback, link-local (with the metadata services of clouds), unique local, carrier
  * grade NAT, multicast, reserved and unspecified ones are not, nor IPv6 forms that stand for an IPv4 address that is not, nor those that
@@ -32,7 +35,8 @@ export function isPublicAddress(address: string): boolean {
   if (!ipaddr.isValid(address)) return false;
   // A zone index (`fe80::1%eth0`) names an interface of this machine.
   if (address.includes('%')) return false;
-  return ipaddr.process(address).range() === 'unicast';
+  const parsed = ipaddr.process(address);
+  return parsed.range() === 'unicast' && !HOST_SERVICES.has(parsed.toString());
 }
 
 /** What is wrong with calling this URL, '' when nothing is known to be; its host is still to be resolved. */

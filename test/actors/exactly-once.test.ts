@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { createPartitionWriter } from '../../src/actors/partition-writer.js';
+import { createPartitionWriter, type PartitionWriter } from '../../src/actors/partition-writer.js';
 import { partitionOf } from '../../src/events/partition.js';
 import { hexId } from '../../src/events/row-head.js';
 import { silentTelemetry } from '../../src/telemetry.js';
@@ -74,6 +74,7 @@ class Cluster {
     (_, partition) => new FakePartition(partition, LEASE_MS),
   );
   readonly #nodes: (FakeNode & { die(): void })[] = [];
+  readonly #writers: PartitionWriter[] = [];
   readonly #owners = new Map<number, number>();
   #faults: Fault[] = [];
   #insertFault: Fault = 'none';
@@ -91,6 +92,7 @@ class Cluster {
       ...{ flushMs: 2, blockRows: 40, dedupeWindowEvents: 60, refillIds: 40, insertMs: 20 },
       ...{ retryFirstMs: 1, retryMaxMs: 4, leaveMs: 5 },
     });
+    this.#writers.push(consumer);
     return { consumer, die, isDead: false };
   }
 
@@ -152,6 +154,11 @@ class Cluster {
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
   }
+
+  /** Dead nodes included: their timers are of this process. */
+  async end(): Promise<void> {
+    await Promise.all(this.#writers.map((writer) => writer.stop(0)));
+  }
 }
 
 it('P3: every event is stored exactly once, whatever fails in between', { timeout: 120_000 }, async () => {
@@ -171,6 +178,7 @@ it('P3: every event is stored exactly once, whatever fails in between', { timeou
           if (each.do === 'crash') crossed++;
         }
         await cluster.settle();
+        await cluster.end();
         const events = sent.map(eventOf);
         const key = (event: TestEvent) => rowKey(event.site, idOf(event.number), tableOfEvent(event));
         const good = new Set(events.filter(({ bad }) => !bad).map(key));
@@ -214,6 +222,7 @@ it('P2: without a crash the books are exact', { timeout: 60_000 }, async () => {
           if (each.do === 'send') sent += each.numbers.length;
         }
         await cluster.settle();
+        await cluster.end();
         const totals = cluster.store.totals();
         const tables = cluster.store.rows.map(({ table }) => table);
         expect(totals.received).toBe(sent);

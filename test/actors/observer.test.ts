@@ -1,4 +1,4 @@
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createPartitionWriter, type PartitionWriterOptions } from '../../src/actors/partition-writer.js';
 import type { RowObserver } from '../../src/actors/writer/observer.js';
 import { encodeMessage } from '../../src/events/frame.js';
@@ -39,6 +39,7 @@ async function watched(
     },
     ...options,
   });
+  onTestFinished(() => writer.stop(100));
   await writer.acquired({ partition: 0, epoch: 1, validUntil: () => Date.now() + 10_000 });
   const acked: number[] = [];
   let sent = 0;

@@ -554,6 +554,7 @@ describe('when the partition is lost', () => {
       store: store.connect().store,
       ...{ partitions: PARTITIONS, telemetry: silentTelemetry(), flushMs: 5, leaveMs: 20 },
     });
+    onTestFinished(() => writer.stop(100));
     let acked = false;
     await writer.acquired({ partition: 0, epoch: 1, validUntil: () => Date.now() - 1 });
     await writer.message(0, {
@@ -609,6 +610,7 @@ describe('when the partition is lost', () => {
         },
       },
     });
+    onTestFinished(() => writer.stop(100));
     const end = Date.now() + 300;
     fake.fault = (step) => (step === 'insert' ? 'very late' : 'none');
     await writer.acquired({ partition: 0, epoch: 1, validUntil: () => end });

@@ -65,10 +65,11 @@ export async function openMetricsApp(
   const routes = analyticsRoutes({ analytics, clock: () => clock });
   const cache = createMemoryCache({ telemetry });
   const limits = { ingest: 0, auth: 0, api: 0, admin: 0, internal: 0 };
+  const rateLimiter = createRateLimiter({ cache, telemetry, limits });
   const app = createApp({
     telemetry,
     routes,
-    rateLimiter: createRateLimiter({ cache, telemetry, limits }),
+    rateLimiter,
     cors: { allowedOrigins: [], production: true },
     trustedProxies: { trust: [] },
     authenticate: async () => ({ kind: 'account', userId: UUID, email: 'a@example.com', role: 'user' }),
@@ -83,6 +84,10 @@ export async function openMetricsApp(
       const body: unknown = await response.json();
       return { status: response.status, body };
     },
-    close: () => app.close(),
+    async close() {
+      await app.close();
+      await rateLimiter.close();
+      await cache.close();
+    },
   };
 }

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createGate } from '../../src/auth/gate.js';
 import type { Principal } from '../../src/auth/principal.js';
 import { createApp } from '../../src/edge/app.js';
-import { createRateLimiter } from '../../src/edge/rate-limit.js';
+import { createRateLimiter, type RateLimiter } from '../../src/edge/rate-limit.js';
 import { rawExportRoutes } from '../../src/edge/routes/raw-export.js';
 import { SITE as SHOP } from '../../src/edge/testing.js';
 import type { EventRow } from '../../src/events/row-decoder.js';
@@ -123,6 +123,7 @@ describe.each(['clickhouse', 'postgres'] as const)('events as a file, from %s', 
   const site = { ...SHOP, siteId: SITE, allowRawDataExport: false };
   let store: Opened;
   let app: ReturnType<typeof createApp>;
+  let rateLimiter: RateLimiter;
   let base: string;
   let expected: readonly EventRow[];
   let bots: readonly EventRow[];
@@ -153,6 +154,7 @@ describe.each(['clickhouse', 'postgres'] as const)('events as a file, from %s', 
     const telemetry = silentTelemetry();
     const cache = createMemoryCache({ telemetry });
     const limits = { ingest: 0, auth: 0, api: 0, admin: 0, internal: 0 };
+    rateLimiter = createRateLimiter({ cache, telemetry, limits });
     app = createApp({
       telemetry,
       routes: rawExportRoutes({
@@ -160,7 +162,7 @@ describe.each(['clickhouse', 'postgres'] as const)('events as a file, from %s', 
         metrics: transferMetrics(telemetry.registry),
         clock: () => NOW,
       }),
-      rateLimiter: createRateLimiter({ cache, telemetry, limits }),
+      rateLimiter,
       cors: { allowedOrigins: [], production: true },
       trustedProxies: { trust: [] },
       authenticate: async (header) => callerOf(header.replace('Bearer ', '')),
@@ -175,6 +177,7 @@ describe.each(['clickhouse', 'postgres'] as const)('events as a file, from %s', 
   });
   afterAll(async () => {
     await app?.close();
+    await rateLimiter?.close();
     await store?.events.close();
     await store?.raw.close();
     await store?.drop();

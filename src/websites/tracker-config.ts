@@ -5,15 +5,20 @@ import type { Site } from './site.js';
 import type { SiteNotices } from './site-notices.js';
 
 export interface TrackerConfigOptions {
-  readonly goals: GoalStore;
-  readonly funnels: FunnelStore;
+  readonly goals: Pick<GoalStore, 'withSelector'>;
+  readonly funnels: Pick<FunnelStore, 'active'>;
   /** Pages of a site that have heat points; never rejects. */
   readonly trackedPages: (siteId: string) => Promise<readonly string[]>;
   readonly notices: Pick<SiteNotices, 'onChange'>;
   readonly telemetry: Telemetry;
   /** Default 30,000. */
   readonly ttlMs?: number;
+  /** Monotonic clock in ms, for tests. */
+  readonly now?: () => number;
 }
+
+/** How long what is known serves on while the store cannot be reached, as long as the sites themselves do. */
+const MAX_STALE_MS = 60 * 60_000;
 
 /** What a tracker asks for at every page load; kept in this process, so that page loads cost no queries. */
 export interface TrackerConfigs {
@@ -25,8 +30,8 @@ export interface TrackerConfigs {
 }
 
 export function createTrackerConfigs(options: TrackerConfigOptions): TrackerConfigs {
-  const { ttlMs = 30_000, telemetry } = options;
-  const limits = { maxEntries: 20_000, ttlMs, telemetry };
+  const { ttlMs = 30_000, telemetry, now = () => performance.now() } = options;
+  const limits = { maxEntries: 20_000, ttlMs, staleMs: MAX_STALE_MS, telemetry, now };
   const goals = createLookup({ ...limits, name: 'click_goals', load: options.goals.withSelector });
   const funnels = createLookup({ ...limits, name: 'active_funnels', load: options.funnels.active });
   options.notices.onChange(({ id, siteId }) => {

@@ -15,6 +15,20 @@ export interface LookupOptions<V> {
   readonly telemetry: Telemetry;
   /** Keys that may be loading at the same time; default 1,000. */
   readonly maxLoading?: number;
+  /**
+   * How much longer a value serves on while the store cannot be asked; default 0. Where it may, it is also read again behind from half of
+   * `ttlMs` on, so that those who come again and again never wait for a slow store.
+   */
+  readonly staleMs?: number;
+  /** Monotonic clock in ms, for tests. */
+  readonly now?: () => number;
+}
+
+interface Entry<V> {
+  readonly value: V;
+  /** From then on it is read again behind, while it serves on. */
+  refreshAt: number;
+  freshUntil: number;
 }
 
 /** Values read through from a store and kept in this process for a short time. */
@@ -29,13 +43,17 @@ export interface Lookup<V> {
 
 /** Creates a bounded read-through cache; simultaneous callers of one key share one load. */
 export function createLookup<V>(options: LookupOptions<V>): Lookup<V> {
-  const { load, name, maxLoading = 1_000, isKept = () => true } = options;
-  const entries = new LRUCache<string, { readonly value: V }>({
-    max: options.maxEntries,
-    ttl: options.ttlMs,
-  });
+  const { load, name, ttlMs, maxLoading = 1_000, staleMs = 0, isKept = () => true } = options;
+  const now = options.now ?? (() => performance.now());
+  const entries = new LRUCache<string, Entry<V>>({ max: options.maxEntries, ttl: ttlMs + staleMs });
   const loading = new Map<string, Promise<V>>();
   const loads = observe(options.telemetry.registry, name, () => entries.size);
+
+  const entryOf = (value: V): Entry<V> => {
+    // Without a time to be stale an entry is simply gone when it is too old.
+    if (staleMs === 0) return { value, refreshAt: Number.POSITIVE_INFINITY, freshUntil: 0 };
+    return { value, refreshAt: now() + ttlMs / 2, freshUntil: now() + ttlMs };
+  };
 
   const start = (key: string): Promise<V> => {
     if (loading.size >= maxLoading) {
@@ -45,7 +63,7 @@ export function createLookup<V>(options: LookupOptions<V>): Lookup<V> {
     const promise = load(key)
       .then((value) => {
         // Dropped meanwhile: what was read may be older than the notice.
-        if (loading.get(key) === promise && isKept(value)) entries.set(key, { value });
+        if (loading.get(key) === promise && isKept(value)) entries.set(key, entryOf(value));
         return value;
       })
       .finally(() => {
@@ -55,10 +73,29 @@ export function createLookup<V>(options: LookupOptions<V>): Lookup<V> {
     return promise;
   };
 
+  const loaded = async (key: string): Promise<V> => loading.get(key) ?? start(key);
+
+  const renewed = async (key: string, entry: Entry<V>): Promise<V> => {
+    if (now() < entry.freshUntil) {
+      entry.refreshAt = entry.freshUntil;
+      loaded(key).catch(() => {});
+      return entry.value;
+    }
+    try {
+      return await loaded(key);
+    } catch (error) {
+      // Dropped meanwhile: it is known to be another one now.
+      if (entries.get(key) !== entry) throw error;
+      Object.assign(entry, entryOf(entry.value));
+      return entry.value;
+    }
+  };
+
   return {
     async get(key) {
       const entry = entries.get(key);
-      return entry ? entry.value : (loading.get(key) ?? start(key));
+      if (entry === undefined) return loaded(key);
+      return now() < entry.refreshAt ? entry.value : renewed(key, entry);
     },
     peek: (key) => entries.get(key)?.value,
     drop(key) {

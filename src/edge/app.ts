@@ -14,6 +14,7 @@ import type { RateLimiter } from './rate-limit.js';
 import type { AnyRoute, Method } from './route.js';
 import { type ServeOptions, serveJson, serveRaw } from './serve.js';
 import { serveUpload } from './serve-upload.js';
+import { Uploads } from './uploads.js';
 import { loadUws, type Uws, type UwsApp, type UwsHandler } from './uws.js';
 
 export interface EdgeLimits {
@@ -102,6 +103,7 @@ class EdgeApp implements App {
       limiter: options.rateLimiter,
       idempotency: options.idempotency,
       address: new ClientAddress(options.trustedProxies),
+      uploads: new Uploads(options.telemetry),
       bodyLimitBytes: limits.apiBodyBytes,
     };
     register(this.#server, options.routes, serve);

@@ -225,6 +225,20 @@ describe('a form with a file', () => {
     await eventually(async () => (await app.metric('seentics_http_body_bytes_in_flight')) === 0);
   });
 
+  it('is refused while the account sends four others, and those of other accounts are not', async () => {
+    const wires = Array.from({ length: 4 }, () => new Wire(app.port));
+    for (const wire of wires)
+      wire.write(`${[...TORN, 'Content-Length: 100000'].join('\r\n')}\r\n\r\n${PART}half`);
+    await eventually(() => taken === 4);
+    expect(await app.metric('seentics_http_uploads')).toBe(4);
+    const small = form({}, randomBytes(10));
+    expect(await post('/form', small)).toMatchObject({ status: 429, json: { code: 'rate_limited' } });
+    expect(await post('/form', small, 'admin')).toMatchObject({ status: 200 });
+    for (const wire of wires) wire.socket.destroy();
+    await eventually(async () => (await app.metric('seentics_http_uploads')) === 0);
+    expect(await post('/form', small)).toMatchObject({ status: 200 });
+  });
+
   it('is not read for nobody', async () => {
     expect(await post('/form', form({}, randomBytes(10)), 'bad')).toMatchObject({ status: 401 });
     expect(taken).toBe(0);

@@ -74,7 +74,7 @@ async function callUpload(
 
 function formReader(
   endpoint: UploadEndpoint,
-  { gate }: ServeOptions,
+  { gate, uploads }: ServeOptions,
   request: EdgeRequest,
   call: Caller,
   body: BodyStream,
@@ -91,6 +91,8 @@ function formReader(
   return async (take, discard) => {
     let site: Site | null = null;
     let kept: { readonly taken: Awaited<ReturnType<typeof take>> } | undefined;
+    const { principal } = call;
+    const end = uploads.begin(principal.kind === 'account' ? principal.userId : '');
     try {
       const { fields, file } = await readForm(
         body,
@@ -107,6 +109,8 @@ function formReader(
     } catch (error) {
       if (kept !== undefined) await discard?.(kept.taken);
       throw error;
+    } finally {
+      end();
     }
   };
 }

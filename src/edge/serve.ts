@@ -12,6 +12,7 @@ import { decodeParams, paramNames, parseQuery } from './query.js';
 import type { RateLimiter } from './rate-limit.js';
 import { allHeaders, EdgeRequest, listedHeaders, wholeRequest } from './request.js';
 import type { JsonEndpoint, RawEndpoint, Reply } from './route.js';
+import type { Uploads } from './uploads.js';
 import type { UwsHandler, UwsRequest, UwsResponse } from './uws.js';
 
 export interface ServeOptions {
@@ -19,6 +20,7 @@ export interface ServeOptions {
   readonly gate: GateOptions;
   readonly limiter: RateLimiter;
   readonly address: ClientAddress;
+  readonly uploads: Uploads;
   /** Default: repeated requests are done again. */
   readonly idempotency: Idempotency | undefined;
   /** Default limit of a body, in bytes after inflation. */

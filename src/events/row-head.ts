@@ -16,6 +16,18 @@ export function receivedAtOf(row: Uint8Array): number {
   return int64(row, RECEIVED_AT_OFFSET);
 }
 
+/** Seconds of the books are unsigned 32-bit numbers: until 2106. */
+const END_MS = 2 ** 32 * 1_000;
+
+/**
+ * Can both times be stored, in any store? The edge lets no others in: whatever bears them is damaged or none of ours.
+ */
+export function hasStorableTimes(row: Uint8Array): boolean {
+  return isStorable(timestampOf(row)) && isStorable(receivedAtOf(row));
+}
+
+const isStorable = (ms: number): boolean => ms >= 0 && ms < END_MS;
+
 /** Id of the row, 32 lower-case hex characters. */
 export function hexId(row: Uint8Array): string {
   return Buffer.from(row.buffer, row.byteOffset, 16).toString('hex');

@@ -47,6 +47,8 @@ export class FakeStore {
   fault: (step: string) => Fault = () => 'none';
   /** Rows that are never taken. */
   refuses: (row: Uint8Array) => boolean = (row) => row.at(-1) === 1;
+  /** Ids that it finds within its time. */
+  findsIds = Number.POSITIVE_INFINITY;
   /** Whether a refusal tells which rows are bad. */
   namesBadRows = false;
 
@@ -86,7 +88,11 @@ export class FakeStore {
         run('insert', deadline, () => this.#insert(table, rows, token)),
       addToBooks: (entries, token) =>
         run('book', Number.POSITIVE_INFINITY, () =>
-          this.#once(token, () => void this.books.push(...entries)),
+          this.#once(token, () => {
+            // An unsigned number of 32 bits in the real one.
+            for (const { hour } of entries) Buffer.alloc(4).writeUInt32LE(hour / 1_000);
+            this.books.push(...entries);
+          }),
         ),
       quarantine: (entries, token) =>
         run('quarantine', Number.POSITIVE_INFINITY, () =>
@@ -94,7 +100,12 @@ export class FakeStore {
             for (const entry of entries) this.kept.set(`${entry.siteId} ${entry.id}`, entry);
           }),
         ),
-      existingIds: (candidates) => run('look up', Number.POSITIVE_INFINITY, () => this.#existing(candidates)),
+      existingIds: (candidates) =>
+        run('look up', Number.POSITIVE_INFINITY, () => {
+          const asked = candidates.reduce((sum, { ids }) => sum + ids.length, 0);
+          if (asked > this.findsIds) throw new StoreUnavailableError('look up: time-out');
+          return this.#existing(candidates);
+        }),
       repair: () => run('repair', Number.POSITIVE_INFINITY, () => 0),
       recentIds: (partition, partitions, since, limit) =>
         run('refill', Number.POSITIVE_INFINITY, () => this.#recent(partition, partitions, since, limit)),

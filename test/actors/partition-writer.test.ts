@@ -225,6 +225,23 @@ describe('the partition writer', () => {
     expect(steps).toEqual(['repair', 'refill', 'insert', 'book']);
   });
 
+  it('asks for fewer ids when the store has no time for so many, and for more when it has again', async () => {
+    const store = new FakeStore();
+    store.findsIds = 100;
+    const { writer, take, acked } = await owner({}, store);
+    const own = Array.from({ length: 400 }, (_, i) => event(i, { lookup: true }));
+    await take(messageOf(own));
+    await writer.flush();
+    expect(acked).toEqual([0]);
+    expect(store.rows).toHaveLength(400);
+    const { length } = store.steps;
+    store.findsIds = Number.POSITIVE_INFINITY;
+    await take(messageOf(Array.from({ length: 3_000 }, (_, i) => event(1_000 + i, { lookup: true }))));
+    await writer.flush();
+    expect(store.rows).toHaveLength(3_400);
+    expect(store.steps.slice(length).filter((step) => step === 'look up').length).toBeLessThan(10);
+  });
+
   it.each<Fault>(['away', 'answer lost', 'late'])(
     'repeats a block whose insert is "%s", and stores it once',
     async (fault) => {
@@ -505,6 +522,24 @@ describe('what the store refuses', () => {
     const metric = telemetry.registry.getSingleMetric('seentics_writer_undecodable_messages_total');
     expect((await metric?.get())?.values).toMatchObject([{ value: 1 }]);
   });
+});
+
+it.each<[string, Partial<TestEvent>]>([
+  ['received before all time', { receivedAt: -1 }],
+  ['received after all time', { receivedAt: 1e15 }],
+  ['of before all time', { timestamp: -8e15 }],
+  ['of after all time', { timestamp: 2 ** 53 }],
+])('quarantines a row %s, and holds up nothing for it', async (_, times) => {
+  const { writer, store, take, acked } = await owner();
+  await take(messageOf([event(1, times), event(2)]));
+  await take(messageOf([event(3, times)]));
+  await writer.flush();
+  expect(acked).toEqual([0, 1]);
+  expect(store.counts()).toEqual(new Map([[row(A, 2), 1]]));
+  expect([...store.kept.values()].map(({ reason }) => reason)).toEqual(
+    Array(2).fill('the row bears a time that cannot be'),
+  );
+  expect(store.totals()).toMatchObject({ received: 3, stored: 1, quarantined: 2 });
 });
 
 describe('when the partition is lost', () => {

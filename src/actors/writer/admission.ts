@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type DecodedSiteFrame, decodeMessage, type FrameRow, type Source } from '../../events/frame.js';
-import { hexId, MIN_ROW_BYTES, timestampOf } from '../../events/row-head.js';
+import { hasStorableTimes, hexId, MIN_ROW_BYTES, timestampOf } from '../../events/row-head.js';
 import { RowFlag, type RowTable, tableOf } from '../../events/tables.js';
 import type { StreamMessage } from '../../storage/stream/stream.js';
 import type { DedupeWindow } from '../dedupe-window.js';
@@ -45,6 +45,7 @@ function admitFrame(into: Admission, tenure: Tenure, frame: DecodedSiteFrame): v
   into.block.tallies.push(tally);
   for (const row of frame.rows) {
     if (row.bytes.byteLength < MIN_ROW_BYTES) refuseRow(into, tally, row, 'the row is too short');
+    else if (!hasStorableTimes(row.bytes)) refuseRow(into, tally, row, 'the row bears a time that cannot be');
     else admitRow(into, tally, row);
   }
 }

@@ -15,8 +15,8 @@ import { bookEntries, type Tally } from './tally.js';
 import type { Tenure } from './tenure.js';
 import type { WriterMetrics } from './writer-metrics.js';
 
-/** Ids asked for in one query. */
-const LOOKUP_IDS = 10_000;
+/** Ids asked for at once, at most and at least: few ids of a large site are found by its index, many read all of its history. */
+const LOOKUP_IDS = { most: 10_000, least: 50 } as const;
 /** Parts of one site in one block that may be refused before the rest of a refused part is quarantined as it is. */
 const SITE_REFUSALS = 64;
 /** Undecodable messages of one block that get a log line each. */
@@ -53,6 +53,9 @@ export interface BlockInserterOptions {
  * A step that fails is repeated with growing pauses, for as long as a partition of the block is owned.
  */
 export class BlockInserter implements Actor<Block> {
+  /** Halved when the store does not answer, doubled when it does. */
+  #lookupIds: number = LOOKUP_IDS.most;
+
   constructor(readonly options: BlockInserterOptions) {}
 
   async receive(block: Block): Promise<void> {
@@ -151,11 +154,15 @@ export class BlockInserter implements Actor<Block> {
     for (const row of rows) {
       const id = hexId(row.bytes);
       if (!byId.has(id)) byId.set(id, row);
-      if (byId.size === LOOKUP_IDS) break;
+      if (byId.size === this.#lookupIds) break;
     }
     const candidates = candidatesOf([...byId.values()]);
     const existing = await this.#call('look up', () => this.options.store.existingIds(candidates));
-    if (existing === undefined) return undefined;
+    if (existing === undefined) {
+      this.#lookupIds = Math.max(LOOKUP_IDS.least, this.#lookupIds >> 1);
+      return undefined;
+    }
+    this.#lookupIds = Math.min(LOOKUP_IDS.most, this.#lookupIds * 2);
     this.options.metrics.lookups.inc(byId.size);
     const stored: BlockRow[] = [];
     const missing: BlockRow[] = [];

@@ -1,5 +1,5 @@
 import type { DecodedSiteFrame, Source } from '../../events/frame.js';
-import { MIN_ROW_BYTES, receivedAtOf } from '../../events/row-head.js';
+import { hasStorableTimes, MIN_ROW_BYTES, receivedAtOf } from '../../events/row-head.js';
 import type { BookEntry } from '../../storage/events/event-store.js';
 import { siteSalt } from '../fingerprint.js';
 import type { Tenure } from './tenure.js';
@@ -28,7 +28,9 @@ export class Tally {
     this.siteId = frame.siteId;
     this.source = frame.source;
     this.salt = siteSalt(frame.siteId);
-    const first = frame.rows.find((row) => row.bytes.byteLength >= MIN_ROW_BYTES);
+    const first = frame.rows.find(
+      ({ bytes }) => bytes.byteLength >= MIN_ROW_BYTES && hasStorableTimes(bytes),
+    );
     const receivedAt = first === undefined ? now : receivedAtOf(first.bytes);
     this.hour = Math.floor(receivedAt / HOUR_MS) * HOUR_MS;
     this.received = frame.received;

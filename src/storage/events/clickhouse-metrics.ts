@@ -24,6 +24,7 @@ import { ClickhouseConversions } from './clickhouse-conversions.js';
 import { ClickhouseReader, type ClickhouseReaderOptions } from './clickhouse-reader.js';
 import type { CarriedOptions } from './metrics/carried/carried-answers.js';
 import { CarriedFigures } from './metrics/carried/figures.js';
+import { LatestCustomEvents, type LatestEvents, latestOf } from './metrics/carried/latest-events.js';
 import { ProvedAnswers } from './metrics/carried/proved-answers.js';
 import {
   countEventTypesSql,
@@ -82,6 +83,7 @@ export class ClickhouseMetrics implements MetricsStore {
   private readonly reader: ClickhouseReader;
   private readonly carried: CarriedFigures;
   private readonly proved: ProvedAnswers;
+  private readonly latest: LatestCustomEvents;
   private readonly conversions: ClickhouseConversions;
 
   constructor(
@@ -91,6 +93,7 @@ export class ClickhouseMetrics implements MetricsStore {
     this.reader = new ClickhouseReader(clickhouse, { concurrency: QUERIES_AT_ONCE, ...options });
     this.carried = new CarriedFigures(this.reader, options.carried ?? {});
     this.proved = new ProvedAnswers(this.carried.answers.arrivals);
+    this.latest = new LatestCustomEvents(this.reader, this.carried.answers.arrivals);
     this.conversions = new ClickhouseConversions(this.reader, ({ from }) => this.source([from]));
   }
 
@@ -170,11 +173,12 @@ export class ClickhouseMetrics implements MetricsStore {
 
   async eventTypes(scope: Scope, limit: number, signal: AbortSignal): Promise<EventTypeRow[]> {
     const source = this.source([scope.from]);
-    const [carried, days] =
+    const [carried, days, latest] =
       source === 'rollup'
         ? await Promise.all([
             this.carried.eventTypes(scope, limit, signal),
             this.carried.eventDays(scope, signal),
+            this.latest.now(scope, signal),
           ])
         : [];
     const direct = async () =>
@@ -183,10 +187,13 @@ export class ClickhouseMetrics implements MetricsStore {
       );
     const types = carried?.map(([text, ...counts]) => ({ text, counts })) ?? (await direct());
     const names = types.slice(0, MOST_SAMPLES).map(({ text }) => text);
-    const properties = await this.latestProperties(scope, names, days, signal);
+    const properties =
+      latest && names.every((name) => latest.has(name))
+        ? latest
+        : await this.latestEvents(scope, names, days, signal);
     return types.map(({ text, counts: [count, visitors] }) => ({
       type: text,
-      properties: properties.get(text) ?? '',
+      properties: properties.get(text)?.properties ?? '',
       count,
       visitors,
     }));
@@ -203,13 +210,13 @@ export class ClickhouseMetrics implements MetricsStore {
     return numbers((await this.known('number of event types', scope, sql, signal))[0], 1)[0];
   }
 
-  /** Properties of the latest custom event of some types. @param days on which there are events of which types, when it is known */
-  private async latestProperties(
+  /** The latest custom event of each of some types. @param days on which there are events of which types, when it is known */
+  private async latestEvents(
     scope: Scope,
     types: readonly string[],
     days: readonly (readonly [number, string])[] | undefined,
     signal: AbortSignal,
-  ): Promise<ReadonlyMap<string, string>> {
+  ): Promise<LatestEvents> {
     const source = this.source([scope.from]);
     const direct = async () =>
       (await this.known('event days', scope, eventDaysSql(scope, source), signal)).map(
@@ -221,8 +228,10 @@ export class ClickhouseMetrics implements MetricsStore {
       if (wanted.has(type)) latest.set(type, Math.max(day, latest.get(type) ?? 0));
     if (latest.size === 0) return new Map();
     const key = `latest properties ${JSON.stringify([...latest])}`;
-    const rows = await this.known(key, scope, latestPropertiesSql(scope, latest, source), signal);
-    return new Map(rows.map(([type, properties]) => [String(type), String(properties)]));
+    const ask = () => this.known(key, scope, latestPropertiesSql(scope, latest, source), signal);
+    // Without filters they are found as quickly.
+    const isCarried = days !== undefined && scope.filters.length > 0;
+    return isCarried ? this.latest.anew(scope, signal, ask) : latestOf(await ask());
   }
 
   async eventTimeline(scope: Scope, starts: readonly number[], signal: AbortSignal): Promise<number[]> {

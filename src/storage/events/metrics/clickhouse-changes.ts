@@ -28,7 +28,7 @@ import {
   sessionCondition,
   tableOf,
 } from './clickhouse-conditions.js';
-import { PACKED } from './clickhouse-rows.js';
+import { OF_FEW_ROWS, PACKED } from './clickhouse-rows.js';
 
 /** Sessions, as they were at some moments, that filters are asked of. */
 export interface ChangedRows {
@@ -38,9 +38,6 @@ export interface ChangedRows {
   readonly moments: readonly (number | undefined)[];
   readonly filters: readonly Filter[];
 }
-
-/** Compiling costs more than so few rows; further threads have nothing to do. */
-const OF_FEW_ROWS = 'SETTINGS compile_expressions = 0, compile_aggregate_expressions = 0, max_threads = 1';
 
 /** After everything that has arrived. */
 const NOW_SECONDS = 4_294_967_295;

@@ -34,6 +34,8 @@ export interface CopiedRows {
   readonly set: string;
   readonly batch: number;
   readonly recent: string;
+  /** A third one, less the sessions of it that are in the first, too. */
+  readonly beside?: { readonly set: string; readonly batch: number; readonly less: readonly string[] };
 }
 
 /** Sessions: their hashes in arrays as ClickHouse writes them, or copies of their rows. */
@@ -45,9 +47,15 @@ export const tableOf = (sessions: SomeSessions | undefined): string =>
 
 /** Condition on rows of `tableOf`. */
 export function ofSessions(values: BoundValues, sessions: SomeSessions): string {
-  if ('set' in sessions)
-    return `(set_id = ${values.bind('String', sessions.set)} AND batch <= ${values.bind('UInt32', sessions.batch)}
-        OR set_id = ${values.bind('String', sessions.recent)})`;
+  if ('set' in sessions) {
+    const { beside } = sessions;
+    const upTo = ({ set, batch }: Pick<CopiedRows, 'set' | 'batch'>) =>
+      `set_id = ${values.bind('String', set)} AND batch <= ${values.bind('UInt32', batch)}`;
+    const others = beside
+      ? ` OR ${upTo(beside)}${beside.less.length > 0 ? ` AND session NOT IN (${values.bind('Array(UInt64)', `[${beside.less.join(',')}]`)})` : ''}`
+      : '';
+    return `(${upTo(sessions)} OR set_id = ${values.bind('String', sessions.recent)}${others})`;
+  }
   const bound = sessions.list.map((chunk) => values.bind('Array(UInt64)', chunk));
   return `session IN (arrayConcat(${['[toUInt64(0)]', ...bound].join(', ')}))`;
 }

@@ -1,6 +1,7 @@
 /** Custom events as ClickHouse SQL: counted by the lists that ride along in the rollup. */
 import type { Scope } from '../../../metrics/metrics-store.js';
-import { type Cut, type RowSource, ScopedRows, type Sql, seconds } from './clickhouse-rows.js';
+import type { SomeSessions } from './clickhouse-conditions.js';
+import { type Cut, OF_FEW_ROWS, type RowSource, ScopedRows, type Sql, seconds } from './clickhouse-rows.js';
 
 const DAY_MS = 86_400_000;
 
@@ -54,16 +55,21 @@ export function eventTimelineSql(scope: Scope, starts: readonly number[], source
   return { text, params: rows.params };
 }
 
+/** Of the latest of some events: its properties as they are shown, its instant in ms, its session's hash. */
+const latest = (rows: Pick<ScopedRows, 'sample'>): string =>
+  `${rows.sample('argMax(properties, (timestamp, properties))')} AS shown, toUnixTimestamp64Milli(max(timestamp)) AS at,
+    toString(cityHash64(argMax(session_id, (timestamp, properties)))) AS latest_session`;
+
 /**
- * type, properties of its latest event, read from raw events
- * @param latest types and the UTC day of the latest event of each
+ * type, properties of its latest event, its instant (ms), its session: read from raw events
+ * @param latestDays types and the UTC day of the latest event of each
  */
 export function latestPropertiesSql(
   scope: Scope,
-  latest: ReadonlyMap<string, number>,
+  latestDays: ReadonlyMap<string, number>,
   source: RowSource,
 ): Sql {
-  const days = [...new Set(latest.values())];
+  const days = [...new Set(latestDays.values())];
   const from = Math.max(scope.from, Math.min(...days) * DAY_MS);
   const to = Math.min(scope.to, (Math.max(...days) + 1) * DAY_MS);
   // Whether the filters let a session through does not depend on the period.
@@ -71,11 +77,35 @@ export function latestPropertiesSql(
   const lets = rows.filtered
     ? `AND cityHash64(session_id) IN (SELECT session FROM (${rows.perSession([])}))`
     : '';
-  const text = `SELECT toString(event_type) AS type, ${rows.sample('argMax(properties, (timestamp, properties))')} FROM events
+  const text = `SELECT toString(event_type) AS type, ${latest(rows)} FROM events
     WHERE site_id = {site:String} AND kind = 2 AND timestamp >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')
       AND timestamp < fromUnixTimestamp64Milli({to:Int64}, 'UTC') AND toDate(timestamp) IN (${rows.bind('Array(Date)', days.map(dateOf))})
-      AND event_type IN (${rows.bind('Array(String)', [...latest.keys()])}) ${lets}
+      AND event_type IN (${rows.bind('Array(String)', [...latestDays.keys()])}) ${lets}
     GROUP BY type`;
+  return { text, params: rows.params };
+}
+
+/**
+ * type, properties of its latest event, its instant (ms), its session, 0: of sessions that are copied, where the filters let them
+ * through; and '', '', 0, session, 1: which of `mine` are copied
+ * @param since the earliest instant that is of interest, ms since epoch
+ * @param mine hashes of sessions
+ */
+export function changedPropertiesSql(
+  scope: Scope,
+  sessions: SomeSessions,
+  since: number,
+  mine: readonly string[],
+): Sql {
+  const rows = new ScopedRows({ ...scope, from: Math.max(scope.from, since) }, 'rollup', { sessions });
+  const copied = `FROM ${rows.table} WHERE site_id = {site:String}${rows.inCut}`;
+  const text = `SELECT toString(event_type) AS type, ${latest(rows)}, 0 AS is_mine FROM events
+    WHERE site_id = {site:String} AND kind = 2 AND timestamp >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')
+      AND timestamp < fromUnixTimestamp64Milli({to:Int64}, 'UTC') AND cityHash64(session_id) IN (${rows.letThrough(copied)})
+    GROUP BY type
+    UNION ALL SELECT DISTINCT '', '', 0, toString(session), 1 ${copied}
+      AND session IN (${rows.bind('Array(UInt64)', `[${mine.join(',')}]`)})
+    ${OF_FEW_ROWS}`;
   return { text, params: rows.params };
 }
 

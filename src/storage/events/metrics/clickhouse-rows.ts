@@ -264,6 +264,16 @@ export class ScopedRows {
       ${having.length > 0 ? `WHERE ${having.join(' AND ')}` : ''}`;
   }
 
+  /** Sessions that the filters let through. @param from FROM and WHERE of rows of the rollup: all of those sessions */
+  letThrough(from: string): string {
+    const names = new Set(this.sessions.flatMap(({ any }) => any.map(({ attribute }) => attribute)));
+    const columns = [...names].map(attributeOfSession);
+    if (this.pages.length > 0)
+      columns.push(`sum(arrayCount(p -> ${this.pageCondition('p')}, view_page)) AS all_matching`);
+    return `SELECT session FROM (SELECT session${columns.map((column) => `, ${column}`).join('')} ${from} GROUP BY session)
+      WHERE ${['1', ...this.having()].join(' AND ')}`;
+  }
+
   /** Condition on `page`: what the page filters let through. */
   pageCondition(page: string): string {
     return pageCondition(this.bound, this.pages, page);
@@ -316,6 +326,10 @@ export class ScopedRows {
     return this.pages.length > 0 ? [...conditions, 'all_matching > 0'] : conditions;
   }
 }
+
+/** Compiling costs more than so few rows; further threads have nothing to do. */
+export const OF_FEW_ROWS =
+  'SETTINGS compile_expressions = 0, compile_aggregate_expressions = 0, max_threads = 1';
 
 /** For `perSession`: views in the period that the page filter lets through, and their visitors, with repetitions. */
 export const VIEWS_AND_VISITORS: readonly SessionColumn[] = [

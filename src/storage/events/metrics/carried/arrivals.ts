@@ -6,7 +6,7 @@ import type { SomeSessions } from '../clickhouse-conditions.js';
 import type { Sql } from '../clickhouse-rows.js';
 import { ConcernedRows } from './concerned-rows.js';
 import { second, slots } from './sql-values.js';
-import type { Arrivals, RollupState, Stretch } from './stretch.js';
+import type { Arrivals, Pairs, RollupState, Stretch } from './stretch.js';
 
 /** Rows that began to arrive before this time are all there: longer than an insert may take, and than a replica may lag behind. */
 const SETTLED_MS = 10 * 60_000;
@@ -21,9 +21,17 @@ const CHUNK = 5_000;
 const MAX_SESSIONS = 48_000;
 const MAX_PAIRS = 24_000;
 
+/** Pairs in kept answers about what lies about the ends of periods. */
+const MAX_CUT_PAIRS = 100_000;
+
 interface Answered {
   readonly rows: unknown[][];
   readonly at: number;
+}
+
+/** About some rows of the rollup: the same text as long as they are the same. */
+interface Facts extends Pick<Arrivals, 'state' | 'latest'> {
+  readonly pairs: Pairs | undefined;
 }
 
 export interface ArrivalsOptions {
@@ -39,6 +47,13 @@ export interface ArrivalsOptions {
 export class RollupArrivals {
   private readonly answers: LRUCache<string, Flight<Answered>>;
   private readonly sizes = new LRUCache<string, number>({ max: 10_000, ttl: SIZE_TTL_MS });
+  /** A page asks twenty times for the same. */
+  private readonly facts = new WeakMap<Answered, Facts>();
+  /** What had arrived before a settled moment stays as it is; where rows are removed, the history tells. */
+  private readonly cuts = new LRUCache<string, Facts>({
+    maxSize: MAX_CUT_PAIRS,
+    sizeCalculation: ({ pairs }) => 20 + (pairs?.length ?? 0),
+  });
   /** By site. */
   private readonly asking = new Map<string, Set<Promise<unknown>>>();
   readonly copies: ConcernedRows;
@@ -95,17 +110,35 @@ export class RollupArrivals {
   }
 
   private async arrived(siteId: string, stretch: Stretch, signal: AbortSignal): Promise<Arrivals> {
-    const { rows, at } = await this.fresh(
-      {
-        text: `SELECT toString(sum(cityHash64(*))), toString(count()), toUnixTimestamp64Milli(max(last_ts)),
-            toString(groupUniqArray(${MAX_PAIRS + 1})((session, visitor))) FROM (${touched(FACTS)})`,
-        params: parameters(siteId, stretch),
-      },
-      signal,
-    );
-    const [sum, count, latest, pairs] = rows[0] ?? [];
+    const params = { site: siteId, since: second(stretch.arrivedSince) };
+    const [answered, cut] = await Promise.all([
+      this.fresh({ text: factsSql(RECENT), params }, signal),
+      this.cut({ ...params, ...slots(stretch.slotFrom, stretch.slotTo) }, signal),
+    ]);
+    const recent = this.read(answered);
+    const latest = Math.max(recent.latest, cut.latest);
+    const both = { state: `${recent.state} ${cut.state}`, latest, at: answered.at };
+    return { ...both, recent: recent.pairs, cut: cut.pairs };
+  }
+
+  /** Of rows that had arrived before, in slots that the stretch has gained or lost. */
+  private async cut(params: Sql['params'], signal: AbortSignal): Promise<Facts> {
+    const key = JSON.stringify(params);
+    const known = this.cuts.get(key);
+    if (known) return known;
+    const facts = this.read(await this.fresh({ text: factsSql(CUT), params }, signal));
+    this.cuts.set(key, facts);
+    return facts;
+  }
+
+  private read(answered: Answered): Facts {
+    const known = this.facts.get(answered);
+    if (known) return known;
+    const [sum, count, latest, pairs] = answered.rows[0] ?? [];
     if (typeof latest !== 'number' || typeof pairs !== 'string') throw new TypeError('no arrivals');
-    return { state: `${String(sum)} ${String(count)}`, latest, at, pairs: pairsOf(pairs) };
+    const facts = { state: `${String(sum)} ${String(count)}`, latest, pairs: pairsOf(pairs) };
+    this.facts.set(answered, facts);
+    return facts;
   }
 
   /**
@@ -158,7 +191,7 @@ export class RollupArrivals {
 const settledAt = (serverMs: number): number => Math.floor((serverMs - SETTLED_MS) / SLOT_MS) * SLOT_MS;
 
 /** @param text as ClickHouse writes an array of pairs of numbers @returns undefined when they are too many */
-function pairsOf(text: string): Arrivals['pairs'] {
+function pairsOf(text: string): Pairs | undefined {
   const pairs = Array.from(
     text.matchAll(/\((\d+),(\d+)\)/g),
     ([, session = '', visitor = '']) => [copyOf(session), copyOf(visitor)] as const,
@@ -169,18 +202,21 @@ function pairsOf(text: string): Arrivals['pairs'] {
 /** A part of a text keeps all of it in memory: what stays for long must be its own. */
 const copyOf = (digits: string): string => Buffer.from(digits, 'latin1').toString('latin1');
 
-const FACTS = 'session, slot, visitor, place, agent, page_views, customs, first_ts, last_ts, last_exit';
 const SLOTS = "slot >= toDateTime({slotFrom:UInt32}, 'UTC') AND slot < toDateTime({slotTo:UInt32}, 'UTC')";
+const RECENT = "arrived >= toDateTime({since:UInt32}, 'UTC')";
+const CUT = `NOT (${RECENT}) AND ${SLOTS}`;
+
+const factsSql = (rows: string): string =>
+  `SELECT toString(sum(cityHash64(session, slot, visitor, place, agent, page_views, customs, first_ts, last_ts, last_exit))), toString(count()),
+      toUnixTimestamp64Milli(max(last_ts)), toString(groupUniqArray(${MAX_PAIRS + 1})((session, visitor)))
+    FROM session_slots WHERE site_id = {site:String} AND ${rows}`;
 
 /** Two selects, because an index finds either of the conditions, but not both joined by OR. */
-function touched(columns: string): string {
-  const since = "arrived >= toDateTime({since:UInt32}, 'UTC')";
-  return `SELECT ${columns} FROM session_slots WHERE site_id = {site:String} AND ${since}
-    UNION ALL SELECT ${columns} FROM session_slots WHERE site_id = {site:String} AND NOT (${since}) AND ${SLOTS}`;
-}
+const TOUCHED = `SELECT session FROM session_slots WHERE site_id = {site:String} AND ${RECENT}
+    UNION ALL SELECT session FROM session_slots WHERE site_id = {site:String} AND ${CUT}`;
 
 const CONCERNED = `SELECT DISTINCT session FROM session_slots WHERE site_id = {site:String} AND visitor IN (
-    SELECT visitor FROM session_slots WHERE site_id = {site:String} AND session IN (${touched('session')}))
+    SELECT visitor FROM session_slots WHERE site_id = {site:String} AND session IN (${TOUCHED}))
   LIMIT {limit:UInt32}`;
 
 function parameters(siteId: string, { arrivedSince, slotFrom, slotTo }: Stretch): Sql['params'] {

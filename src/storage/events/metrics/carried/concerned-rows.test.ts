@@ -32,7 +32,13 @@ it('asks no set into which nobody knows what was copied', async () => {
       : [['11', '21']],
   );
   const rows = new ConcernedRows(reader);
-  const arrivals = { state: '1 1', latest: 1, at: performance.now(), pairs: [['11', '21'] as const] };
+  const arrivals = {
+    state: '1 1',
+    latest: 1,
+    at: performance.now(),
+    recent: [['11', '21'] as const],
+    cut: [],
+  };
   const ask = (days: number) => {
     const base = { arrivedBefore: settled - days * 86_400_000, to: Date.now() };
     return rows.find('site', stretchOf(base, Date.now()), STATE, arrivals, signal);
@@ -55,7 +61,7 @@ it('keeps its copies when another question is about too much', async () => {
   const rows = new ConcernedRows(reader);
   const ask = (days: number, pairs: readonly (readonly [string, string])[] | undefined) => {
     const base = { arrivedBefore: settled - days * 86_400_000, to: Date.now() };
-    const arrivals = { state: `${days}`, latest: 1, at: performance.now(), pairs };
+    const arrivals = { state: `${days}`, latest: 1, at: performance.now(), recent: pairs, cut: [] };
     return rows.find('site', stretchOf(base, Date.now()), STATE, arrivals, signal);
   };
   const first = await ask(1, [['11', '21']]);
@@ -72,7 +78,7 @@ it('begins anew for all who waited while a set got full', async () => {
   const rows = new ConcernedRows(reader);
   const ask = (days: number) => {
     const base = { arrivedBefore: settled - days * 86_400_000, to: Date.now() };
-    const arrivals = { state: `${days}`, latest: 1, at: 0, pairs: many(days * 100_000) };
+    const arrivals = { state: `${days}`, latest: 1, at: 0, recent: many(days * 100_000), cut: [] };
     return rows.find('site', stretchOf(base, Date.now()), STATE, arrivals, signal);
   };
   const [first, second] = await Promise.all([ask(1), ask(2)]);

@@ -4,7 +4,7 @@ import { Flight } from '../../../../metrics/flight.js';
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
 import type { CopiedRows, Sql } from '../clickhouse-conditions.js';
 import { hashes, second } from './sql-values.js';
-import { type Arrivals, isOpen, type RollupState, type Stretch } from './stretch.js';
+import { type Arrivals, isOpen, type Pairs, type RollupState, type Stretch } from './stretch.js';
 
 /** Where more sessions are concerned, computing anew is quicker. */
 const MAX_SESSIONS = 24_000;
@@ -19,23 +19,33 @@ const MAX_SETS = 20;
 /** Found lists that are shared among the questions of a page. */
 const MAX_FOUND = 200;
 
-type Pairs = NonNullable<Arrivals['pairs']>;
 /** Few enough to be listed. */
-type Listed = Arrivals & { readonly pairs: Pairs };
+interface Listed {
+  readonly pairs: Pairs;
+  /** What lies about the ends of earlier periods. */
+  readonly cut: Pairs;
+  readonly at: number;
+}
 
-/** What one site's set of copies holds. */
-interface CopiedSet {
+/** Copies of older rows of some sessions. */
+interface Copies {
   readonly id: string;
   readonly madeAt: number;
-  /** Quarter of an hour, ms: batches hold rows that arrived before, the recent copy all that came later. */
-  settled: number;
   /** Last batch that is there. */
   batch: number;
   /** Sessions whose visitors are looked up; visitors whose sessions are; sessions whose rows are copied. */
   readonly touched: Set<string>;
   readonly visitors: Set<string>;
   readonly sessions: Set<string>;
+}
+
+/** What one site's set of copies holds. */
+interface CopiedSet extends Copies {
+  /** Quarter of an hour, ms: batches hold rows that arrived before, the recent copy all that came later. */
+  settled: number;
   recent: string;
+  /** What only earlier periods need would be ballast to all others. */
+  beside: Copies;
 }
 
 /** A copy of everything that has arrived at a site since a settled moment. */
@@ -68,7 +78,10 @@ export class ConcernedRows {
 
   /** Sessions that are copied now. */
   get size(): number {
-    return [...this.sets.values()].reduce((sum, { set }) => sum + set.sessions.size, 0);
+    return [...this.sets.values()].reduce(
+      (sum, { set }) => sum + set.sessions.size + set.beside.sessions.size,
+      0,
+    );
   }
 
   /**
@@ -83,13 +96,14 @@ export class ConcernedRows {
     arrivals: Arrivals,
     signal: AbortSignal,
   ): Promise<CopiedRows | undefined> {
-    const { pairs } = arrivals;
-    if (pairs === undefined) return undefined;
+    const { recent, cut, at } = arrivals;
+    if (recent === undefined || cut === undefined) return undefined;
+    const listed = isOpen(stretch) ? { pairs: [...recent, ...cut], cut: [], at } : { pairs: recent, cut, at };
     const key = JSON.stringify([siteId, stretch, state, arrivals.state, arrivals.at]);
     const known = this.found.get(key);
     if (known) return known.join(signal);
     const flight = new Flight(() =>
-      this.inTurn(siteId, isOpen(stretch), state, { ...arrivals, pairs }).catch((error: unknown) => {
+      this.inTurn(siteId, isOpen(stretch), state, listed).catch((error: unknown) => {
         this.found.delete(key);
         throw error;
       }),
@@ -104,8 +118,7 @@ export class ConcernedRows {
     state: RollupState,
     arrivals: Listed,
   ): Promise<CopiedRows | undefined> {
-    // What lies about the ends of earlier periods would be ballast to all others.
-    const key = `${siteId} ${isRunning} ${state.history}`;
+    const key = `${siteId} ${state.history}`;
     const kept = this.sets.get(key) ?? { set: emptySet(state.settled), turn: Promise.resolve() };
     this.sets.set(key, kept, { ttl: this.sets.getRemainingTTL(key) || SET_MS });
     const { set } = kept;
@@ -113,11 +126,14 @@ export class ConcernedRows {
     const turn = kept.turn.then(async () => {
       // It was given up while this waited.
       if (this.sets.peek(key) !== kept) return this.inTurn(siteId, isRunning, state, arrivals);
-      const wasEmpty = set.sessions.size === 0;
+      const wasEmpty = set.sessions.size + set.beside.sessions.size === 0;
       // Who leaves does not end it: the next one would have to begin from nothing.
       const signal = AbortSignal.timeout(UPDATE_MS);
-      if (await this.update(siteId, set, state, arrivals, signal))
-        return { set: set.id, batch: set.batch, recent: set.recent };
+      if (
+        (await this.update(siteId, set, state, arrivals, signal)) &&
+        (await this.copySessions(siteId, set, set.beside, arrivals.cut, signal))
+      )
+        return isRunning ? rowsOf(set) : { ...rowsOf(set), beside: besideOf(set) };
       forget();
       // What belongs to changes of long ago can go: a new set begins with those of now.
       return wasEmpty ? undefined : this.inTurn(siteId, isRunning, state, arrivals);
@@ -138,10 +154,10 @@ export class ConcernedRows {
     const recent = this.recentRows(siteId, set.settled, state, arrivals, signal);
     const [pairs, fits] = await Promise.all([
       recent.pairs,
-      this.copySessions(siteId, set, arrivals.pairs, signal),
+      this.copySessions(siteId, set, set, arrivals.pairs, signal),
     ]);
     // What has arrived while it was copied is mostly nothing.
-    if (!fits || !(await this.copySessions(siteId, set, pairs, signal))) return false;
+    if (!fits || !(await this.copySessions(siteId, set, set, pairs, signal))) return false;
     set.recent = recent.id;
     if (state.settled <= set.settled) return true;
     // What has settled meanwhile becomes a batch, sessions of which are all known by now.
@@ -157,7 +173,7 @@ export class ConcernedRows {
     set.batch++;
     set.settled = state.settled;
     const next = this.recentRows(siteId, set.settled, state, arrivals, signal);
-    if (!(await this.copySessions(siteId, set, await next.pairs, signal))) return false;
+    if (!(await this.copySessions(siteId, set, set, await next.pairs, signal))) return false;
     set.recent = next.id;
     return true;
   }
@@ -167,7 +183,7 @@ export class ConcernedRows {
     siteId: string,
     settled: number,
     state: RollupState,
-    arrivals: Arrivals,
+    arrivals: Listed,
     signal: AbortSignal,
   ): RecentCopy {
     const key = `${siteId} ${state.history} ${settled}`;
@@ -202,32 +218,40 @@ export class ConcernedRows {
     return rows.map(pairOf);
   }
 
-  /** Adds all sessions of all visitors of those sessions. @returns whether they fit in */
+  /**
+   * Adds all sessions of all visitors of those sessions.
+   * @param into the set itself, or what is beside it: of that what is in the set is left out
+   * @returns whether they fit in
+   */
   private async copySessions(
     siteId: string,
     set: CopiedSet,
+    into: Copies,
     found: Pairs,
     signal: AbortSignal,
   ): Promise<boolean> {
-    const touched = unknownOf(
-      set.touched,
+    const unknown = (kind: 'touched' | 'visitors' | 'sessions', values: readonly string[]) => [
+      ...new Set(values.filter((value) => !into[kind].has(value) && !set[kind].has(value))),
+    ];
+    const touched = unknown(
+      'touched',
       found.map(([session]) => session),
     );
     const visitors = new Set<string>();
     const ofVisitors: string[] = [];
     // Their sessions may have had further visitors before.
-    let next = unknownOf(
-      set.visitors,
+    let next = unknown(
+      'visitors',
       found.map(([, visitor]) => visitor),
     );
     for (let asked = touched; asked.length + next.length > 0; asked = []) {
       for (const visitor of next) visitors.add(visitor);
       const { ofSessions, ofThese } = await this.lookUp(siteId, set, asked, next, signal);
       ofVisitors.push(...ofThese);
-      next = unknownOf(set.visitors, ofSessions).filter((visitor) => !visitors.has(visitor));
+      next = unknown('visitors', ofSessions).filter((visitor) => !visitors.has(visitor));
     }
-    const sessions = unknownOf(set.sessions, ofVisitors);
-    if (set.sessions.size + sessions.length + touched.length > MAX_SESSIONS) return false;
+    const sessions = unknown('sessions', ofVisitors);
+    if (into.sessions.size + sessions.length + touched.length > MAX_SESSIONS) return false;
     if (sessions.length > 0) {
       const { text, params } = hashes(sessions, 'sessions');
       await this.reader.copy(
@@ -235,15 +259,15 @@ export class ConcernedRows {
           text: `INSERT INTO changed_rows (set_id, batch, until, ${COPIED})
             SELECT {set:String}, {batch:UInt32}, toDateTime({until:UInt32}, 'UTC'), ${COPIED} FROM session_slots
             WHERE site_id = {site:String} AND arrived < toDateTime({settled:UInt32}, 'UTC') AND session IN (${text})`,
-          params: { site: siteId, settled: second(set.settled), ...batchOf(set), ...params },
+          params: { site: siteId, settled: second(set.settled), ...batchOf(into), ...params },
         },
         signal,
       );
-      set.batch++;
+      into.batch++;
     }
-    for (const one of touched) set.touched.add(one);
-    for (const one of visitors) set.visitors.add(one);
-    for (const one of [...sessions, ...touched]) set.sessions.add(one);
+    for (const one of touched) into.touched.add(one);
+    for (const one of visitors) into.visitors.add(one);
+    for (const one of [...sessions, ...touched]) into.sessions.add(one);
     return true;
   }
 
@@ -277,25 +301,30 @@ export class ConcernedRows {
 const COPIED =
   'site_id, slot, session, visitor, place, agent, first_ts, last_ts, page_views, customs, last_view, last_exit, source, view_ts, view_page, custom_ts, custom_type, arrived';
 
-const emptySet = (settled: number): CopiedSet => ({
+const noCopies = (): Copies => ({
   id: randomUUID(),
   madeAt: Date.now(),
-  settled,
   batch: 0,
   touched: new Set(),
   visitors: new Set(),
   sessions: new Set(),
-  recent: '',
 });
 
-const batchOf = ({ id, batch, madeAt }: CopiedSet): Sql['params'] => ({
+const emptySet = (settled: number): CopiedSet => ({ ...noCopies(), settled, recent: '', beside: noCopies() });
+
+const rowsOf = ({ id, batch, recent }: CopiedSet): CopiedRows => ({ set: id, batch, recent });
+
+/** A session may have come into the set later. */
+const besideOf = ({ sessions, beside }: CopiedSet): NonNullable<CopiedRows['beside']> => ({
+  set: beside.id,
+  batch: beside.batch,
+  less: [...beside.sessions].filter((session) => sessions.has(session)),
+});
+
+const batchOf = ({ id, batch, madeAt }: Copies): Sql['params'] => ({
   set: id,
   batch: batch + 1,
   until: second(madeAt + SET_MS + SPARE_MS),
 });
 
 const pairOf = ([session, visitor]: readonly unknown[]) => [String(session), String(visitor)] as const;
-
-const unknownOf = (known: ReadonlySet<string>, values: readonly unknown[]): string[] => [
-  ...new Set(values.flatMap((value) => (typeof value === 'string' && !known.has(value) ? [value] : []))),
-];

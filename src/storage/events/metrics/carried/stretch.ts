@@ -28,9 +28,14 @@ export interface Arrivals {
   readonly latest: number;
   /** When this was answered, by performance.now(). */
   readonly at: number;
-  /** Session and visitor of each of the rows, in pairs; undefined when they are too many. */
-  readonly pairs: readonly (readonly [string, string])[] | undefined;
+  /** Of the rows that arrived since; undefined when they are too many. */
+  readonly recent: Pairs | undefined;
+  /** Of the rows that had arrived before, in the slots; likewise. */
+  readonly cut: Pairs | undefined;
 }
+
+/** Session and visitor of some rows. */
+export type Pairs = readonly (readonly [string, string])[];
 
 export const slotAt = (at: number): number => Math.floor(at / SLOT_MS) * SLOT_MS;
 export const slotAfter = (at: number): number => Math.ceil(at / SLOT_MS) * SLOT_MS;

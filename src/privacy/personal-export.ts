@@ -5,14 +5,24 @@ import type { Playback } from '../replays/playback.js';
 import { sessionKeyOf } from '../replays/recording-row.js';
 import type { ReplayStore, SessionQuery, SessionSummary } from '../replays/replay-store.js';
 import { StoreUnavailableError } from '../storage/events/event-store.js';
-import type { MetadataStore, WebsiteRecord } from '../storage/metadata/metadata.js';
+import type { MetadataStore, User, WebsiteRecord } from '../storage/metadata/metadata.js';
 import { JsonStream, jsonBytes, jsonList, jsonListOf, jsonObjectOf } from './json-pieces.js';
 import type { PersonalStore } from './personal-store.js';
 
 export interface PersonalExportOptions {
   readonly metadata: Pick<
     MetadataStore,
-    'users' | 'websites' | 'goals' | 'funnels' | 'automations' | 'executions'
+    | 'users'
+    | 'websites'
+    | 'goals'
+    | 'funnels'
+    | 'automations'
+    | 'executions'
+    | 'apiKeys'
+    | 'notifications'
+    | 'privacyRequests'
+    | 'secondFactors'
+    | 'audit'
   >;
   readonly personal: PersonalStore;
   readonly metrics: MetricsStore;
@@ -21,7 +31,7 @@ export interface PersonalExportOptions {
 }
 
 export interface PersonalExport {
-  /** All own websites of an account (contract 13.1). @throws AppError `not_found` */
+  /** An account, and all of its own websites (contract 13.1). @throws AppError `not_found` */
   account(userId: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
   /** Everything about a visitor of a site. */
   visitor(siteId: string, visitorId: string, signal: AbortSignal): AsyncIterable<Uint8Array>;
@@ -30,24 +40,26 @@ export interface PersonalExport {
 const DAY_MS = 86_400_000;
 const FIGURE_DAYS = 3_650;
 const SESSIONS_A_PAGE = 200;
+/** More than are kept. */
+const NOTIFICATIONS = 1_000;
+const ENTRIES_A_PAGE = 1_000;
 
 export function createPersonalExport(options: PersonalExportOptions): PersonalExport {
   return {
     async account(userId, signal) {
       const user = await options.metadata.users.findById(userId);
       if (user === null) throw new AppError('not_found', 'Account not found');
-      const sites = (await options.metadata.websites.listFor(userId)).filter(
-        (site) => site.userId === userId,
-      );
+      const all = await options.metadata.websites.listFor(userId);
+      const sites = all.filter((site) => site.userId === userId);
+      const teams = all.filter((site) => site.userId !== userId);
       const about = { user_id: userId, exported_at: new Date().toISOString() };
-      const { name, email, role, createdAt } = user;
       return jsonBytes(
         jsonObjectOf({
           success: true,
           message: 'Analytics data exported successfully',
           data: jsonObjectOf({
             ...about,
-            account: { id: userId, name, email, role, created_at: createdAt },
+            account: accountOf(options.metadata, user, teams),
             data: sites.length === 0 ? nothingOf(about) : dataOf(options, about, sites, signal),
           }),
         }),
@@ -72,6 +84,43 @@ export function createPersonalExport(options: PersonalExportOptions): PersonalEx
       );
     },
   };
+}
+
+/** What is kept of the account itself. Of secrets it says that they are there. */
+function accountOf(
+  metadata: PersonalExportOptions['metadata'],
+  { id, name, email, role, avatar, createdAt }: User,
+  teams: readonly WebsiteRecord[],
+): JsonStream {
+  const { apiKeys, notifications, privacyRequests, secondFactors, audit } = metadata;
+  const listed = (load: () => Promise<readonly unknown[]>) => jsonList(once(load));
+  return jsonObjectOf({
+    ...{ id, name, email, role, avatar, created_at: createdAt },
+    member_of: teams.map((site) => ({ website_id: site.id, name: site.name, url: site.url })),
+    api_keys: listed(() => apiKeys.list(id)),
+    second_factor: later(() => secondFactors.find(id)),
+    notifications: listed(() => notifications.list(id, NOTIFICATIONS)),
+    privacy_settings: later(() => privacyRequests.settings(id)),
+    privacy_requests: listed(async () =>
+      (await privacyRequests.list(id)).map(({ salt: _, ...request }) => request),
+    ),
+    activity: jsonList(activityOf(audit, id)),
+  });
+}
+
+/** Entries of the audit log about what the account did, newest first. */
+async function* activityOf(
+  audit: Pick<MetadataStore['audit'], 'list'>,
+  userId: string,
+): AsyncIterable<readonly unknown[]> {
+  let before: string | undefined;
+  for (;;) {
+    const page = await audit.list({ userId, before, limit: ENTRIES_A_PAGE });
+    yield page;
+    const last = page.at(-1);
+    if (last === undefined || page.length < ENTRIES_A_PAGE) return;
+    before = last.id;
+  }
 }
 
 type About = { readonly user_id: string; readonly exported_at: string };

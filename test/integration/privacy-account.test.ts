@@ -2,6 +2,7 @@
 import Type from 'typebox';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFailed, vi } from 'vitest';
 import { account, type Site } from '../support/api.js';
+import { until } from '../support/wait.js';
 import { type PrivacyProgram, parse, startPrivacyProgram } from './privacy-program.js';
 
 const PASSWORD = 'correct horse battery';
@@ -19,6 +20,7 @@ const Export = Type.Object({
     data: Type.Object({ events: Lists, analytics: Lists, funnels: Lists }),
   }),
 });
+const Key = Type.Object({ data: Type.Object({ key: Type.String() }) });
 const Made = Type.Object({ data: Type.Object({ id: Type.String(), site_id: Type.String() }) });
 const Me = Type.Object({ data: Type.Object({ user: Type.Object({ id: Type.String() }) }) });
 const Asked = Type.Object({
@@ -95,14 +97,29 @@ describe.each(['clickhouse', 'postgres'] as const)('personal data of accounts on
     expect(JSON.stringify(body)).not.toContain('whsec_');
   });
 
-  it('says so when an account has no websites', async () => {
+  it('says so when an account has no websites, and exports what is kept of the account itself', async () => {
     const { id, token } = await signUp('lone');
-    const { body } = await node.call('GET', `privacy/export/${id}`, undefined, token);
+    const key = { name: 'backup', scopes: ['read'] };
+    const made = await node.call('POST', 'user/api-keys', key, token);
+    await node.call('PUT', 'user/privacy/settings', { marketing_emails: true }, token);
+    const exported = async () => (await node.call('GET', `privacy/export/${id}`, undefined, token)).body;
+    const noted = (body: unknown) => JSON.stringify(body).includes('"POST /api/v1/user/api-keys"');
+    await until(async () => noted(await exported()), { what: 'the entry of the audit log', everyMs: 250 });
+    const body = await exported();
     expect(parse(Export, body).data.data).toMatchObject({
       events: [{ user_id: id, data: [], message: 'No websites found for user' }],
       analytics: [{ data: {} }],
       funnels: [{ data: [] }],
     });
+    expect(body).toMatchObject({
+      data: {
+        account: {
+          ...{ id, email: 'lone@shop.example', member_of: [], second_factor: null, notifications: [] },
+          ...{ api_keys: [key], privacy_settings: { marketing_emails: true }, privacy_requests: [] },
+        },
+      },
+    });
+    expect(JSON.stringify(body)).not.toContain(parse(Key, made.body).data.key);
   });
 
   it('A4: lets nobody but the account itself and an admin export, remove or anonymize', async () => {

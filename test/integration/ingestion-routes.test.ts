@@ -32,9 +32,9 @@ async function setUp(kind: 'clickhouse' | 'postgres') {
   const stream = await openLocalLog({ directory, partitions: 2, limitBytes: 1 << 26, telemetry });
   cleanups.push(() => stream.close());
   const { store } = opened;
-  const subscription = await stream.consume(
-    createPartitionWriter({ store, partitions: 2, telemetry: silentTelemetry(), flushMs: 10 }),
-  );
+  const writer = createPartitionWriter({ store, partitions: 2, telemetry: silentTelemetry(), flushMs: 10 });
+  cleanups.push(() => writer.stop(1_000));
+  const subscription = await stream.consume(writer);
   cleanups.push(() => subscription.stop());
   const publisher = createPublisher({ stream, telemetry });
   const app = await startApp({

@@ -104,6 +104,7 @@ class Node {
   #subscription: Subscription | undefined;
   #isDead = false;
   readonly #death = withResolver();
+  readonly #partitions = new Set<number>();
   /** Calls of the store that are under way: they end although their caller is dead. */
   readonly #calls = new Set<Promise<unknown>>();
   /** Runs after each insert; a test kills the node from it. */
@@ -111,6 +112,7 @@ class Node {
 
   constructor(store: EventStore) {
     const call = async <Result>(run: () => Promise<Result>): Promise<Result> => {
+      if (this.#isDead) await new Promise(() => {});
       const calling = run();
       const settled = calling.catch(() => {});
       this.#calls.add(settled);
@@ -143,7 +145,10 @@ class Node {
     const writer = this.#writer;
     const isDead = () => this.#isDead;
     const consumer: PartitionConsumer = {
-      acquired: (ownership) => Promise.race([writer.acquired(ownership), this.#death.promise]),
+      acquired: (ownership) => {
+        this.#partitions.add(ownership.partition);
+        return Promise.race([writer.acquired(ownership), this.#death.promise]);
+      },
       message: (partition, { data, ack }) =>
         Promise.race([
           writer.message(partition, { data, ack: () => (isDead() ? Promise.resolve() : ack()) }),
@@ -163,8 +168,10 @@ class Node {
   /** Ends the node; what a dead one had sent to the store has ended then too (as it has when a lease has run out). */
   async end(): Promise<void> {
     await this.#subscription?.stop();
-    if (this.#isDead) while (this.#calls.size > 0) await Promise.all(this.#calls);
-    else await this.#writer.stop(5_000);
+    while (this.#isDead && this.#calls.size > 0) await Promise.all(this.#calls);
+    // A dead one that still waited for its partitions would do so for as long as the process runs.
+    if (this.#isDead) for (const partition of this.#partitions) void this.#writer.lost(partition);
+    await this.#writer.stop(this.#isDead ? 0 : 5_000);
   }
 }
 
@@ -183,6 +190,7 @@ async function setUp(kind: EventStore['kind']) {
   cleanups.push(() => stream.close());
   const publisher = createPublisher({ stream, telemetry });
   const sites = createSiteBatcher({ publish: (frame) => publisher.publish(frame), telemetry });
+  cleanups.push(() => sites.stop(1_000));
   /** One request of each site that the numbers belong to; resolves when all are durable. */
   const deliver = (numbers: readonly number[]) =>
     Promise.all(

@@ -631,6 +631,27 @@ describe('when the partition is lost', () => {
     expect(store.totals()).toMatchObject({ received: 2, stored: 2, duplicate: 0 });
   });
 
+  it('waits for an attempt in doubt no longer when the clock is set back', async () => {
+    const store = new FakeStore();
+    const { writer, take, acked } = await owner({ insertMs: 60, leaveMs: 1, flushMs: 60_000 }, store);
+    await writer.acquired({ partition: 1, epoch: 1, validUntil: () => Date.now() + 10_000 });
+    const clock = Date.now;
+    store.fault = (step) => {
+      if (step !== 'insert') return 'none';
+      store.fault = () => 'none';
+      vi.spyOn(Date, 'now').mockImplementation(() => clock() - 3_600_000);
+      return 'answer lost';
+    };
+    await take(messageOf([event(1)]));
+    await writer.message(1, { data: messageOf([event(3, { site: siteOf(1) })]), ack: async () => {} });
+    const flushed = writer.flush();
+    await vi.waitFor(() => expect(store.rows).toHaveLength(2), { interval: 1 });
+    await writer.lost(1);
+    await flushed;
+    expect(acked).toEqual([0]);
+    expect([...store.counts().values()]).toEqual([1, 1]);
+  });
+
   it('lets no insert take effect after its ownership, nor leaves before an attempt in doubt has run out', async () => {
     const fake = new FakeStore();
     const { store } = fake.connect();

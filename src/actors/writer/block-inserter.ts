@@ -179,7 +179,7 @@ export class BlockInserter implements Actor<Block> {
     }
     for (let piece = block.pieces.at(-1); piece !== undefined; piece = block.pieces.at(-1)) {
       block.dropEnded(window.fingerprint);
-      if (piece.doubtSince > 0 && Date.now() - piece.doubtSince > TOKEN_TRUST * this.options.insertMs)
+      if (piece.doubtSince > 0 && performance.now() - piece.doubtSince > TOKEN_TRUST * this.options.insertMs)
         piece.mustVerify = true;
       if (piece.rows.length === 0 && !piece.mustVerify) {
         block.pieces.pop();
@@ -204,8 +204,8 @@ export class BlockInserter implements Actor<Block> {
   ): Promise<void> {
     const { store, metrics } = this.options;
     const doubtBefore = piece.doubtUntil;
-    piece.doubtUntil = Math.max(doubtBefore, deadline);
-    piece.doubtSince ||= Date.now();
+    piece.doubtUntil = Math.max(doubtBefore, performance.now() + deadline - Date.now());
+    piece.doubtSince ||= performance.now();
     const stop = metrics.insertSeconds.startTimer({ table: piece.table });
     const rows = piece.rows.map((row) => row.bytes);
     let refusal: RowsRefusedError | undefined;
@@ -266,7 +266,7 @@ export class BlockInserter implements Actor<Block> {
   /** An attempt in doubt may have stored some of these rows, with others that are not ours any more. Wait it out, then look. */
   async #verify(piece: Piece): Promise<void> {
     const { pause } = this.options;
-    const wait = piece.doubtUntil - Date.now();
+    const wait = piece.doubtUntil - performance.now();
     if (wait > 0) return pause.for(wait);
     if (piece.rows.length > 0) {
       const stored: BlockRow[] = [];

@@ -21,11 +21,11 @@ const LATE_ATTEMPTS = 2;
 export class Piece {
   #token: string | undefined;
   /**
-   * An attempt with an unknown outcome may take effect until then (ms since epoch); 0 when there was none. As long as the same rows are
-   * sent again with the same token this does not matter.
+   * An attempt with an unknown outcome may take effect until then (by `performance.now()`: clocks are set back); 0 when there was none. As
+   * long as the same rows are sent again with the same token this does not matter.
    */
   doubtUntil = 0;
-  /** When the first of the attempts in doubt was sent (ms since epoch); 0 when there was none. */
+  /** When the first of the attempts in doubt was sent (by `performance.now()`); 0 when there was none. */
   doubtSince = 0;
   /** The rows are no longer those of an attempt in doubt, or the store may have forgotten its token: find out which ones it stored first. */
   mustVerify = false;
@@ -134,7 +134,7 @@ export class Block {
     if (!this.messages.some(({ tenure }) => tenure.ended)) return;
     const doubtUntil = Math.max(0, ...(this.pieces ?? []).map((piece) => piece.doubtUntil));
     for (const { tenure, resolve } of this.#releases)
-      if (tenure.ended) setTimeout(resolve, Math.max(0, doubtUntil - Date.now()));
+      if (tenure.ended) setTimeout(resolve, Math.max(0, doubtUntil - performance.now()));
     this.#releases = this.#releases.filter(({ tenure }) => !tenure.ended);
     const alive = (row: { readonly tally: Tally }) => !row.tally.tenure.ended;
     this.messages = this.messages.filter(({ tenure }) => !tenure.ended);

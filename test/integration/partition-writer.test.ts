@@ -170,7 +170,7 @@ class Node {
     await this.#subscription?.stop();
     while (this.#isDead && this.#calls.size > 0) await Promise.all(this.#calls);
     // A dead one that still waited for its partitions would do so for as long as the process runs.
-    if (this.#isDead) for (const partition of this.#partitions) void this.#writer.lost(partition);
+    if (this.#isDead) for (const partition of this.#partitions) this.#writer.lost(partition).catch(() => {});
     await this.#writer.stop(this.#isDead ? 0 : 5_000);
   }
 }

@@ -29,7 +29,8 @@ const EXPIRE_ROWS = 5_000;
 /** A mail may take longer than a webhook: connect, greeting, several answers. */
 const MAIL_MS = 10_000;
 const LEASE_SLACK_MS = 5_000;
-const MAX_REPORT_BYTES = 1 << 20;
+/** Some three hundred reports. Anybody may send them, and they are parsed on the main thread. */
+const MAX_REPORT_BYTES = 128 * 1024;
 
 export interface AutomationParts {
   readonly routes: readonly AnyRoute[];

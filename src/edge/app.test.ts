@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
+import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { silentTelemetry } from '../telemetry.js';
 import { SITE, startApp, type TestApp, Wire } from './testing.js';
@@ -148,6 +149,16 @@ describe('JSON bodies', () => {
     expect((await post('/json', nested(150))).status).toBe(200);
     const text = `\\"${'[{'.repeat(20_000)}\\\\`;
     expect((await post('/json', `{"name":"a","x":"${text}","y":[]}`)).status).toBe(200);
+  });
+
+  it('refuses what would keep the main thread busy, compressed or not', async () => {
+    const body = (bytes: number) => `{"name":"a","x":"${'x'.repeat(bytes - 19)}"}`;
+    expect((await post('/json', body(1 << 20))).status).toBe(200);
+    const large = body((1 << 20) + 1);
+    await expectError(await post('/json', large), 413, 'body_too_large');
+    const headers = { 'content-encoding': 'gzip' };
+    const sent = await fetch(`${test.url}/json`, { method: 'POST', body: gzipSync(large), headers });
+    await expectError(sent, 413, 'body_too_large');
   });
 
   it.each(['', 'null', '[]', '5', '"x"'])('refuses %j, which is no object', async (body) => {

@@ -74,7 +74,7 @@ interface RouteBase<P extends TObject, Q extends TObject> {
   readonly query: Q;
   /** Answers by status, e.g. `{ 200: Type.Object({...}) }`. Documentation and tests; not checked at run time. */
   readonly responses: Readonly<Record<number, TSchema>>;
-  /** Bytes after inflation; default the API limit. */
+  /** Bytes after inflation; default the API limit, of JSON at most 1 MiB. */
   readonly bodyLimit?: number;
   /** The answer holds a secret that is shown once; it is never kept for a repeated request. */
   readonly answerIsSecret?: boolean;

@@ -30,6 +30,12 @@ export interface ServeOptions {
 /** A refused body up to this size is swallowed, so that the client can read the answer; beyond, the connection is closed. */
 export const SWALLOW_BYTES = 64 * 1024 * 1024;
 
+/**
+ * JSON is parsed on the main thread, some ten MiB of it in a second: whoever may call a few times a second, and send compressed what says
+ * nothing, would have it for himself.
+ */
+const JSON_BYTES = 1 << 20;
+
 export function serveRaw(endpoint: RawEndpoint, traits: RouteTraits, options: ServeOptions): UwsHandler {
   const { edge, limiter } = options;
   const limitBytes = endpoint.bodyLimit ?? options.bodyLimitBytes;
@@ -106,7 +112,7 @@ export function serveJson(
   head: boolean,
 ): UwsHandler {
   const names = paramNames(endpoint.path);
-  const limitBytes = endpoint.bodyLimit ?? options.bodyLimitBytes;
+  const limitBytes = endpoint.bodyLimit ?? Math.min(JSON_BYTES, options.bodyLimitBytes);
   return (res, req) => {
     const headers = allHeaders(req);
     const origin = headers.get('origin') ?? '';

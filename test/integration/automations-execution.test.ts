@@ -754,6 +754,11 @@ describe('execution reports of the tracker', () => {
         status: 200,
         body: { status: 'rejected', accepted: 0, code: 'invalid_request' },
       });
+    const large = { website_id: onServer.siteId, executions: [], more: 'x'.repeat(1 << 17) };
+    expect(await first().call('POST', '/api/v1/workflows/execution/batch', { body: large })).toMatchObject({
+      status: 200,
+      body: { status: 'rejected', code: 'body_too_large' },
+    });
     const many = Array.from({ length: 300 }, (_, i) => report(onServer.id, { visitorId: `v${i}` }));
     expect((await send(onServer.siteId, many)).body).toMatchObject({ count: 300, accepted: 0 });
   });

@@ -66,6 +66,8 @@ export const AUTOMATION_LIMITS = {
   actions: 20,
   conditions: 20,
   configBytes: 64 * 1024,
+  /** Of all configurations of an automation together: those of a site are listed, and kept in memory, as a whole. */
+  bytes: 256 * 1024,
 } as const;
 
 export const NO_STATS: AutomationStats = {

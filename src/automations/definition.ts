@@ -76,7 +76,16 @@ export function checkAutomation({ triggerType, triggerConfig, conditions, action
     const flaw = flawOf(checkPart('action', actionType, path, actionConfig, actionEntry(actionType)));
     if (flaw !== '') invalid(path, flaw);
   }
+  const configs = [triggerConfig, ...conditions.map((it) => it.conditionConfig)];
+  const bytes = [...configs, ...actions.map((it) => it.actionConfig)].reduce(
+    (sum, it) => sum + bytesOf(it),
+    0,
+  );
+  if (bytes > AUTOMATION_LIMITS.bytes)
+    invalid('actions', `are, with trigger and conditions, larger than ${AUTOMATION_LIMITS.bytes / 1024} KiB`);
 }
+
+const bytesOf = (config: Config): number => Buffer.byteLength(JSON.stringify(config));
 
 function checkPart<T>(
   what: string,
@@ -88,7 +97,7 @@ function checkPart<T>(
   if (known === undefined) throw new AppError('unknown_type', `Unknown ${what} type "${type}"`);
   const meaning = known.read(config);
   if (meaning === undefined) return invalid(path, known.problem(config));
-  if (Buffer.byteLength(JSON.stringify(config)) > AUTOMATION_LIMITS.configBytes)
+  if (bytesOf(config) > AUTOMATION_LIMITS.configBytes)
     return invalid(path, `is larger than ${AUTOMATION_LIMITS.configBytes / 1024} KiB`);
   return meaning;
 }

@@ -159,6 +159,16 @@ describe('automations of a website', () => {
     ['an unknown frequency', { triggerConfig: { frequency: 'sometimes' } }, 'invalid_request'],
     ['a config that is too large', { triggerConfig: { __graph: 'x'.repeat(70_000) } }, 'invalid_request'],
     [
+      'configs that are too large together',
+      {
+        actions: Array(5).fill({
+          ...{ actionType: 'webhook' },
+          actionConfig: { url: 'https://x.example', note: 'x'.repeat(60_000) },
+        }),
+      },
+      'invalid_request',
+    ],
+    [
       'a recipient chosen by visitors',
       { actions: [{ actionType: 'email', actionConfig: { to: '{{email}}' } }] },
       'invalid_request',

@@ -3,6 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import type pg from 'pg';
 import type { Logger } from '../telemetry.js';
+import { within } from './postgres.js';
 
 export interface MigrationOptions {
   /** Folder of `NNNN_name.sql` files; they run in the order of their names. */
@@ -29,7 +30,8 @@ export async function runPostgresMigrations(
     await client.query('BEGIN');
     await client.query('SET LOCAL statement_timeout = 0');
     // Bound to the transaction, so it works behind connection poolers and cannot outlive a crash.
-    await client.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [options.table]);
+    const lock = 'SELECT pg_advisory_xact_lock(hashtextextended($1, 0))';
+    await client.query(within(Number.POSITIVE_INFINITY, lock, [options.table]));
     await client.query(
       `CREATE TABLE IF NOT EXISTS ${options.table} (
          name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())`,
@@ -40,7 +42,7 @@ export async function runPostgresMigrations(
       const known = applied.get(file.name);
       if (known === file.checksum) continue;
       if (known !== undefined) throw new Error(`migration ${file.name} was changed after it had run`);
-      await client.query(file.sql);
+      await client.query(within(Number.POSITIVE_INFINITY, file.sql));
       await client.query(`INSERT INTO ${options.table} (name, checksum) VALUES ($1, $2)`, [
         file.name,
         file.checksum,

@@ -6,7 +6,7 @@ import { Registry } from 'prom-client';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createMetadataStore } from '../../src/storage/metadata/postgres-store.js';
 import { runPostgresMigrations } from '../../src/storage/migrations.js';
-import { type Database, openPostgres } from '../../src/storage/postgres.js';
+import { type Database, openPostgres, type PostgresOptions } from '../../src/storage/postgres.js';
 import { silentTelemetry, type Telemetry } from '../../src/telemetry.js';
 import { freshPostgres } from '../support/fresh.js';
 import { until } from '../support/wait.js';
@@ -18,7 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => database.drop());
 
-const open = (url = database.url, more: { maxWaiting?: number; statementTimeoutMs?: number } = {}) =>
+const open = (url = database.url, more: Partial<PostgresOptions> = {}) =>
   openPostgres({
     name: 'test',
     url,
@@ -124,6 +124,43 @@ describe('the pool', () => {
     await db.ping();
     await db.close();
     relay.stop();
+  });
+});
+
+describe('a host that dies without a word', () => {
+  const limits = { statementTimeoutMs: 100, answerMs: 200 };
+  let relay: Relay;
+  let db: Database;
+  beforeEach(async () => {
+    relay = await Relay.before(database.url);
+    db = open(relay.through(database.url), { ...limits, maxConnections: 4 });
+    await Promise.all(Array.from({ length: 4 }, () => db.query('SELECT pg_sleep(0.05)')));
+    expect(db.pool.idleCount).toBe(4);
+    relay.lose();
+  });
+  afterEach(async () => {
+    await db.close();
+    relay.stop();
+  });
+
+  it('costs one query its time, and no connection from before is used again', async () => {
+    await expect(db.query('SELECT 1')).rejects.toMatchObject({ code: 'storage_unavailable' });
+    expect(await db.query('SELECT 1 AS x')).toEqual([{ x: 1 }]);
+    expect(await db.transaction((tx) => tx.query('SELECT 2 AS x'))).toEqual([{ x: 2 }]);
+    expect(db.pool.totalCount).toBe(1);
+  });
+
+  it('fails a transaction after the time of its statements, and the next one works', async () => {
+    const running = db.transaction((tx) => tx.query('SELECT 1'));
+    await expect(running).rejects.toMatchObject({ code: 'storage_unavailable' });
+    const slow = db.transaction(async (tx) => {
+      await tx.limitStatements(10_000);
+      return tx.query('SELECT 1 AS x FROM pg_sleep(0.5)');
+    });
+    expect(await slow).toEqual([{ x: 1 }]);
+    await expect(db.transaction((tx) => tx.query('SELECT pg_sleep(5)'))).rejects.toMatchObject({
+      code: 'timeout',
+    });
   });
 });
 

@@ -7,6 +7,7 @@ import type { ObjectStore } from '../../src/storage/objects/objects.js';
 import { createS3Store } from '../../src/storage/objects/s3.js';
 import { silentTelemetry } from '../../src/telemetry.js';
 import { freshName } from '../support/fresh.js';
+import { Relay } from './relay.js';
 
 const folder = await mkdtemp(join(tmpdir(), 'seentics-objects-'));
 
@@ -86,4 +87,26 @@ describe('objects in a folder', () => {
     expect((await readdir(own, { recursive: true })).filter((name) => name !== '.tmp')).toEqual([]);
     await rm(own, { recursive: true });
   });
+});
+
+it('asks an S3 store again over another connection when its host dies without a word', async () => {
+  const server = inject('servers').s3;
+  const relay = await Relay.before(server.endpoint);
+  const bucket = freshName('objects').replaceAll('_', '-');
+  const store = await createS3Store(
+    {
+      ...server,
+      ...{ endpoint: relay.through(server.endpoint), region: 'us-east-1', bucket, idleTimeoutMs: 200 },
+    },
+    silentTelemetry(),
+  );
+  const body = Buffer.alloc(100_000, 'x');
+  await store.put('a', body, 'text/plain');
+  relay.lose();
+  expect((await store.get('a'))?.byteLength).toBe(body.byteLength);
+  relay.lose();
+  await store.put('b', body, 'text/plain');
+  expect((await store.get('b'))?.byteLength).toBe(body.byteLength);
+  await store.close();
+  relay.stop();
 });

@@ -7,6 +7,7 @@ export class Relay {
   /** Swallows what the server says. */
   mute = false;
   readonly #sockets = new Set<Socket>();
+  readonly #lost = new Set<Socket>();
 
   private constructor(
     readonly port: number,
@@ -30,9 +31,11 @@ export class Relay {
           upstream.destroy();
         });
       }
-      socket.on('data', (bytes) => upstream.write(bytes));
+      socket.on('data', (bytes) => {
+        if (!relay.#lost.has(socket)) upstream.write(bytes);
+      });
       upstream.on('data', (bytes) => {
-        if (!relay.mute) socket.write(bytes);
+        if (!relay.mute && !relay.#lost.has(socket)) socket.write(bytes);
       });
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -43,6 +46,11 @@ export class Relay {
       server.close();
     });
     return relay;
+  }
+
+  /** Nothing is heard any more over the connections of now, which stay open, as when the host behind them lost its power. New ones work. */
+  lose(): void {
+    for (const socket of this.#sockets) this.#lost.add(socket);
   }
 
   /** Ends all connections. */

@@ -26,6 +26,7 @@ export interface PostgresEventStoreOptions {
 
 const MIGRATIONS = new URL('../../../migrations/postgres/events/', import.meta.url);
 const IDS_A_QUERY = 5_000;
+const DELETE_TIMEOUT_MS = 600_000;
 const COUNTERS = ['received', 'stored', 'duplicate', 'bot', 'rejected', 'quarantined'] as const;
 /** Time for work that has no lease to respect. */
 const SMALL_INSERT_MS = 30_000;
@@ -52,7 +53,7 @@ export function createPostgresEventStore(options: PostgresEventStoreOptions): Ev
       db.transaction(async (tx) => {
         const leftMs = Math.floor(deadline - Date.now());
         if (leftMs <= COMMIT_MARGIN_MS) throw late();
-        await tx.query("SELECT set_config('statement_timeout', $1, true)", [String(leftMs)]);
+        await tx.limitStatements(leftMs);
         const added = await tx.query(
           'INSERT INTO insert_tokens (token) VALUES ($1) ON CONFLICT DO NOTHING RETURNING token',
           [token],
@@ -214,7 +215,7 @@ async function deleteSite(db: Database, siteId: string): Promise<void> {
      ORDER BY relname`,
   );
   await db.transaction(async (tx) => {
-    await tx.query("SELECT set_config('statement_timeout', '600000', true)");
+    await tx.limitStatements(DELETE_TIMEOUT_MS);
     for (const table of tables)
       await tx.query(`DELETE FROM ${text(table, 'name')} WHERE site_id = $1`, [siteId]);
   });

@@ -59,7 +59,7 @@ export class PostgresReader {
     const ignore = () => {};
     client.on('error', ignore);
     let cancelled: Promise<unknown> | undefined;
-    let broken = true;
+    let broken: Error | boolean = true;
     try {
       const pid = await this.prepare(client);
       signal.throwIfAborted();
@@ -72,7 +72,8 @@ export class PostgresReader {
         broken = false;
         return answer.rows;
       } catch (error) {
-        broken = sqlState(error) === '' || isUnavailable(error);
+        const isBroken = sqlState(error) === '' || isUnavailable(error);
+        broken = isBroken && error instanceof Error ? error : isBroken;
         throw error;
       } finally {
         signal.removeEventListener('abort', cancel);

@@ -15,6 +15,8 @@ import { checkKey } from './key.js';
 import type { ObjectStore } from './objects.js';
 
 const DELETE_BATCH = 1_000;
+const CONNECT_TIMEOUT_MS = 5_000;
+const IDLE_TIMEOUT_MS = 30_000;
 
 export interface S3Options {
   readonly endpoint: string;
@@ -22,6 +24,8 @@ export interface S3Options {
   readonly bucket: string;
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
+  /** A request over whose connection no byte has gone for this time is tried again over another one, ms; default 30,000. */
+  readonly idleTimeoutMs?: number;
 }
 
 /** Objects in S3 or a store that speaks its protocol. Waits for the endpoint and creates the (private) bucket when it is missing. */
@@ -39,6 +43,11 @@ export async function createS3Store(
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
     maxAttempts: 3,
+    // Without them a host that dies without a word holds a request for up to hours. A large object may take its time while it moves.
+    requestHandler: {
+      connectionTimeout: CONNECT_TIMEOUT_MS,
+      socketTimeout: options.idleTimeoutMs ?? IDLE_TIMEOUT_MS,
+    },
   });
   const Bucket = options.bucket;
   await waitFor(

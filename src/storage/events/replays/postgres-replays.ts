@@ -57,7 +57,7 @@ export function createPostgresReplays(options: PostgresReplaysOptions): ReplaySt
         db.transaction(async (tx) => {
           const leftMs = Math.floor(deadline - Date.now());
           if (leftMs <= COMMIT_MARGIN_MS) throw late();
-          await tx.query("SELECT set_config('statement_timeout', $1, true)", [String(leftMs)]);
+          await tx.limitStatements(leftMs);
           await insertParts(tx, parts);
           if (deadline - Date.now() < COMMIT_MARGIN_MS) throw late();
         }),

@@ -1,5 +1,18 @@
 import { once } from 'node:events';
-import { cp, mkdtemp, open, readdir, rename, rm, stat, truncate } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import {
+  cp,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  truncate,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -250,6 +263,114 @@ describe('local log', () => {
         path.endsWith('.removed') ? Promise.reject(new Error('EPERM: not permitted')) : realDisk.unlink(path),
     };
     expect(await drain(1, { disk })).toEqual(['one']);
+  });
+
+  it('loses to a sector that cannot be read what lies in it and nothing else, and keeps the file', async () => {
+    // Ten records of a bit more than 1 kB: the sector from 4,096 on takes numbers 3 to 7.
+    const texts = Array.from({ length: 10 }, (_, i) => `${i} ${'x'.repeat(1022)}`);
+    const around = texts.filter((_, i) => i < 3 || i > 7);
+    const damaged = async () => (await readdir(directory)).filter((name) => name.endsWith('.seg.damaged'));
+    const worn = fragileDisk();
+    await fill(texts);
+    worn.badSector = 4096;
+    expect(await drain(around.length, { disk: worn.disk })).toEqual(around);
+    expect(await damaged()).toHaveLength(1);
+    expect(await segmentFiles()).toEqual([]);
+    worn.badSector = undefined;
+    // It comes while the log is open, before the consumer does.
+    const log = await openLog({ disk: worn.disk, memoryBytes: 0, readRetryMs: 1 });
+    for (const text of texts) await log.append(0, Buffer.from(text));
+    worn.badSector = 4096;
+    const recorder = new Recorder();
+    await log.consume(recorder);
+    await until(async () => (await log.status()).lagMessages === 0, { what: 'all that can be read' });
+    expect(recorder.texts()).toEqual(around);
+    await log.close();
+    expect(await damaged()).toHaveLength(2);
+    expect(await segmentFiles()).toEqual([]);
+  });
+
+  it('cuts nothing off a file whose end cannot be read, and numbers no record twice', async () => {
+    const worn = fragileDisk();
+    await fill(['one', 'x'.repeat(10_000), 'three']);
+    await rm(join(directory, 'state'));
+    worn.badSector = 8192;
+    const log = await openLog({ disk: worn.disk });
+    await log.append(0, Buffer.from('four'));
+    await log.close();
+    worn.badSector = undefined;
+    const received = await drain(4);
+    expect([...received].map((text) => text.slice(0, 5))).toEqual(['one', 'xxxxx', 'three', 'four']);
+  });
+
+  it('opens on a full disk by the room that it has kept, so that it can be drained, and keeps some again', async () => {
+    const reserve = join(directory, 'reserve');
+    const fragile = fragileDisk();
+    const disk: Disk = {
+      ...fragile.disk,
+      unlink: async (path) => {
+        await realDisk.unlink(path);
+        if (path === reserve) fragile.fail = false;
+      },
+    };
+    await fill(['one'], { disk });
+    expect((await stat(reserve)).size).toBeGreaterThan(500_000);
+    fragile.fail = true;
+    const log = await openLog({ disk });
+    expect(existsSync(reserve)).toBe(false);
+    await log.consume(new Recorder());
+    await until(() => existsSync(reserve), { what: 'room to be kept again' });
+    expect((await log.status()).lagMessages).toBe(0);
+    await log.close();
+    // Without it nothing can be done, but nothing is left behind either.
+    await rm(reserve);
+    fragile.fail = true;
+    await expect(openLog({ disk })).rejects.toThrow(/ENOSPC/);
+    expect((await readdir(directory)).filter((name) => name.startsWith('lock'))).toEqual([]);
+  });
+
+  it('removes what crashes have left of attempts to claim the folder', async () => {
+    const left = join(directory, 'lock.0aa8e5b0-8d7c-4a83-bb51-2c1f7e0f7a11');
+    await writeFile(left, '');
+    await utimes(left, new Date(0), new Date(0));
+    await fill(['one']);
+    expect((await readdir(directory)).filter((name) => name.startsWith('lock'))).toEqual([]);
+  });
+
+  it('changes nothing more in a folder that was taken over while it stood still', async () => {
+    const lost: Error[] = [];
+    const log = await openLog({ onLost: (error) => lost.push(error), stateIntervalMs: 5 });
+    await log.append(0, Buffer.from('before'));
+    const lock = JSON.parse(await readFile(join(directory, 'lock'), 'utf8'));
+    await writeFile(join(directory, 'lock'), JSON.stringify({ ...lock, token: 'another' }));
+    // As after six seconds without a processor.
+    const now = Date.now;
+    Date.now = () => now() + 6_000;
+    try {
+      const before = await readdir(directory);
+      await expect(log.append(0, Buffer.from('after'))).rejects.toThrow(StreamUnavailableError);
+      expect(lost).toHaveLength(1);
+      const recorder = new Recorder();
+      await log.consume(recorder);
+      await until(() => recorder.received.length > 0, { what: 'delivery', everyMs: 5 });
+      const state = await readFile(join(directory, 'state'));
+      await log.close();
+      expect(await readdir(directory)).toEqual(before);
+      expect(await readFile(join(directory, 'state'))).toEqual(state);
+    } finally {
+      Date.now = now;
+    }
+    expect(JSON.parse(await readFile(join(directory, 'lock'), 'utf8')).token).toBe('another');
+  });
+
+  it('a claim that was taken over, and given up again, is noticed by its heartbeat', async () => {
+    const lost: Error[] = [];
+    const lock = await lockDirectory(directory, { heartbeatMs: 5, onLost: (error) => lost.push(error) });
+    await lock.check();
+    await rm(join(directory, 'lock'));
+    await until(() => lost.length === 1, { what: 'the loss to be noticed', everyMs: 5 });
+    await expect(lock.check()).rejects.toThrow(/taken over/);
+    await lock.release();
   });
 
   it('delivers everything again when its state is lost or damaged, and never reuses an epoch', async () => {

@@ -5,6 +5,7 @@ import { Delivery } from './local/delivery.js';
 import { type DirectoryLock, lockDirectory } from './local/directory-lock.js';
 import { type Disk, realDisk } from './local/disk.js';
 import { recover } from './local/recovery.js';
+import { type Reserve, withReserve } from './local/reserve.js';
 import type { SegmentSet } from './local/segment-set.js';
 import { readState, writeState } from './local/state-file.js';
 import {
@@ -29,6 +30,8 @@ export interface LocalLogOptions {
   readonly lingerMs?: number;
   /** Bytes of fresh messages kept in memory for the consumer; beyond that it reads them back from disk. Default 64 MiB. */
   readonly memoryBytes?: number;
+  /** First pause before a record that the disk could not read is read again, ms. Default 100. */
+  readonly readRetryMs?: number;
   /** How often acknowledgements are made durable, ms. After a crash, younger ones come again. Default 1000. */
   readonly stateIntervalMs?: number;
   /**
@@ -39,6 +42,8 @@ export interface LocalLogOptions {
   /** Label of the metrics. Default `local`. */
   readonly name?: 'local' | 'spool' | 'left spool' | 'recordings';
   readonly disk?: Disk;
+  /** See `LockOptions`. */
+  readonly onLost?: (error: Error) => void;
   readonly telemetry: Telemetry;
 }
 
@@ -50,18 +55,24 @@ const DRAIN_POLL_MS = 25;
  * @throws Error another process uses the directory, or it cannot be read
  */
 export async function openLocalLog(options: LocalLogOptions): Promise<LocalLog> {
-  const { directory, partitions, telemetry, disk = realDisk, name = 'local' } = options;
+  const { directory, disk = realDisk } = options;
   await mkdir(directory, { recursive: true, mode: 0o700 });
-  const lock = await lockDirectory(directory);
+  return withReserve(disk, directory, (reserve) => open(options, disk, reserve));
+}
+
+async function open(options: LocalLogOptions, disk: Disk, reserve: Reserve): Promise<LocalLog> {
+  const { directory, partitions, telemetry, name = 'local', onLost } = options;
+  const lock = await lockDirectory(directory, { disk, ...(onLost === undefined ? {} : { onLost }) });
   try {
     const log = telemetry.log.child({ part: `stream ${name}` });
     const metrics = streamMetrics(telemetry.registry);
     const state = await readState(directory, log);
     const { segments, nextSequence } = await recover({
       ...{ disk, directory, state, partitions, log, metrics, name },
+      check: () => lock.check(),
     });
     const opened = new LocalLog(options, lock, segments, {
-      ...{ log, metrics, nextSequence, disk, name },
+      ...{ log, metrics, nextSequence, disk, name, reserve },
       epoch: (state?.epoch ?? 0) + 1,
       notBefore: state === undefined || state.clean ? 0 : Date.now() + (options.takeoverMs ?? 0),
     });
@@ -81,6 +92,7 @@ interface Opening {
   readonly notBefore: number;
   readonly disk: Disk;
   readonly name: NonNullable<LocalLogOptions['name']>;
+  readonly reserve: Reserve;
 }
 
 /** See `openLocalLog`. */
@@ -114,6 +126,7 @@ export class LocalLog implements FrameStream {
         ...{ name, disk, log, metrics, limitBytes, directory: options.directory },
         segmentBytes: Math.min(options.segmentBytes ?? 64 * 1024 * 1024, Math.ceil(limitBytes / 4)),
         lingerMs: options.lingerMs ?? 2,
+        check: () => lock.check(),
         onDurable: (sequence, partition, payload) => this.deliveries[0]?.offer(sequence, partition, payload),
       },
       segments,
@@ -130,11 +143,11 @@ export class LocalLog implements FrameStream {
   /** All partitions belong to the first consumer; one that comes while it is there waits for its end. */
   async consume(consumer: PartitionConsumer): Promise<Subscription> {
     const { name, log, metrics, epoch, notBefore } = this.opening;
-    const { takeoverMs = 0, memoryBytes = 64 * 1024 * 1024 } = this.options;
+    const { takeoverMs = 0, memoryBytes = 64 * 1024 * 1024, readRetryMs = 100 } = this.options;
     const leaseMs = takeoverMs > 0 ? takeoverMs : DEFAULT_LEASE_MS;
     const delivery = new Delivery(
       {
-        ...{ name, log, metrics, epoch, notBefore, leaseMs, memoryBytes },
+        ...{ name, log, metrics, epoch, notBefore, leaseMs, memoryBytes, readRetryMs },
         ...{ partitions: this.partitions, segments: this.segments },
       },
       consumer,
@@ -185,6 +198,7 @@ export class LocalLog implements FrameStream {
   private async saveAcks(): Promise<void> {
     try {
       await this.writeState(false);
+      await this.opening.reserve.fill();
       this.isStateBroken = false;
     } catch (error) {
       this.segments.isDirty = true;
@@ -196,6 +210,7 @@ export class LocalLog implements FrameStream {
 
   /** Makes epoch and acknowledgements durable. */
   async writeState(clean: boolean): Promise<void> {
+    await this.lock.check();
     this.segments.isDirty = false;
     const acked = [];
     for (const segment of this.segments.list) {

@@ -4,10 +4,13 @@ export interface FrameStream {
   readonly partitions: number;
   /** What a message costs, as the time worth gathering frames for one under load. Undefined: no opinion. */
   readonly linger?: Linger;
+  /** Largest message that the stream takes at the moment, bytes. Undefined: any that is ever made. */
+  readonly maxMessageBytes?: number | undefined;
   /**
    * Resolves once the message survives `kill -9` of every process (P1): acknowledged by JetStream or fsynced.
    * @throws StreamUnavailableError the stream is away; the caller may spool or answer 503
    * @throws StreamFullError the byte limit is reached
+   * @throws MessageTooLargeError the message has more bytes than the stream takes
    */
   append(partition: number, message: Uint8Array): Promise<void>;
   /**
@@ -87,6 +90,10 @@ export function takesMessages({ reachable, bytes, limitBytes }: StreamStatus): b
 
 export class StreamUnavailableError extends Error {
   override readonly name = 'StreamUnavailableError';
+}
+
+export class MessageTooLargeError extends Error {
+  override readonly name = 'MessageTooLargeError';
 }
 
 export class StreamFullError extends Error {

@@ -1,5 +1,5 @@
 import type { Logger } from '../../../telemetry.js';
-import { StreamFullError, StreamUnavailableError } from '../stream.js';
+import { MessageTooLargeError, StreamFullError, StreamUnavailableError } from '../stream.js';
 import type { StreamMetrics } from '../stream-metrics.js';
 import { type Disk, writeAll } from './disk.js';
 import { NextSegment, type OpenSegment } from './next-segment.js';
@@ -18,6 +18,8 @@ export interface CommitterOptions {
   readonly limitBytes: number;
   readonly lingerMs: number;
   readonly disk: Disk;
+  /** @throws Error the directory has another owner */
+  readonly check: () => Promise<void>;
   readonly log: Logger;
   readonly metrics: StreamMetrics;
   /** A record has become durable. */
@@ -85,7 +87,7 @@ export class Committer {
 
   private refusal(bytes: number): Error | undefined {
     if (this.closed) return new StreamUnavailableError('the log is closed');
-    if (bytes > MAX_PAYLOAD_BYTES) return new RangeError('message is too large for the log');
+    if (bytes > MAX_PAYLOAD_BYTES) return new MessageTooLargeError('message is too large for the log');
     if (this.isFailing) return new StreamUnavailableError('the disk of the log fails');
     const total = this.segments.bytes + this.waitingBytes + HEADER_BYTES + bytes;
     if (total > this.options.limitBytes) return new StreamFullError('the log has reached its byte limit');
@@ -161,7 +163,8 @@ export class Committer {
   }
 
   private async write(batch: readonly Waiting[], bytes: number): Promise<void> {
-    const { disk, metrics, name } = this.options;
+    const { disk, metrics, name, check } = this.options;
+    await check();
     const { segment, fd, isSynced } = await this.segmentFor(bytes);
     let sequence = this.nextSequence;
     // A failed write keeps its numbers: what of it reached the disk can never be taken for something else.

@@ -2,10 +2,13 @@ import type { Logger } from '../../../telemetry.js';
 import type { PartitionConsumer, StreamMessage, Subscription } from '../stream.js';
 import type { StreamMetrics } from '../stream-metrics.js';
 import { Backoff, createStop, Fifo, pause, Signal } from '../waiting.js';
+import { isUnreadable } from './disk.js';
 import { RecordState, type Segment } from './segment.js';
 import type { SegmentSet } from './segment-set.js';
 
 const ACKED = Promise.resolve();
+/** A record that the disk could not read so often is lost. */
+const READ_TRIES = 10;
 
 export interface DeliveryOptions {
   readonly name: string;
@@ -17,6 +20,8 @@ export interface DeliveryOptions {
   readonly notBefore: number;
   /** How long an ownership is asserted ahead, ms. */
   readonly leaseMs: number;
+  /** First pause before a record is read again, ms; they double up to fifty times that. */
+  readonly readRetryMs: number;
   readonly segments: SegmentSet;
   readonly log: Logger;
   readonly metrics: StreamMetrics;
@@ -135,9 +140,10 @@ export class Delivery implements Subscription {
   }
 
   private async load(sequence: number): Promise<Uint8Array | undefined> {
-    const { segments, log, name, metrics } = this.options;
+    const { segments, log, readRetryMs } = this.options;
     const { signal } = this.stopped;
-    const backoff = new Backoff(100, 5_000);
+    const backoff = new Backoff(readRetryMs, readRetryMs * 50);
+    let unreadable = 0;
     while (!signal.aborted) {
       const hot = this.takeHot(sequence);
       const segment = segments.find(sequence);
@@ -149,16 +155,26 @@ export class Delivery implements Subscription {
       try {
         const payload = await this.readBack(segment, sequence);
         if (payload !== undefined) return payload;
-        log.error({ segment: segment.path, sequence }, 'record of the log is damaged on disk: it is lost');
-        metrics.damagedBytes.inc({ stream: name }, segment.lengthAt(sequence));
-        segments.ack(sequence);
+        this.giveUp(segment, sequence);
         return undefined;
       } catch (error) {
+        if (isUnreadable(error) && ++unreadable >= READ_TRIES) {
+          segment.isDamaged = true;
+          this.giveUp(segment, sequence);
+          return undefined;
+        }
         log.error({ err: error, segment: segment.path }, 'cannot read the log: trying again');
         await pause(backoff.take(), signal);
       }
     }
     return undefined;
+  }
+
+  private giveUp(segment: Segment, sequence: number): void {
+    const { segments, log, name, metrics } = this.options;
+    log.error({ segment: segment.path, sequence }, 'record of the log is damaged on disk: it is lost');
+    metrics.damagedBytes.inc({ stream: name }, segment.lengthAt(sequence));
+    segments.ack(sequence);
   }
 
   private async readBack(segment: Segment, sequence: number): Promise<Uint8Array | undefined> {

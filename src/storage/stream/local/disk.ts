@@ -77,6 +77,56 @@ function dropBytes(buffers: readonly Uint8Array[], count: number): readonly Uint
   return [];
 }
 
+/** What the disk itself tells of a sector that it cannot read. */
+export function isUnreadable(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'EIO';
+}
+
+const SECTOR_BYTES = 4096;
+const READ_TRIES = 3;
+
+/**
+ * As `readFully`, but what the disk cannot read is left as zeros.
+ * @param onUnreadable tells of each such range, [from, to) in the file
+ */
+export async function readReadable(
+  disk: Disk,
+  fd: number,
+  into: Buffer,
+  position: number,
+  onUnreadable: (from: number, to: number) => void,
+): Promise<number> {
+  let done = 0;
+  while (done < into.length) {
+    try {
+      const count = await disk.read(fd, done === 0 ? into : into.subarray(done), position + done);
+      if (count === 0) break;
+      done += count;
+    } catch (error) {
+      if (!isUnreadable(error)) throw error;
+      const at = position + done;
+      const sector = into.subarray(done, done + SECTOR_BYTES - (at % SECTOR_BYTES));
+      const count = await readSector(disk, fd, sector, at);
+      if (count === 0) break;
+      if (count === undefined) onUnreadable(at, at + sector.length);
+      done += count ?? sector.fill(0).length;
+    }
+  }
+  return done;
+}
+
+/** Undefined when it cannot be read. */
+async function readSector(disk: Disk, fd: number, into: Buffer, at: number): Promise<number | undefined> {
+  for (let tries = 0; tries < READ_TRIES; tries++) {
+    try {
+      return await disk.read(fd, into, at);
+    } catch (error) {
+      if (!isUnreadable(error)) throw error;
+    }
+  }
+  return undefined;
+}
+
 /** Reads up to `into.length` bytes at `position`; less only at the end of the file. */
 export async function readFully(disk: Disk, fd: number, into: Buffer, position: number): Promise<number> {
   let done = 0;

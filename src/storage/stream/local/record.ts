@@ -7,7 +7,7 @@
  * find the next sound record behind a damaged one.
  */
 import { crc32 } from 'node:zlib';
-import { type Disk, readFully } from './disk.js';
+import { type Disk, readReadable } from './disk.js';
 
 export const HEADER_BYTES = 24;
 /** Larger lengths are damage, not messages. */
@@ -63,6 +63,8 @@ export interface ScanResult {
   readonly end: number;
   /** Damaged ranges with sound records behind them, as [from, to). */
   readonly damaged: readonly (readonly [number, number])[];
+  /** The disk could not read all of the file, or not at once. Where sound records were may then be in neither. */
+  readonly isUnreadable: boolean;
 }
 
 /** Walks all records of a segment file, skipping damage, in chunks of bounded size. */
@@ -87,7 +89,7 @@ export async function scanRecords(
       at = await window.find(MAGIC, at + 1);
     }
   }
-  return { end, damaged };
+  return { end, damaged, isUnreadable: window.isUnreadable };
 }
 
 async function recordAt(window: Window, at: number): Promise<RecordHeader | undefined> {
@@ -104,6 +106,7 @@ async function recordAt(window: Window, at: number): Promise<RecordHeader | unde
 class Window {
   start = 0;
   data: Buffer = Buffer.alloc(0);
+  isUnreadable = false;
 
   constructor(
     private readonly disk: Disk,
@@ -119,7 +122,9 @@ class Window {
   async load(at: number, length: number): Promise<number> {
     const wanted = Math.min(Math.max(length, CHUNK_BYTES), this.size - at);
     const data = Buffer.allocUnsafe(wanted);
-    const got = await readFully(this.disk, this.fd, data, at);
+    const got = await readReadable(this.disk, this.fd, data, at, () => {
+      this.isUnreadable = true;
+    });
     if (got < length) throw new Error('the file became shorter while it was read');
     this.start = at;
     this.data = data.subarray(0, got);

@@ -5,6 +5,8 @@ import type { Segment } from './segment.js';
 
 /** Name of a file that is being removed, behind its own. */
 const REMOVED = '.removed';
+/** Name of a file that is done but for what the disk could not read, behind its own. Nothing of the program looks at it again. */
+export const DAMAGED = '.damaged';
 /** A file is removed in steps, with pauses: freeing it in one go would hold up the commits that share its file system. */
 const STEP_BYTES = 8 * 1024 * 1024;
 const STEP_PAUSE_MS = 20;
@@ -26,6 +28,7 @@ export class SegmentSet {
   constructor(
     private readonly disk: Disk,
     private readonly log: Logger,
+    private readonly check: () => Promise<void>,
   ) {}
 
   add(segment: Segment): void {
@@ -75,6 +78,11 @@ export class SegmentSet {
   private async remove(segment: Segment): Promise<void> {
     try {
       await segment.close();
+      await this.check();
+      if (segment.isDamaged) {
+        await this.disk.rename(segment.path, `${segment.path}${DAMAGED}`);
+        return;
+      }
       // From now on an opening after a crash does not deliver it again.
       const path = `${segment.path}${REMOVED}`;
       await this.disk.rename(segment.path, path);

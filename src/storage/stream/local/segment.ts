@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type Disk, readFully } from './disk.js';
+import { type Disk, isUnreadable, readFully } from './disk.js';
 import { HEADER_BYTES, isSound, readHeader } from './record.js';
 
 const READ_AHEAD_BYTES = 1024 * 1024;
@@ -31,6 +31,8 @@ export class Segment {
   /** Records not yet acknowledged. */
   live = 0;
   sealed = false;
+  /** The disk could not read something of it: the file is kept when it is done. */
+  isDamaged = false;
   readonly path: string;
   private offsets = new Uint32Array(256);
   private lengths = new Uint32Array(256);
@@ -140,20 +142,29 @@ export class Segment {
   private async readChunk(sequence: number): Promise<ReadRecord[]> {
     const start = this.offsets[sequence - this.base] ?? 0;
     const need = HEADER_BYTES + (this.lengths[sequence - this.base] ?? 0);
-    const chunk = Buffer.allocUnsafe(Math.max(need, Math.min(READ_AHEAD_BYTES, this.bytes - start)));
-    const got = await readFully(this.disk, await this.descriptor(), chunk, start);
+    const most = Math.max(need, Math.min(READ_AHEAD_BYTES, this.bytes - start));
+    const chunk = await this.readFrom(start, most).catch((error: unknown) => {
+      if (!isUnreadable(error)) throw error;
+      // What cannot be read may lie behind the record.
+      return this.readFrom(start, need);
+    });
     const records: ReadRecord[] = [];
     for (let next = sequence; this.holds(next); next++) {
       const length = this.lengths[next - this.base] ?? 0;
       const at = (this.offsets[next - this.base] ?? 0) - start;
       if (at < 0) continue; // a hole
-      if (at + HEADER_BYTES + length > got) break;
+      if (at + HEADER_BYTES + length > chunk.length) break;
       const header = readHeader(chunk, at);
       if (header?.length !== length || header.sequence !== next || !isSound(chunk, at, length)) continue;
       const payload = chunk.subarray(at + HEADER_BYTES, at + HEADER_BYTES + length);
       records.push({ sequence: next, payload });
     }
     return records;
+  }
+
+  private async readFrom(start: number, bytes: number): Promise<Buffer> {
+    const chunk = Buffer.allocUnsafe(bytes);
+    return chunk.subarray(0, await readFully(this.disk, await this.descriptor(), chunk, start));
   }
 
   private async descriptor(): Promise<number> {

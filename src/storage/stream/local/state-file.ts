@@ -4,7 +4,7 @@ import { crc32 } from 'node:zlib';
 import { type Static, Type } from 'typebox';
 import { Value } from 'typebox/value';
 import type { Logger } from '../../../telemetry.js';
-import { type Disk, writeAll } from './disk.js';
+import { type Disk, isUnreadable, writeAll } from './disk.js';
 
 const State = Type.Object({
   /** Fencing token of the last opening. */
@@ -27,7 +27,8 @@ export async function readState(directory: string, log: Logger): Promise<LogStat
     text = await readFile(join(directory, NAME), 'utf8');
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
-    throw error;
+    if (!isUnreadable(error)) throw error;
+    text = '';
   }
   const lineEnd = text.indexOf('\n');
   const json = text.slice(lineEnd + 1);

@@ -1,4 +1,7 @@
-/** Finds what processes have spooled that are no more: after `PROCESSES` became smaller, or larger than one. */
+/**
+ * Finds what processes have spooled that are no more, after `PROCESSES` became smaller, or larger than one; and what waits in the local logs
+ * of a node that has its streams in NATS since.
+ */
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,6 +13,10 @@ import { type Place, processFolder } from './place.js';
 
 const MIB = 1024 * 1024;
 export const SPOOL_FOLDER = 'spool';
+/** The stream of events of a node without NATS. */
+export const STREAM_FOLDER = 'stream';
+/** Its stream of recordings. */
+export const RECORDINGS_FOLDER = 'recordings';
 
 /** @param usesOwn the caller has a spool in its folder, which then is not left */
 export async function findLeftSpools(place: Place, usesOwn: boolean): Promise<string[]> {
@@ -25,26 +32,36 @@ export async function findLeftSpools(place: Place, usesOwn: boolean): Promise<st
     .filter((directory) => existsSync(directory));
 }
 
+/** The node's local log that was the stream until it got NATS. Only a node of one process has had one. */
+export function findFormerStream({ process, nodeDir }: Place, folder: string): string[] {
+  const directory = join(nodeDir, folder);
+  return process === 1 && existsSync(directory) ? [directory] : [];
+}
+
 interface Context {
   readonly config: Config;
-  readonly place: Place;
   readonly telemetry: Telemetry;
   readonly signal: AbortSignal;
 }
 
-/**
- * The stream, which moves what is left in such spools to where new messages go.
- * @param target takes the messages: the stream without its own spool
- */
-export async function takingLeftSpools(
-  { config, place, telemetry, signal }: Context,
+interface Taking {
+  /** Takes the messages: the stream without its own spool. */
+  readonly target: FrameStream;
+  readonly spools: readonly string[];
+  readonly formerStreams: readonly string[];
+  /** See `LeftSpoolsOptions`. */
+  readonly takeoverMs: number;
+}
+
+/** The stream, which moves what is left in such folders to where new messages go. */
+export async function takingLeft(
+  { config, telemetry, signal }: Context,
   stream: FrameStream,
-  target: FrameStream,
+  { target, spools, formerStreams, takeoverMs }: Taking,
 ): Promise<FrameStream> {
-  const directories = await findLeftSpools(place, config.NATS_URL !== undefined);
-  if (directories.length === 0) return stream;
+  if (spools.length + formerStreams.length === 0) return stream;
   return withLeftSpools({
-    ...{ stream, target, directories, signal, telemetry },
+    ...{ stream, target, directories: spools, formerStreams, takeoverMs, signal, telemetry },
     limitBytes: config.SPOOL_LIMIT_MB * MIB,
   });
 }

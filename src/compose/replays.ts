@@ -24,6 +24,7 @@ import { createPublisher, type Publisher } from '../storage/stream/publisher.js'
 import type { FrameStream } from '../storage/stream/stream.js';
 import type { SiteDirectory } from '../websites/site.js';
 import type { EventStores } from './event-store.js';
+import { findFormerStream, RECORDINGS_FOLDER, takingLeft } from './left-spools.js';
 import type { OpenContext } from './storage.js';
 
 const MIB = 1024 * 1024;
@@ -120,22 +121,21 @@ export async function openReplays(context: OpenContext, parts: ReplayParts): Pro
 }
 
 /** JetStream without a spool: while NATS is away recordings are refused, and trackers keep them for a while. */
-async function openRecordings(
-  { config, telemetry, signal }: OpenContext,
-  storeOutlivesUs: boolean,
-): Promise<FrameStream> {
+async function openRecordings(context: OpenContext, storeOutlivesUs: boolean): Promise<FrameStream> {
+  const { config, place, telemetry, signal } = context;
+  const takeoverMs = storeOutlivesUs ? DEFAULT_INSERT_MS : 0;
   const limitBytes = config.RECORDINGS_LIMIT_MB * MIB;
   if (config.NATS_URL === undefined)
     return openLocalLog({
-      directory: join(config.DATA_DIR, 'recordings'),
+      directory: join(config.DATA_DIR, RECORDINGS_FOLDER),
       partitions: 1,
       limitBytes,
       memoryBytes: MEMORY_BYTES,
-      takeoverMs: storeOutlivesUs ? DEFAULT_INSERT_MS : 0,
+      takeoverMs,
       name: 'recordings',
       telemetry,
     });
-  return openJetStream({
+  const stream = await openJetStream({
     url: config.NATS_URL,
     streamName: `${config.NATS_STREAM}_RECORDINGS`,
     subject: `${config.NATS_SUBJECT_EVENTS}_recordings`,
@@ -147,6 +147,8 @@ async function openRecordings(
     name: 'recordings',
     telemetry,
   });
+  const formerStreams = findFormerStream(place, RECORDINGS_FOLDER);
+  return takingLeft(context, stream, { target: stream, spools: [], formerStreams, takeoverMs });
 }
 
 const siteExists =

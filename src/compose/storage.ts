@@ -16,7 +16,7 @@ import { spooled } from '../storage/stream/spooled.js';
 import type { FrameStream } from '../storage/stream/stream.js';
 import type { Telemetry } from '../telemetry.js';
 import type { PartChoice } from './engines.js';
-import { SPOOL_FOLDER, takingLeftSpools } from './left-spools.js';
+import { findFormerStream, findLeftSpools, SPOOL_FOLDER, STREAM_FOLDER, takingLeft } from './left-spools.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Place } from './place.js';
 
@@ -114,18 +114,20 @@ export async function openStream(
   context: OpenContext,
   storeOutlivesUs: boolean,
 ): Promise<Opened<FrameStream>> {
-  const { config, telemetry, lifecycle, signal } = context;
+  const { config, place, telemetry, lifecycle, signal } = context;
   const close = (stream: FrameStream) => stream.close();
+  const takeoverMs = storeOutlivesUs ? DEFAULT_INSERT_MS : 0;
+  const spools = await findLeftSpools(place, config.NATS_URL !== undefined);
   if (config.NATS_URL === undefined) {
     const log = await openLocalLog({
-      directory: join(config.DATA_DIR, 'stream'),
+      directory: join(config.DATA_DIR, STREAM_FOLDER),
       // Its one consumer is in this process, so more partitions would only mean more and smaller messages.
       partitions: 1,
       limitBytes: config.STREAM_LIMIT_MB * MIB,
-      takeoverMs: storeOutlivesUs ? DEFAULT_INSERT_MS : 0,
+      takeoverMs,
       telemetry,
     });
-    const store = await takingLeftSpools(context, log, log);
+    const store = await takingLeft(context, log, { target: log, spools, formerStreams: [], takeoverMs });
     return {
       store: lifecycle.add('stream', store, close),
       choice: { part: 'stream', embedded: true, where: 'local log' },
@@ -149,7 +151,10 @@ export async function openStream(
     name: 'spool',
     telemetry,
   });
-  const store = await takingLeftSpools(context, await spooled({ primary, spool, telemetry }), primary);
+  const formerStreams = findFormerStream(place, STREAM_FOLDER);
+  const store = await takingLeft(context, await spooled({ primary, spool, telemetry }), {
+    ...{ target: primary, spools, formerStreams, takeoverMs },
+  });
   const where = `NATS at ${new URL(config.NATS_URL.split(',')[0] ?? config.NATS_URL).host}`;
   return { store: lifecycle.add('stream', store, close), choice: { part: 'stream', embedded: false, where } };
 }

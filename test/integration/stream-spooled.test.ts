@@ -1,12 +1,17 @@
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { decodeMessage, encodeMessage } from '../../src/events/frame.js';
+import { partitionOf } from '../../src/events/partition.js';
 import { openJetStream } from '../../src/storage/stream/jetstream.js';
+import { withLeftSpools } from '../../src/storage/stream/left-spools.js';
 import { openLocalLog } from '../../src/storage/stream/local-log.js';
 import { spooled } from '../../src/storage/stream/spooled.js';
 import { StreamFullError } from '../../src/storage/stream/stream.js';
 import { silentTelemetry } from '../../src/telemetry.js';
+import { rawFrame, siteOf } from '../actors/rows.js';
 import { type NatsServer, startNats } from '../support/engines/nats.js';
 import { freshName } from '../support/fresh.js';
 import { Guard } from '../support/guard.js';
@@ -57,19 +62,35 @@ describe('spooled JetStream', () => {
   const open = async (
     streamName: string,
     directory: string,
-    options: { spoolBytes?: number; limitBytes?: number } = {},
+    options: { spoolBytes?: number; limitBytes?: number; url?: string } = {},
   ) => {
-    const { spoolBytes = 1e9, limitBytes = 1e9 } = options;
+    const { spoolBytes = 1e9, limitBytes = 1e9, url = nats.url } = options;
     const telemetry = silentTelemetry();
     const primary = await openJetStream({
-      ...{ streamName, subject: streamName, url: nats.url, partitions: 4, limitBytes, telemetry },
+      ...{ streamName, subject: streamName, url, partitions: 4, limitBytes, telemetry },
       ...{ leaseTtlMs: 2_000, nodeId: 'node', appendTimeoutMs: 500, waitForServer: false },
     });
     const spool = await openLocalLog({
       ...{ directory, partitions: 4, limitBytes: spoolBytes, name: 'spool', telemetry },
     });
-    return { stream: await spooled({ primary, spool, probeMs: 200, telemetry }), spool };
+    return { stream: await spooled({ primary, spool, probeMs: 200, telemetry }), spool, primary };
   };
+  /** Message number i holds one row of so many bytes, marked with it, for each of three sites. */
+  const siteMessage = (i: number, rowBytes = 10) =>
+    encodeMessage(
+      [0, 1, 3].map((partition) =>
+        rawFrame(siteOf(partition), [{ flags: 0, bytes: Buffer.alloc(rowBytes, i) }], 'event', 1),
+      ),
+    );
+  /** What came of such messages, as `site mark`; each row has to come in its site's partition. */
+  const marksOf = (recorder: Recorder) =>
+    recorder.received.flatMap(({ partition, message }) =>
+      decodeMessage(message.data).flatMap(({ siteId, rows, received, rejected }) => {
+        expect(partitionOf(siteId, 4)).toBe(partition);
+        expect(received).toBe(rows.length + rejected);
+        return rows.map(({ bytes }) => `${partition} ${bytes[0]}`);
+      }),
+    );
 
   it('P1, P2: NATS away under load costs nothing but delay; everything comes, in order within the break', async () => {
     const directory = await temporary();
@@ -167,5 +188,58 @@ describe('spooled JetStream', () => {
     await until(() => stream.append(0, Buffer.from('again')).then(() => true), { what: 'room again' });
     await stream.close();
     await rm(directory, { recursive: true });
+  });
+
+  it('P1: takes over what waits in a local log from before there was NATS, each site in its partition', async () => {
+    const [directory, former] = await Promise.all([temporary(), temporary()]);
+    const log = await openLocalLog({
+      ...{ directory: former, partitions: 1, limitBytes: 1e9, telemetry: silentTelemetry() },
+    });
+    for (let i = 0; i < 10; i++) await log.append(0, siteMessage(i));
+    await log.close();
+    const { stream: spooling, primary } = await open(freshName('frames'), directory);
+    const stream = await withLeftSpools({
+      ...{ stream: spooling, target: primary, directories: [], formerStreams: [former] },
+      ...{ limitBytes: 1e9, signal: AbortSignal.timeout(60_000), telemetry: silentTelemetry() },
+    });
+    expect((await stream.status()).lagMessages).toBeGreaterThan(0);
+    const recorder = new Recorder();
+    await stream.consume(recorder);
+    await until(() => recorder.received.length >= 30, { what: 'all messages' });
+    const expected = [0, 1, 3].flatMap((partition) =>
+      Array.from({ length: 10 }, (_, i) => `${partition} ${i}`),
+    );
+    expect(marksOf(recorder).sort()).toEqual(expected.sort());
+    await until(() => !existsSync(former), { what: 'the folder to be removed' });
+    await until(async () => (await stream.status()).lagMessages === 0, { what: 'nothing to wait' });
+    await stream.close();
+    await rm(directory, { recursive: true });
+  });
+
+  it('P1: divides what a NATS with a small max_payload would not take, spooled before or sent now', async () => {
+    const directory = await temporary();
+    const small = await startNats(guard, inject('servers').programs.nats, ['max_payload: 262144']);
+    await small.process.end('SIGKILL');
+    const { stream, spool } = await open(freshName('frames'), directory, { url: small.url });
+    await stream.append(0, siteMessage(1, 200_000));
+    expect((await spool.status()).lagMessages).toBe(1);
+    await small.restart();
+    const recorder = new Recorder();
+    await stream.consume(recorder);
+    await until(() => recorder.received.length >= 3, { what: 'the parts' });
+    expect(stream.maxMessageBytes).toBe(262_144);
+    // One event that no message has room for waits by itself.
+    await stream.append(
+      3,
+      encodeMessage([rawFrame(siteOf(3), [{ flags: 0, bytes: Buffer.alloc(300_000) }])]),
+    );
+    await stream.append(3, siteMessage(2, 200_000));
+    await until(() => recorder.received.length >= 6, { what: 'the parts' });
+    const expected = [1, 2].flatMap((i) => [0, 1, 3].map((partition) => `${partition} ${i}`));
+    expect(marksOf(recorder).sort()).toEqual(expected.sort());
+    await until(async () => (await spool.status()).lagMessages === 1, { what: 'the one in the spool' });
+    await stream.close();
+    await rm(directory, { recursive: true });
+    await small.process.end('SIGKILL');
   });
 });

@@ -6,7 +6,7 @@ import { Link } from './jetstream/link.js';
 import { type Names, setUp } from './jetstream/setup.js';
 import { JetStreamSubscription } from './jetstream/subscription.js';
 import type { FrameStream, PartitionConsumer, StreamStatus, Subscription } from './stream.js';
-import { StreamFullError, StreamUnavailableError } from './stream.js';
+import { MessageTooLargeError, StreamFullError, StreamUnavailableError } from './stream.js';
 import { type StreamMetrics, streamMetrics } from './stream-metrics.js';
 import { pause } from './waiting.js';
 
@@ -77,6 +77,8 @@ export class JetStream implements FrameStream {
   private readonly link: Link;
   private readonly publisher: AckedPublisher;
   private readonly subscriptions = new Set<JetStreamSubscription>();
+  /** Known since the first connection. */
+  maxMessageBytes = MAX_MESSAGE_BYTES;
   private inFlightBytes = 0;
   private lastStatus: StreamStatus;
   private statusAt = Number.NEGATIVE_INFINITY;
@@ -113,6 +115,7 @@ export class JetStream implements FrameStream {
     const maxPayload = connection.info?.max_payload ?? MAX_MESSAGE_BYTES;
     if (maxPayload < MAX_MESSAGE_BYTES)
       this.log.error({ maxPayload }, 'NATS takes only small messages: set its max_payload to 1 MiB at least');
+    this.maxMessageBytes = Math.min(maxPayload, MAX_MESSAGE_BYTES);
     const manager = await connection.jetstreamManager({ timeout: 5_000 });
     await setUp(manager, { ...this.names, partitions, replicas, limitBytes, leaseTtlMs }, this.log);
   }
@@ -140,8 +143,10 @@ export class JetStream implements FrameStream {
     if (connection === undefined) throw new StreamUnavailableError(`NATS at ${this.link.address} is away`);
     if (this.inFlightBytes > (this.options.maxInFlightBytes ?? 64 * 1024 * 1024))
       throw new StreamUnavailableError('too many messages wait for their acknowledgement');
-    if (message.byteLength > Math.min(connection.info?.max_payload ?? MAX_MESSAGE_BYTES, MAX_MESSAGE_BYTES))
-      throw new RangeError('message is larger than 1 MiB or than the NATS server takes (max_payload)');
+    if (message.byteLength > this.maxMessageBytes)
+      throw new MessageTooLargeError(
+        'message is larger than 1 MiB or than the NATS server takes (max_payload)',
+      );
     return this.publisher.publish(connection, `${this.names.subject}.${partition}`, message);
   }
 

@@ -1,20 +1,20 @@
-import { rm, rmdir, unlink } from 'node:fs/promises';
+import { readdir, rm, rmdir, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Logger, Telemetry } from '../../telemetry.js';
+import { DAMAGED } from './local/segment-set.js';
 import { type LocalLog, openLocalLog } from './local-log.js';
+import { Mover } from './mover.js';
 import { patiently } from './patiently.js';
-import {
-  type FrameStream,
-  type Linger,
-  type PartitionConsumer,
-  StreamFullError,
-  type StreamMessage,
-  type StreamStatus,
-  StreamUnavailableError,
-  type Subscription,
+import type {
+  FrameStream,
+  Linger,
+  PartitionConsumer,
+  StreamMessage,
+  StreamStatus,
+  Subscription,
 } from './stream.js';
-import { type StreamMetrics, streamMetrics } from './stream-metrics.js';
-import { Backoff, createStop, pause } from './waiting.js';
+import { streamMetrics } from './stream-metrics.js';
+import { createStop, pause } from './waiting.js';
 
 export interface LeftSpoolsOptions {
   /** What is used and answered for; closed with the result. */
@@ -23,6 +23,10 @@ export interface LeftSpoolsOptions {
   readonly target: FrameStream;
   /** Spools of processes that are no more. Their folders are removed when they are empty. */
   readonly directories: readonly string[];
+  /** Local logs that were the stream before the target was. Their folders are removed, too. */
+  readonly formerStreams?: readonly string[];
+  /** As long may something that their last owner had sent to a store still take effect after it was killed, ms. Default 0. */
+  readonly takeoverMs?: number;
   readonly limitBytes: number;
   /** Ends the waiting for a process that still ends. */
   readonly signal: AbortSignal;
@@ -39,7 +43,9 @@ const RETRY_LAST_MS = 1_000;
 export async function withLeftSpools(options: LeftSpoolsOptions): Promise<FrameStream> {
   const left: LeftSpool[] = [];
   try {
-    for (const directory of options.directories) left.push(await LeftSpool.open(directory, options));
+    for (const directory of options.directories) left.push(await LeftSpool.open(directory, false, options));
+    for (const directory of options.formerStreams ?? [])
+      left.push(await LeftSpool.open(directory, true, options));
   } catch (error) {
     await Promise.allSettled(left.map((spool) => spool.close()));
     throw error;
@@ -51,6 +57,10 @@ class StreamWithLeftSpools implements FrameStream {
   readonly kind: FrameStream['kind'];
   readonly partitions: number;
   readonly linger: Linger;
+
+  get maxMessageBytes(): number | undefined {
+    return this.stream.maxMessageBytes;
+  }
 
   constructor(
     private readonly stream: FrameStream,
@@ -77,7 +87,7 @@ class StreamWithLeftSpools implements FrameStream {
     ]);
     const waiting = left.reduce((sum, messages) => sum + messages, 0);
     if (waiting === 0) return status;
-    const details = [status.detail, `${waiting} messages wait in spools of earlier processes`];
+    const details = [status.detail, `${waiting} messages wait in what earlier processes have left on disk`];
     return {
       ...status,
       lagMessages: status.lagMessages + waiting,
@@ -101,7 +111,7 @@ class StreamWithLeftSpools implements FrameStream {
 
 class LeftSpool {
   readonly #stopped = createStop();
-  readonly #metrics: StreamMetrics;
+  readonly #mover: Mover;
   readonly #log: Logger;
   #subscription: Subscription | undefined;
   /** The spool is being closed, for whatever reason. */
@@ -110,22 +120,35 @@ class LeftSpool {
   private constructor(
     private readonly directory: string,
     private readonly spool: LocalLog,
-    private readonly target: FrameStream,
+    target: FrameStream,
+    private readonly isFormerStream: boolean,
     telemetry: Telemetry,
   ) {
-    this.#metrics = streamMetrics(telemetry.registry);
-    this.#log = telemetry.log.child({ part: 'left spool', directory });
+    const log = telemetry.log.child({ part: 'left spool', directory });
+    this.#log = log;
+    this.#mover = new Mover({
+      ...{ target, log, isRepartitioning: isFormerStream, retryMs: RETRY_LAST_MS },
+      ...{ signal: this.#stopped.signal, metrics: streamMetrics(telemetry.registry) },
+    });
   }
 
-  static async open(directory: string, options: LeftSpoolsOptions): Promise<LeftSpool> {
-    const { target, limitBytes, telemetry, signal } = options;
+  static async open(
+    directory: string,
+    isFormerStream: boolean,
+    options: LeftSpoolsOptions,
+  ): Promise<LeftSpool> {
+    const { target, limitBytes, telemetry, signal, takeoverMs = 0 } = options;
     const { partitions } = target;
     // Its last owner may still be ending, when its parent was killed.
     const spool = await patiently(
-      () => openLocalLog({ directory, partitions, limitBytes, name: 'left spool', telemetry }),
+      () =>
+        openLocalLog({
+          ...{ directory, partitions, limitBytes, name: 'left spool', telemetry },
+          takeoverMs: isFormerStream ? takeoverMs : 0,
+        }),
       signal,
     );
-    const left = new LeftSpool(directory, spool, target, telemetry);
+    const left = new LeftSpool(directory, spool, target, isFormerStream, telemetry);
     await left.#start();
     return left;
   }
@@ -133,7 +156,12 @@ class LeftSpool {
   async #start(): Promise<void> {
     const messages = await this.waiting();
     if (messages === 0) return this.#finish();
-    this.#log.warn({ messages }, 'taking over what an earlier process of this node has spooled');
+    this.#log.warn(
+      { messages },
+      this.isFormerStream
+        ? 'taking over what waits in the local log that was the stream before'
+        : 'taking over what an earlier process of this node has spooled',
+    );
     this.#subscription = await this.spool.consume({
       acquired: () => Promise.resolve(),
       message: (partition, message) => this.#move(partition, message),
@@ -142,20 +170,8 @@ class LeftSpool {
   }
 
   async #move(partition: number, message: StreamMessage): Promise<void> {
-    const { signal } = this.#stopped;
-    const backoff = new Backoff(RETRY_FIRST_MS, RETRY_LAST_MS);
-    while (!signal.aborted) {
-      try {
-        await this.target.append(partition, message.data);
-        this.#metrics.spooledMessages.inc({ direction: 'out' });
-        await message.ack();
-        if ((await this.waiting()) === 0) void this.#finish();
-        return;
-      } catch (error) {
-        if (!(error instanceof StreamUnavailableError || error instanceof StreamFullError)) throw error;
-        await pause(backoff.take(), signal);
-      }
-    }
+    await this.#mover.move(partition, message);
+    if ((await this.waiting()) === 0) void this.#finish();
   }
 
   async waiting(): Promise<number> {
@@ -192,7 +208,10 @@ class LeftSpool {
   }
 
   async #remove(): Promise<void> {
-    await rm(this.directory, { recursive: true, force: true });
+    for (const name of await readdir(this.directory))
+      if (!name.endsWith(DAMAGED)) await rm(join(this.directory, name), { recursive: true, force: true });
+    // What the disk could not read stays, for people.
+    await rmdir(this.directory).catch(() => {});
     const owner = dirname(this.directory);
     if (!/^process-\d+$/.test(basename(owner))) return;
     // A process that was killed has left its claim; a folder that holds anything else stays.

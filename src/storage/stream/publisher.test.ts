@@ -22,12 +22,13 @@ const siteIn = (partition: number, partitions: number) => {
 };
 
 /** A stream whose appends are settled by hand. */
-function manualStream(partitions: number) {
+function manualStream(partitions: number, maxMessageBytes?: number) {
   const level = { fill: 0 };
   const appends: { partition: number; data: Uint8Array; settle: (error?: Error) => void }[] = [];
   const stream: FrameStream = {
     kind: 'local',
     partitions,
+    maxMessageBytes,
     append: (partition, data) =>
       new Promise((resolve, reject) => {
         appends.push({ partition, data, settle: (error) => (error ? reject(error) : resolve()) });
@@ -42,8 +43,8 @@ function manualStream(partitions: number) {
 
 const turn = () => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
 
-function setUp(options: Partial<PublisherOptions> = {}) {
-  const { stream, appends, level } = manualStream(4);
+function setUp(options: Partial<PublisherOptions> = {}, streamBytes?: number) {
+  const { stream, appends, level } = manualStream(4, streamBytes);
   const publisher = createPublisher({ stream, lingerMs: 0, telemetry: silentTelemetry(), ...options });
   return { publisher, appends, level };
 }
@@ -102,24 +103,30 @@ describe('publisher', () => {
     await Promise.all(all);
   });
 
-  it('P2: splits a frame that fits into no message at row boundaries, the books stay right', async () => {
-    const { publisher, appends } = setUp({ maxBytes: 1_000 });
-    const rows = Array.from({ length: 9 }, (_, i) => row(250, i));
-    const sliced = [Buffer.concat(rows.slice(0, 4)), Buffer.concat(rows.slice(4))];
-    const whole = { ...frame(siteIn(3, 4), sliced, 2), rowCount: 9, received: 11 };
-    const published = publisher.publish(whole);
-    await turn();
-    for (const { settle } of appends) settle();
-    await turn();
-    for (const { settle } of appends) settle();
-    await published;
-    const frames = appends.flatMap(({ data }) => decodeMessage(data));
-    expect(appends.length).toBeGreaterThan(2);
-    expect(frames.flatMap((f) => f.rows.map((r) => r.bytes[0]))).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
-    expect(frames.reduce((sum, f) => sum + f.received, 0)).toBe(11);
-    expect(frames.reduce((sum, f) => sum + f.rejected, 0)).toBe(2);
-    for (const f of frames) expect(f.received).toBe(f.rejected + f.rows.length);
-  });
+  it.each([
+    ['', { maxBytes: 1_000 }, undefined],
+    [' of the stream', {}, 1_000],
+  ])(
+    'P2: splits a frame that fits into no message%s at row boundaries, the books stay right',
+    async (_whose, options, streamBytes) => {
+      const { publisher, appends } = setUp(options, streamBytes);
+      const rows = Array.from({ length: 9 }, (_, i) => row(250, i));
+      const sliced = [Buffer.concat(rows.slice(0, 4)), Buffer.concat(rows.slice(4))];
+      const whole = { ...frame(siteIn(3, 4), sliced, 2), rowCount: 9, received: 11 };
+      const published = publisher.publish(whole);
+      await turn();
+      for (const { settle } of appends) settle();
+      await turn();
+      for (const { settle } of appends) settle();
+      await published;
+      const frames = appends.flatMap(({ data }) => decodeMessage(data));
+      expect(appends.length).toBeGreaterThan(2);
+      expect(frames.flatMap((f) => f.rows.map((r) => r.bytes[0]))).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
+      expect(frames.reduce((sum, f) => sum + f.received, 0)).toBe(11);
+      expect(frames.reduce((sum, f) => sum + f.rejected, 0)).toBe(2);
+      for (const f of frames) expect(f.received).toBe(f.rejected + f.rows.length);
+    },
+  );
 
   it('refuses a row that fits into no message', async () => {
     const { publisher } = setUp({ maxBytes: 1_000 });

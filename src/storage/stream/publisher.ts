@@ -11,7 +11,7 @@ export interface PublisherOptions {
   readonly stream: FrameStream;
   /** Time between two messages of a partition under load, ms; an idle partition's frame goes at once. Default: the stream's. */
   readonly lingerMs?: number;
-  /** Largest message, bytes; NATS takes 1 MiB with its own header. Default 1,000,000. */
+  /** Largest message, bytes, where the stream takes such. Default 1,000,000. */
   readonly maxBytes?: number;
   /** Frames not yet durable, bytes; beyond it `publish` throws `overloaded`. Default 64 MiB. */
   readonly maxInFlightBytes?: number;
@@ -34,6 +34,7 @@ export interface Publisher {
 
 /** Magic and version (events/frame.ts). */
 const MESSAGE_HEADER_BYTES = 2;
+const MAX_MESSAGE_BYTES = 1_000_000;
 const BUSY_WITHIN_MS = 50;
 const IMMEDIATE_RETRY_SECONDS = 1;
 const AWAY_RETRY_SECONDS = 5;
@@ -67,7 +68,6 @@ class CoalescingPublisher implements Publisher {
   private readonly linger: Linger;
   private lingerMs: number;
   private lingerSetAt = Number.NEGATIVE_INFINITY;
-  private readonly maxBytes: number;
   private readonly maxInFlightBytes: number;
   private readonly metrics: StreamMetrics;
   private readonly watermarks: Watermarks;
@@ -84,7 +84,6 @@ class CoalescingPublisher implements Publisher {
         ? (stream.linger ?? { leastMs: 3, mostMs: 3 })
         : { leastMs: lingerMs, mostMs: lingerMs };
     this.lingerMs = this.linger.leastMs;
-    this.maxBytes = options.maxBytes ?? 1_000_000;
     this.maxInFlightBytes = options.maxInFlightBytes ?? 64 * 1024 * 1024;
     this.metrics = streamMetrics(options.telemetry.registry);
     this.watermarks = new Watermarks(stream, this.metrics);
@@ -96,6 +95,12 @@ class CoalescingPublisher implements Publisher {
 
   inFlightBytes(): number {
     return this.bytes;
+  }
+
+  /** A server that was started again may take less than before. */
+  private get maxBytes(): number {
+    const { maxBytes = MAX_MESSAGE_BYTES, stream } = this.options;
+    return Math.min(maxBytes, stream.maxMessageBytes ?? maxBytes);
   }
 
   publish(frame: SiteFrame): Promise<void> {

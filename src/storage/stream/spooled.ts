@@ -1,17 +1,18 @@
 import type { Logger, Telemetry } from '../../telemetry.js';
+import { Mover } from './mover.js';
 import {
   type FrameStream,
   type Linger,
+  MessageTooLargeError,
   type PartitionConsumer,
   StreamFullError,
-  type StreamMessage,
   type StreamStatus,
   StreamUnavailableError,
   type Subscription,
   takesMessages,
 } from './stream.js';
 import { type StreamMetrics, streamMetrics } from './stream-metrics.js';
-import { Backoff, createStop, pause } from './waiting.js';
+import { createStop, pause } from './waiting.js';
 
 export interface SpooledOptions {
   readonly primary: FrameStream;
@@ -61,11 +62,22 @@ export class SpooledStream implements FrameStream {
     this.probeMs = options.probeMs ?? 1_000;
   }
 
+  get maxMessageBytes(): number | undefined {
+    return this.options.primary.maxMessageBytes;
+  }
+
   /** Begins to move what an earlier run has left in the spool. */
   async start(): Promise<void> {
+    const mover = new Mover({
+      ...{ target: this.options.primary, isRepartitioning: false, retryMs: this.probeMs },
+      ...{ signal: this.stopped.signal, log: this.log, metrics: this.metrics },
+      worked: () => this.worked(),
+      failed: (error) => this.failed(error),
+    });
+    // As the spool waits for each, the order within a partition stays.
     this.drainer = await this.options.spool.consume({
       acquired: () => Promise.resolve(),
-      message: (partition, message) => this.move(partition, message),
+      message: (partition, message) => mover.move(partition, message),
       lost: () => Promise.resolve(),
     });
   }
@@ -105,28 +117,12 @@ export class SpooledStream implements FrameStream {
 
   /** @throws the error, when it is not one that the spool is for */
   private failed(error: unknown): void {
+    // Made before the stream came to take only smaller ones: on its way out of the spool it is divided.
+    if (error instanceof MessageTooLargeError) return;
     if (!(error instanceof StreamUnavailableError || error instanceof StreamFullError)) throw error;
     if (this.closedUntil === undefined)
       this.log.warn({ reason: error.message }, 'the stream takes no messages: they go to the spool');
     this.closedUntil = performance.now() + this.probeMs;
-  }
-
-  /** Moves one spooled message; as the spool waits for it, the order within the partition stays. */
-  private async move(partition: number, message: StreamMessage): Promise<void> {
-    const { signal } = this.stopped;
-    const backoff = new Backoff(50, this.probeMs);
-    while (!signal.aborted) {
-      try {
-        await this.options.primary.append(partition, message.data);
-        this.worked();
-        this.metrics.spooledMessages.inc({ direction: 'out' });
-        await message.ack();
-        return;
-      } catch (error) {
-        this.failed(error);
-        await pause(backoff.take(), signal);
-      }
-    }
   }
 
   consume(consumer: PartitionConsumer): Promise<Subscription> {

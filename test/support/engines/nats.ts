@@ -15,8 +15,12 @@ export interface NatsServer {
   restart(): Promise<void>;
 }
 
-/** A NATS server of its own with JetStream in a temporary directory. */
-export async function startNats(guard: Guard, program: string): Promise<NatsServer> {
+/** A NATS server of its own with JetStream in a temporary directory. @param settings further lines of its configuration */
+export async function startNats(
+  guard: Guard,
+  program: string,
+  settings: readonly string[] = [],
+): Promise<NatsServer> {
   const port = await freePort();
   const store = join(guard.directory, `nats-${port}`);
   const config = join(guard.directory, `nats-${port}.conf`);
@@ -25,6 +29,7 @@ export async function startNats(guard: Guard, program: string): Promise<NatsServ
     [
       `listen: "127.0.0.1:${port}"`,
       `jetstream { store_dir: ${JSON.stringify(store)}, max_memory_store: 1073741824, max_file_store: 1099511627776 }`,
+      ...settings,
     ].join('\n'),
   );
   const url = `nats://127.0.0.1:${port}`;

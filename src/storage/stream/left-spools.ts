@@ -1,6 +1,7 @@
 import { readdir, rm, rmdir, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Logger, Telemetry } from '../../telemetry.js';
+import { RESERVE } from './local/reserve.js';
 import { DAMAGED } from './local/segment-set.js';
 import { type LocalLog, openLocalLog } from './local-log.js';
 import { Mover } from './mover.js';
@@ -214,8 +215,8 @@ class LeftSpool {
     await rmdir(this.directory).catch(() => {});
     const owner = dirname(this.directory);
     if (!/^process-\d+$/.test(basename(owner))) return;
-    // A process that was killed has left its claim; a folder that holds anything else stays.
-    await unlink(join(owner, 'lock')).catch(() => {});
+    // The room that it kept, and of a process that was killed its claim; a folder that holds anything else stays.
+    for (const name of [RESERVE, 'lock']) await unlink(join(owner, name)).catch(() => {});
     await rmdir(owner).catch(() => {});
   }
 }

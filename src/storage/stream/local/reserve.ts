@@ -2,7 +2,8 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Disk, writeAll } from './disk.js';
 
-const NAME = 'reserve';
+/** Its name in the folder. */
+export const RESERVE = 'reserve';
 /** Enough for a claim, and for the acknowledgements of some million records. */
 const RESERVE_BYTES = 1024 * 1024;
 
@@ -17,7 +18,7 @@ export class Reserve {
     private readonly disk: Disk,
     directory: string,
   ) {
-    this.#path = join(directory, NAME);
+    this.#path = join(directory, RESERVE);
   }
 
   /** Makes it, where there is room for it. */

@@ -124,7 +124,13 @@ describe('PROCESSES=2 on servers', () => {
     expect(lines.length).toBeLessThanOrEqual(10);
     expect(lines.filter((line) => line.startsWith('Seentics Core is ready'))).toHaveLength(1);
     expect(lines).toContain('  processes 2');
-    expect((await readdir(dataDir)).sort()).toEqual(['jwt-secret', 'lock', 'process-1', 'process-2', 'reserve']);
+    expect((await readdir(dataDir)).sort()).toEqual([
+      'jwt-secret',
+      'lock',
+      'process-1',
+      'process-2',
+      'reserve',
+    ]);
     expect([...(await members()).keys()].sort()).toEqual([1, 2]);
   });
 

@@ -3,6 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from '../telemetry.js';
 import { type Clickhouse, waitForClickhouse } from './clickhouse.js';
+import { checkCluster } from './clickhouse-cluster.js';
 import { renderMigration, splitStatements } from './clickhouse-sql.js';
 
 /** Runs `work` while no other node runs something under the same lock. */
@@ -26,13 +27,14 @@ export const STATEMENT_TIMEOUT_MS = 600_000;
  * Waits for the server, creates the database when it is missing, and runs each file that the version table does not know once.
  * A file that fails half way runs again as a whole at the next start: its statements must allow that.
  * @returns names of the files that ran
- * @throws Error when a file that has run was changed since (write a new one instead)
+ * @throws Error when a file that has run was changed since (write a new one instead), or the cluster cannot be used
  */
 export async function runClickhouseMigrations(
   clickhouse: Clickhouse,
   options: ClickhouseMigrationOptions,
 ): Promise<string[]> {
   await waitForClickhouse(clickhouse, options.log, options.signal);
+  if (clickhouse.cluster !== undefined) await checkCluster(clickhouse, clickhouse.cluster, options.log);
   const withLock: WithLock = options.withLock ?? ((work) => work());
   const files = await readMigrations(options.folder);
   return withLock(async () => {

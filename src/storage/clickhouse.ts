@@ -1,4 +1,10 @@
-import { type ClickHouseClient, ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/client';
+import {
+  type ClickHouseClient,
+  ClickHouseError,
+  ClickHouseLogLevel,
+  type ClickHouseSettings,
+  createClient,
+} from '@clickhouse/client';
 import type { Logger } from '../telemetry.js';
 import { waitFor } from './wait-for.js';
 
@@ -31,6 +37,14 @@ export interface Clickhouse {
   close(): Promise<void>;
 }
 
+/** For every statement on a cluster. */
+const ON_CLUSTER: ClickHouseSettings = {
+  // What was inserted is on its shard when the answer comes.
+  insert_distributed_sync: 1,
+  // Shards do not run our INSERT ... SELECT themselves: they know neither the database nor all rows that its conditions ask about.
+  parallel_distributed_insert_select: '0',
+};
+
 const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/;
 
 /**
@@ -58,6 +72,7 @@ export function openClickhouse(options: ClickhouseOptions): Clickhouse {
     // Below the shortest keep-alive of any supported server (3 s before 23.11), so that no request meets a socket being closed.
     keep_alive: { enabled: true, idle_socket_ttl: 2_500, eagerly_destroy_stale_sockets: true },
     log: { level: ClickHouseLogLevel.OFF },
+    clickhouse_settings: options.cluster === undefined ? {} : ON_CLUSTER,
   });
   return {
     client,

@@ -66,7 +66,7 @@ export class BlockInserter {
         { structure, latest: Math.floor(now + travelMs + aheadMs) },
         body,
         AbortSignal.timeout(Math.floor(deadline - now)),
-        insertSettings(token, timeMs, this.clickhouse.cluster),
+        insertSettings(token, timeMs),
       );
     } catch (error) {
       if (error instanceof ClickHouseError && error.code === THROW_IF) this.clock.forget();
@@ -117,7 +117,7 @@ export class BlockInserter {
   }
 }
 
-function insertSettings(token: string, timeMs: number, cluster: string | undefined): ClickHouseSettings {
+function insertSettings(token: string, timeMs: number): ClickHouseSettings {
   return {
     async_insert: 0,
     insert_deduplicate: 1,
@@ -134,7 +134,6 @@ function insertSettings(token: string, timeMs: number, cluster: string | undefin
     // An import may reach back over more than the default of 100 months.
     max_partitions_per_insert_block: '1000',
     wait_end_of_query: 1,
-    ...(cluster === undefined ? {} : { insert_distributed_sync: 1 }),
   };
 }
 

@@ -19,15 +19,26 @@ export interface ClickhouseServer {
   restart(): Promise<void>;
 }
 
+/** What a node of a cluster is started with. */
+export interface ClickhouseNode {
+  readonly httpPort: number;
+  readonly tcpPort: number;
+  readonly configFile: string;
+}
+
 /** A ClickHouse of its own with an empty data directory, or with one that another process has left. */
-export async function startClickhouse(guard: Guard, existing?: string): Promise<ClickhouseServer> {
-  const [httpPort, tcpPort] = await freePorts(2);
+export async function startClickhouse(
+  guard: Guard,
+  existing?: string,
+  node?: ClickhouseNode,
+): Promise<ClickhouseServer> {
+  const [httpPort, tcpPort] = node ? [node.httpPort, node.tcpPort] : await freePorts(2);
   const directory = existing ?? join(guard.directory, `clickhouse-${httpPort}`);
   await mkdir(directory, { recursive: true });
   const script = fileURLToPath(new URL('./clickhouse-process.mjs', import.meta.url));
   const url = `http://127.0.0.1:${httpPort}`;
   const launch = async () => {
-    const args = [script, directory, `${httpPort}`, `${tcpPort}`];
+    const args = [script, directory, `${httpPort}`, `${tcpPort}`, ...(node ? [node.configFile] : [])];
     const server = guard.start('clickhouse', process.execPath, args, { stdin: 'pipe' });
     await untilServing(server, 'ClickHouse to answer', () => clickhouseAnswers(url), 90_000);
     return server;

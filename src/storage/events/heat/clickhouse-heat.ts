@@ -65,8 +65,7 @@ async function forget(
       // A number would be read as seconds.
       values: pages.map((page) => [siteId, page, (at / 1000).toFixed(3)]),
       format: 'JSONCompactEachRow',
-      // On a cluster the row is on its shard when this returns.
-      clickhouse_settings: { async_insert: 0, distributed_foreground_insert: 1, insert_deduplicate: 0 },
+      clickhouse_settings: { async_insert: 0, insert_deduplicate: 0 },
       abort_signal: AbortSignal.timeout(INSERT_TIMEOUT_MS),
     });
   } catch (error) {

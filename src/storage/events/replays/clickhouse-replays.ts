@@ -147,7 +147,7 @@ async function insertSelect(
         // It is told apart by its rows, and sent again only to have its effect again.
         insert_deduplicate: 0,
         wait_end_of_query: 1,
-        ...(cluster === undefined ? {} : { insert_distributed_sync: 1, distributed_product_mode: 'global' }),
+        ...(cluster === undefined ? {} : { distributed_product_mode: 'global' }),
       },
       abort_signal: AbortSignal.timeout(SMALL_INSERT_MS),
     }),

@@ -84,7 +84,7 @@ function hashOf(rows: readonly AddedRow[]): string {
 }
 
 async function note(
-  { client, cluster }: Clickhouse,
+  { client }: Clickhouse,
   siteId: string,
   importId: string,
   chunk: number,
@@ -108,7 +108,6 @@ async function note(
         max_insert_block_size: '1048449',
         min_insert_block_size_rows: '1048449',
         wait_end_of_query: 1,
-        ...(cluster === undefined ? {} : { insert_distributed_sync: 1 }),
       },
     });
     for await (const _ of stream) {
@@ -156,7 +155,10 @@ async function undo(clickhouse: Clickhouse, siteId: string, importId: string): P
   );
   await deleteRows(clickhouse, [own(clickhouse, 'session_slots')], slots, parameters);
   const view = (await viewQuery(clickhouse)).replaceAll(/\bevents_local\b/g, 'events');
-  const ofSlots = slots.replace(`FROM ${notes}`, 'FROM import_rows');
+  const ofSlots = slots.replace(
+    `IN (SELECT slot, session FROM ${notes}`,
+    'GLOBAL IN (SELECT slot, session FROM import_rows',
+  );
   const receivedSince = Date.now() - UNDER_WAY_MS;
   await change(clickhouse, `INSERT INTO session_slots SELECT * FROM (${view}) WHERE ${ofSlots}`, parameters, {
     settings: MADE_ANEW,

@@ -29,6 +29,7 @@ export interface ChildCommand {
  */
 export class SupervisedChild {
   #process: ChildProcess | undefined;
+  #restart: NodeJS.Timeout | undefined;
   #stopping = false;
   #tail = '';
   #startedAt = 0;
@@ -59,8 +60,10 @@ export class SupervisedChild {
   /** Closes the child's standard input, which asks it to end, then kills it after `graceMs`. */
   async stop(graceMs: number): Promise<void> {
     this.#stopping = true;
+    clearTimeout(this.#restart);
     const child = this.#process;
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    // One without a number was never started, so it will not exit either.
+    if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
     child.stdin?.end();
     if (this.options.stopSignal) child.kill(this.options.stopSignal);
@@ -71,28 +74,45 @@ export class SupervisedChild {
 
   #spawn(): void {
     this.#startedAt = Date.now();
+    try {
+      this.#follow(this.#launch());
+    } catch (error) {
+      // The machine has no memory left, say.
+      this.#process = undefined;
+      this.#tail = error instanceof Error ? error.message : String(error);
+      this.#ended(null, null);
+    }
+  }
+
+  #launch(): ChildProcess {
     const { command, args, uid, gid } = this.options;
-    const child = spawn(command, args, {
+    return spawn(command, args, {
       stdio: ['pipe', 'pipe', 'pipe'],
       detached: true,
       ...(uid === undefined ? {} : { uid }),
       ...(gid === undefined ? {} : { gid }),
     });
+  }
+
+  /** Without file descriptors left there is a child that has neither a number nor streams. */
+  #follow(child: ChildProcess): void {
     this.#process = child;
-    child.stdin.on('error', () => undefined);
+    child.stdin?.on('error', () => undefined);
     for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding('utf8');
-      stream.on('data', (text: string) => {
+      stream?.setEncoding('utf8');
+      stream?.on('data', (text: string) => {
         this.#tail = (this.#tail + text).slice(-LOG_TAIL_CHARS);
       });
     }
-    child.once('error', (error) => {
-      this.#tail += error.message;
+    child.on('error', (error) => {
+      this.#tail = (this.#tail + error.message).slice(-LOG_TAIL_CHARS);
+      // One that could not be started has no exit.
+      if (child.pid === undefined) this.#ended(null, null);
     });
-    child.once('exit', (code, signal) => void this.#exited(code, signal));
+    child.once('exit', (code, signal) => this.#ended(code, signal));
   }
 
-  async #exited(code: number | null, signal: NodeJS.Signals | null): Promise<void> {
+  #ended(code: number | null, signal: NodeJS.Signals | null): void {
     if (this.#stopping) return;
     if (Date.now() - this.#startedAt > STABLE_MS) this.#backoffMs = RESTART_FIRST_MS;
     const waitMs = this.#backoffMs;
@@ -101,8 +121,7 @@ export class SupervisedChild {
       { engine: this.options.name, code, signal, restartInMs: waitMs, output: this.#tail.slice(-500) },
       'embedded engine ended unexpectedly, restarting it',
     );
-    await delay(waitMs);
-    if (!this.#stopping) this.#spawn();
+    this.#restart = setTimeout(() => this.#spawn(), waitMs);
   }
 
   async #untilReady(): Promise<void> {

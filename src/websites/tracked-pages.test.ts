@@ -80,6 +80,16 @@ describe('tracked pages', () => {
     expect(asked).toHaveLength(3);
   });
 
+  it('are no more than a page load should carry, whatever points were sent', async () => {
+    const { last, pagesOf } = setUp();
+    const forged = Array.from({ length: 900 }, (_, n) => `/${n}${'x'.repeat(2_000)}`);
+    const answer = pagesOf('a');
+    last().answer(['/', ...forged, '/shop']);
+    const pages = await answer;
+    expect(pages.join('').length).toBeLessThanOrEqual(32_000);
+    expect([pages[0], pages[1], pages.at(-1)]).toEqual(['/', forged[0], '/shop']);
+  });
+
   it('of few sites are read at once', async () => {
     const { asked, pagesOf } = setUp({ waitMs: 1 });
     const answers = await Promise.all(Array.from({ length: 20 }, (_, i) => pagesOf(`site ${i}`)));

@@ -16,6 +16,8 @@ export interface TrackedPagesOptions {
 
 /** Characters of all lists together. */
 const MAX_CHARACTERS = 16_000_000;
+/** Of one list: it goes out with every page load, and anybody may send points of long pages that do not exist. */
+const MAX_LIST_CHARACTERS = 32_000;
 const MAX_LOADING = 8;
 
 interface Entry {
@@ -50,6 +52,7 @@ export function createTrackedPages(
     loads.inc();
     const promise = options
       .load(siteId)
+      .then(fitting)
       .catch(() => entries.peek(siteId)?.pages ?? NONE)
       .then((pages) => {
         if (loading.get(siteId) === promise) {
@@ -80,6 +83,16 @@ export function createTrackedPages(
 }
 
 const NONE: readonly string[] = [];
+
+/** The pages that fit, in their order; one that is too long costs those behind it nothing. */
+function fitting(pages: readonly string[]): readonly string[] {
+  let left = MAX_LIST_CHARACTERS;
+  return pages.filter((page) => {
+    if (page.length > left) return false;
+    left -= page.length;
+    return true;
+  });
+}
 
 async function within(ms: number, answer: Promise<readonly string[]>): Promise<readonly string[]> {
   let timer: NodeJS.Timeout | undefined;

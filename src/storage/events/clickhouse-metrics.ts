@@ -229,9 +229,7 @@ export class ClickhouseMetrics implements MetricsStore {
     if (latest.size === 0) return new Map();
     const key = `latest properties ${JSON.stringify([...latest])}`;
     const ask = () => this.known(key, scope, latestPropertiesSql(scope, latest, source), signal);
-    // Without filters they are found as quickly.
-    const isCarried = days !== undefined && scope.filters.length > 0;
-    return isCarried ? this.latest.anew(scope, signal, ask) : latestOf(await ask());
+    return days === undefined ? latestOf(await ask()) : this.latest.anew(scope, signal, ask);
   }
 
   async eventTimeline(scope: Scope, starts: readonly number[], signal: AbortSignal): Promise<number[]> {

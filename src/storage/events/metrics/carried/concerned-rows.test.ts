@@ -70,6 +70,33 @@ it('keeps its copies when another question is about too much', async () => {
   expect(await ask(2, [['11', '21']])).toMatchObject({ set: first?.set });
 });
 
+it('reads the rows of a session once that only an earlier period needed, and then all', async () => {
+  vi.spyOn(reader, 'copy').mockResolvedValue();
+  vi.spyOn(reader, 'rows').mockImplementation(async ({ text }) =>
+    text.includes('UNION ALL')
+      ? [
+          [1, '21'],
+          [2, '11'],
+          [2, '12'],
+        ]
+      : [],
+  );
+  const rows = new ConcernedRows(reader);
+  const monthAgo = Date.now() - 30 * 86_400_000;
+  const pairs = [['11', '21'] as const];
+  const ask = (to: number, recent: typeof pairs, cut: typeof pairs) => {
+    const arrivals = { state: `${recent.length}`, latest: 1, at: performance.now(), recent, cut };
+    return rows.find('site', stretchOf({ arrivedBefore: settled, to }, to), STATE, arrivals, signal);
+  };
+  expect((await ask(Date.now(), [], []))?.beside).toBeUndefined();
+  expect((await ask(monthAgo, [], pairs))?.beside).toMatchObject({ batch: 1, less: [] });
+  const all = await ask(Date.now(), pairs, []);
+  expect(all?.batch).toBe(1);
+  expect(all?.beside).toBeUndefined();
+  const earlier = await ask(monthAgo, pairs, pairs);
+  expect(earlier).toMatchObject({ set: all?.set, beside: { batch: 1, less: ['11', '12'] } });
+});
+
 it('begins anew for all who waited while a set got full', async () => {
   const many = (first: number) =>
     Array.from({ length: 13_000 }, (_, i) => [`${first + i}`, `${first + i}`] as const);

@@ -254,11 +254,13 @@ export class ConcernedRows {
     if (into.sessions.size + sessions.length + touched.length > MAX_SESSIONS) return false;
     if (sessions.length > 0) {
       const { text, params } = hashes(sessions, 'sessions');
+      // Of most granules that the index lets through the sessions alone are read.
       await this.reader.copy(
         {
           text: `INSERT INTO changed_rows (set_id, batch, until, ${COPIED})
             SELECT {set:String}, {batch:UInt32}, toDateTime({until:UInt32}, 'UTC'), ${COPIED} FROM session_slots
-            WHERE site_id = {site:String} AND arrived < toDateTime({settled:UInt32}, 'UTC') AND session IN (${text})`,
+            PREWHERE session IN (${text})
+            WHERE site_id = {site:String} AND arrived < toDateTime({settled:UInt32}, 'UTC')`,
           params: { site: siteId, settled: second(set.settled), ...batchOf(into), ...params },
         },
         signal,

@@ -72,9 +72,10 @@ export class LatestCustomEvents {
       (known.to === scope.to || arrivals.latest < Math.min(known.to, scope.to))
     )
       return known.events;
-    const sessions = await this.arrivals.concerned(scope.siteId, stretch, state, arrivals, signal);
     const since = Math.min(...[...known.events.values()].map(({ at }) => at));
-    if (sessions === undefined || !('set' in sessions) || since < scope.to - MAX_AGE_MS) return undefined;
+    if (since < scope.to - MAX_AGE_MS) return undefined;
+    const sessions = await this.arrivals.concerned(scope.siteId, stretch, state, arrivals, signal);
+    if (sessions === undefined || !('set' in sessions)) return undefined;
     const mine = [...known.events.values()].map(({ session }) => session);
     const found = await this.reader.rows(changedPropertiesSql(scope, sessions, since, mine), signal);
     const concerned = new Set(found.flatMap((row) => (isEvent(row) ? [] : [String(row[3])])));

@@ -9,6 +9,7 @@ const LONGEST = [
   'carried-figures',
   'crash-embedded',
   'crash-postgres',
+  'clickhouse-cluster',
   'browser',
   'lifecycle',
   'forgetting',

@@ -44,6 +44,10 @@ async function setUp(kind: 'clickhouse' | 'postgres') {
       publishRecording: () => Promise.reject(new Error('there are no recordings here')),
       clock: () => NOW,
     }),
+    // The token `admin` stands for a member who may look only.
+    authorize: (principal, _site, action) =>
+      principal.kind === 'account' &&
+      (principal.userId === 'owner' || (principal.userId === 'admin' && action === 'read')),
   });
   cleanups.push(() => app.app.close(1_000));
   const call = async (method: string, path: string, token: string, body?: unknown) => {
@@ -129,6 +133,7 @@ describe.each(['clickhouse', 'postgres'] as const)('the ingestion routes on %s',
     expect((await call('GET', `${SITE.id}/ingestion`, 'owner')).json).toMatchObject({ balanced: false });
     expect((await call('GET', `${SITE.id}/ingestion?days=0`, 'owner')).status).toBe(400);
     expect((await call('GET', `${SITE.id}/ingestion`, 'stranger')).status).toBe(403);
+    expect((await call('GET', `${SITE.id}/ingestion`, 'admin')).status).toBe(200);
     expect((await call('GET', 'nowhere/ingestion', 'owner')).status).toBe(404);
   });
 
@@ -145,6 +150,9 @@ describe.each(['clickhouse', 'postgres'] as const)('the ingestion routes on %s',
     expect(listed.map(({ reason }) => reason)).toEqual([4, 3, 2, 1, 0].map((n) => `refused ${n}`));
     expect(second.next).toBeNull();
     expect(Buffer.from(listed[0]?.bytes ?? '', 'base64')).toEqual(Buffer.from(all[4]?.bytes ?? []));
+
+    // Whole events are not for those who may see figures only.
+    expect((await call('GET', `${SITE.id}/quarantine`, 'admin')).status).toBe(403);
 
     const replay = `${SITE.id}/quarantine/replay`;
     const gone = 'f'.repeat(32);

@@ -81,7 +81,7 @@ const common = {
   params: Params,
 } as const;
 
-/** Reading takes the right to read the site, replaying the right to write. */
+/** Reading the books takes the right to read the site, reading its quarantine and replaying the right to write. */
 export function ingestionRoutes(options: IngestionRoutesOptions): AnyRoute[] {
   const { store, clock = Date.now } = options;
   return [
@@ -121,7 +121,8 @@ export function ingestionRoutes(options: IngestionRoutesOptions): AnyRoute[] {
       method: 'GET',
       path: `${BASE}/quarantine`,
       summary: 'Rows that the event store refused, newest first',
-      access: { site: 'read' },
+      // The rows are whole events of visitors.
+      access: { site: 'write', unless: (site) => (site.allowRawDataExport ? 'read' : undefined) },
       query: Type.Object({
         limit: Type.Integer({ minimum: 1, maximum: 500, default: 50 }),
         before: Type.Optional(

@@ -2,6 +2,7 @@
 import { AppError } from '../errors.js';
 import type { Telemetry } from '../telemetry.js';
 import { ClientAddress, type TrustedProxies } from './address.js';
+import { AtOnce, type AtOnceOptions } from './at-once.js';
 import type { AuditHook } from './audit-hook.js';
 import { BodyBudget } from './body.js';
 import { Cors, type CorsOptions } from './cors.js';
@@ -14,7 +15,6 @@ import type { RateLimiter } from './rate-limit.js';
 import type { AnyRoute, Method } from './route.js';
 import { type ServeOptions, serveJson, serveRaw } from './serve.js';
 import { serveUpload } from './serve-upload.js';
-import { Uploads } from './uploads.js';
 import { loadUws, type Uws, type UwsApp, type UwsHandler } from './uws.js';
 
 export interface EdgeLimits {
@@ -66,6 +66,16 @@ const DEFAULTS: Required<EdgeLimits> = {
   bodyTimeoutMs: 15_000,
 };
 
+const UPLOADS: AtOnceOptions = {
+  ...{ metric: 'seentics_http_uploads', what: 'files that are being sent' },
+  ...{ inAll: 32, ofAccount: 4 },
+};
+/** Exports and recordings that are being played. */
+const STREAMS: AtOnceOptions = {
+  ...{ metric: 'seentics_http_streams', what: 'exports and recordings that are being read' },
+  ...{ inAll: 64, ofAccount: 8 },
+};
+
 /** @throws Error when no native build of the web server fits, with what to do */
 export function createApp(options: AppOptions): App {
   const { uws, from } = loadUws();
@@ -93,6 +103,7 @@ class EdgeApp implements App {
       metrics: new EdgeMetrics(options.telemetry, budget),
       log: options.telemetry.log,
       audit: options.audit ?? null,
+      streams: new AtOnce(STREAMS, options.telemetry),
       draining: false,
       idle: null,
     };
@@ -103,7 +114,7 @@ class EdgeApp implements App {
       limiter: options.rateLimiter,
       idempotency: options.idempotency,
       address: new ClientAddress(options.trustedProxies),
-      uploads: new Uploads(options.telemetry),
+      uploads: new AtOnce(UPLOADS, options.telemetry),
       bodyLimitBytes: limits.apiBodyBytes,
     };
     register(this.#server, options.routes, serve);

@@ -2,6 +2,7 @@
 import { STATUS_CODES } from 'node:http';
 import { AppError } from '../errors.js';
 import type { Logger } from '../telemetry.js';
+import type { AtOnce } from './at-once.js';
 import { type AuditHook, auditFact } from './audit-hook.js';
 import type { BodyBudget } from './body.js';
 import type { Cors } from './cors.js';
@@ -23,6 +24,8 @@ export interface EdgeContext {
   readonly log: Logger;
   /** Told of every change that somebody known has made. */
   readonly audit: AuditHook | null;
+  /** Answers to accounts that are made while they are sent. */
+  readonly streams: AtOnce;
   /** While draining every answer asks the client to close its connection. */
   draining: boolean;
   /** Called when nothing is in flight any more. */
@@ -105,13 +108,14 @@ export class Exchange {
 
   reply(reply: Reply<unknown>): void {
     if (this.#over) return;
+    const { body } = reply;
+    if (body instanceof StreamBody && !this.aborted) {
+      this.#replyInTurn(reply, body);
+      return;
+    }
     this.#audit(reply);
     if (this.aborted) {
       this.#finish(CLIENT_LEFT);
-      return;
-    }
-    if (reply.body instanceof StreamBody) {
-      void this.#replyStream(reply, reply.body);
       return;
     }
     const payload = this.#encode(reply.body);
@@ -172,6 +176,16 @@ export class Exchange {
     }
   }
 
+  #replyInTurn(reply: Reply<unknown>, body: StreamBody): void {
+    try {
+      const end = this.#beginStream();
+      this.#audit(reply);
+      void this.#replyStream(reply, body).finally(end);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
   async #replyStream(reply: Reply<unknown>, body: StreamBody): Promise<void> {
     const { pieces, contentType, isCompressible } = body;
     const encoding = isCompressible ? chooseEncoding(this.request?.header('accept-encoding') ?? '') : null;
@@ -203,6 +217,12 @@ export class Exchange {
       this.#finish(this.aborted ? CLIENT_LEFT : reply.status);
       await iterator.return?.().catch(() => {});
     }
+  }
+
+  /** What everybody may read as a stream is short. @throws AppError when the account has too many */
+  #beginStream(): () => void {
+    const principal = this.request?.caller?.principal;
+    return principal?.kind === 'account' ? this.edge.streams.begin(principal.userId) : () => {};
   }
 
   /** What failed before the first piece is an answer like any other; after it only the connection can tell. */

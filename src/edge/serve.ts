@@ -2,6 +2,7 @@
 import type { Principal } from '../auth/principal.js';
 import { AppError } from '../errors.js';
 import type { ClientAddress } from './address.js';
+import type { AtOnce } from './at-once.js';
 import { Body } from './body.js';
 import { type EdgeContext, Exchange, type RouteTraits, rateError } from './exchange.js';
 import { admit, admitToSite, type GateOptions, identify } from './gate.js';
@@ -12,7 +13,6 @@ import { decodeParams, paramNames, parseQuery } from './query.js';
 import type { RateLimiter } from './rate-limit.js';
 import { allHeaders, EdgeRequest, listedHeaders, wholeRequest } from './request.js';
 import type { JsonEndpoint, RawEndpoint, Reply } from './route.js';
-import type { Uploads } from './uploads.js';
 import type { UwsHandler, UwsRequest, UwsResponse } from './uws.js';
 
 export interface ServeOptions {
@@ -20,7 +20,8 @@ export interface ServeOptions {
   readonly gate: GateOptions;
   readonly limiter: RateLimiter;
   readonly address: ClientAddress;
-  readonly uploads: Uploads;
+  /** Forms with files that are being read. */
+  readonly uploads: AtOnce;
   /** Default: repeated requests are done again. */
   readonly idempotency: Idempotency | undefined;
   /** Default limit of a body, in bytes after inflation. */

@@ -28,9 +28,29 @@ async function* pieces() {
   }
 }
 
+async function* endless() {
+  for (;;) {
+    yield PIECE;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
 beforeAll(async () => {
   app = await startApp({
     routes: [
+      route({
+        method: 'GET',
+        path: '/own',
+        summary: 'A stream for accounts',
+        tag: 'test',
+        bucket: 'none',
+        cors: 'api',
+        access: 'account',
+        params: NONE,
+        query: NONE,
+        responses: {},
+        handle: async () => ({ status: 200, body: new StreamBody(endless(), 'text/plain') }),
+      }),
       route({
         method: 'GET',
         path: '/stream',
@@ -112,6 +132,26 @@ describe('an answer made in pieces', () => {
     wire.socket.destroy();
     await eventually(() => ended);
     expect(made).toBeLessThan(100);
+  });
+
+  it('is refused while the account reads eight others, and those of other accounts are not', async () => {
+    const read = (token: string) => {
+      const wire = new Wire(app.port);
+      wire.write(`GET /own HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer ${token}\r\n\r\n`);
+      return wire;
+    };
+    const wires = Array.from({ length: 8 }, () => read('owner'));
+    for (const wire of wires) {
+      expect(await wire.until('\r\n\r\n')).toMatch(/^HTTP\/1.1 200 /);
+      wire.socket.pause();
+    }
+    expect(await app.metric('seentics_http_streams')).toBe(8);
+    const refused = read('owner');
+    expect(await refused.until('"code"')).toMatch(/^HTTP\/1.1 429 [\s\S]*rate_limited/);
+    const other = read('admin');
+    expect(await other.until('\r\n\r\n')).toMatch(/^HTTP\/1.1 200 /);
+    for (const wire of [...wires, refused, other]) wire.socket.destroy();
+    await eventually(async () => (await app.metric('seentics_http_streams')) === 0);
   });
 
   it('has no body for HEAD, and is not made', async () => {

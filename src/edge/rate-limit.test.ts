@@ -91,6 +91,26 @@ describe('several processes', () => {
     expect(calls).toBe(1);
   });
 
+  it('count nobody twice when the cache answers too late', async () => {
+    const memory = createMemoryCache({ telemetry: silentTelemetry() });
+    let calls = 0;
+    const cache: Cache = {
+      ...memory,
+      async increment(...asked) {
+        const total = await memory.increment(...asked);
+        if (++calls <= 3) throw new Error('timed out');
+        return total;
+      },
+    };
+    const { limiter } = limiterOf({ cache, limits: { ingest: 100 } });
+    for (let round = 1; round <= 4; round++) {
+      expect(passed(limiter, 10)).toBe(10);
+      await eventually(() => calls === round);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(passed(limiter, 100)).toBe(60);
+  });
+
   it('let requests pass on the local count while the cache is away, with a metric', async () => {
     const memory = createMemoryCache({ telemetry: silentTelemetry() });
     const cache: Cache = { ...memory, increment: () => Promise.reject(new Error('away')) };

@@ -394,7 +394,11 @@ describe('a ClickHouse cluster', () => {
     expect(tables.length).toBeGreaterThan(8);
     for (const table of tables)
       expect(await onShards(`SELECT count() FROM ${table} WHERE site_id = '${SITE}'`)).toEqual([[0], [0]]);
-    await same(({ metrics }) => metrics.totals(of(SITE), never));
+    clock += 60_000;
+    expect(await same(({ metrics }) => metrics.totals(of(SITE), never))).toMatchObject({
+      sessions: 0,
+      views: 0,
+    });
     expect(await same(({ raw }) => figures(raw, of(NEAR)))).toEqual(kept);
   });
 });

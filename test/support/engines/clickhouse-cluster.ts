@@ -83,7 +83,7 @@ async function startShard(guard: Guard, ports: readonly Ports[], shard: number):
       <macros><shard>${shard + 1}</shard><replica>a</replica></macros>
       <max_server_memory_usage>1000000000</max_server_memory_usage>
       <mark_cache_size>16777216</mark_cache_size>
-      <background_pool_size>2</background_pool_size>
+      <background_pool_size>4</background_pool_size>
       <background_schedule_pool_size>4</background_schedule_pool_size>
       <merge_tree>
         <number_of_free_entries_in_pool_to_execute_mutation>1</number_of_free_entries_in_pool_to_execute_mutation>
@@ -108,18 +108,20 @@ async function pass(
   const targets = isDistributed ? shards : shards.slice(0, 1);
   if (isDistributed) distributed.push(body.toString());
   const sent = isDistributed ? forOneServer(body) : body;
-  for (const [i, target] of targets.entries()) {
-    const answer = await fetch(`${target}${request.url ?? ''}`, {
-      method: request.method ?? 'GET',
-      headers: headersFor(request),
-      ...(sent.length === 0 ? {} : { body: sent }),
-    });
-    const bytes = Buffer.from(await answer.arrayBuffer());
-    if (answer.ok && i < targets.length - 1) continue;
-    const kept = [...answer.headers].filter(([name]) => /^x-clickhouse|^content-type$/.test(name));
-    response.writeHead(answer.status, Object.fromEntries(kept)).end(bytes);
-    return;
-  }
+  const answers = await Promise.all(
+    targets.map(async (target) => {
+      const answer = await fetch(`${target}${request.url ?? ''}`, {
+        method: request.method ?? 'GET',
+        headers: headersFor(request),
+        ...(sent.length === 0 ? {} : { body: sent }),
+      });
+      return { answer, bytes: Buffer.from(await answer.arrayBuffer()) };
+    }),
+  );
+  const told = answers.find(({ answer }) => !answer.ok) ?? answers[0];
+  if (told === undefined) throw new Error('no server');
+  const kept = [...told.answer.headers].filter(([name]) => /^x-clickhouse|^content-type$/.test(name));
+  response.writeHead(told.answer.status, Object.fromEntries(kept)).end(told.bytes);
 }
 
 /** What a server makes of the statement that Keeper hands it. */

@@ -229,14 +229,13 @@ describe('spooled JetStream', () => {
     await until(() => recorder.received.length >= 3, { what: 'the parts' });
     expect(stream.maxMessageBytes).toBe(262_144);
     // One event that no message has room for waits by itself.
-    await stream.append(
-      3,
-      encodeMessage([rawFrame(siteOf(3), [{ flags: 0, bytes: Buffer.alloc(300_000) }])]),
-    );
+    const frameOf = (partition: number, bytes: Buffer) => rawFrame(siteOf(partition), [{ flags: 0, bytes }]);
+    const large = frameOf(3, Buffer.alloc(300_000));
+    await stream.append(3, encodeMessage([large, frameOf(0, Buffer.alloc(20, 9))]));
     await stream.append(3, siteMessage(2, 200_000));
-    await until(() => recorder.received.length >= 6, { what: 'the parts' });
+    await until(() => recorder.received.length >= 7, { what: 'the parts' });
     const expected = [1, 2].flatMap((i) => [0, 1, 3].map((partition) => `${partition} ${i}`));
-    expect(marksOf(recorder).sort()).toEqual(expected.sort());
+    expect(marksOf(recorder).sort()).toEqual([...expected, '0 9'].sort());
     await until(async () => (await spool.status()).lagMessages === 1, { what: 'the one in the spool' });
     await stream.close();
     await rm(directory, { recursive: true });

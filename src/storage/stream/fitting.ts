@@ -19,8 +19,9 @@ export interface Moved {
 const MESSAGE_HEADER_BYTES = 2;
 
 /**
- * The same events as messages of at most `maxBytes`, those of a site in the partition that is its own when there are so many.
- * @throws AppError `body_too_large` when one row alone is larger; `internal` when the message is damaged
+ * The same events as messages of at most `maxBytes`, those of a site in the partition that is its own when there are so many. Events of a
+ * site among which one alone is larger are a message of their own.
+ * @throws AppError `internal` when the message is damaged
  */
 export function fittingMessages(message: Uint8Array, partitions: number, maxBytes: number): Moved[] {
   const open = new Map<number, { bytes: number; frames: SiteFrame[] }>();
@@ -32,7 +33,7 @@ export function fittingMessages(message: Uint8Array, partitions: number, maxByte
   };
   for (const decoded of decodeMessage(message)) {
     const partition = partitionOf(decoded.siteId, partitions);
-    for (const frame of splitFrame(siteFrame(decoded), maxBytes - MESSAGE_HEADER_BYTES)) {
+    for (const frame of fittingFrames(siteFrame(decoded), maxBytes - MESSAGE_HEADER_BYTES)) {
       const size = frameSize(frame);
       if ((open.get(partition)?.bytes ?? 0) + size > maxBytes) close(partition);
       const batch = open.get(partition) ?? { bytes: MESSAGE_HEADER_BYTES, frames: [] };
@@ -45,9 +46,14 @@ export function fittingMessages(message: Uint8Array, partitions: number, maxByte
   return moved;
 }
 
-/** Whether no trying again will make the message one that fits. */
-export function isUnfit(error: unknown): boolean {
-  return error instanceof AppError && (error.code === 'body_too_large' || error.code === 'internal');
+/** Of which one is as it was when a row alone is larger. */
+function fittingFrames(frame: SiteFrame, maxBytes: number): SiteFrame[] {
+  try {
+    return splitFrame(frame, maxBytes);
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'body_too_large') return [frame];
+    throw error;
+  }
 }
 
 function siteFrame({ siteId, source, received, rejected, rows }: DecodedSiteFrame): SiteFrame {

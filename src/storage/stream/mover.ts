@@ -1,5 +1,6 @@
+import { AppError } from '../../errors.js';
 import type { Logger } from '../../telemetry.js';
-import { fittingMessages, isUnfit, type Moved } from './fitting.js';
+import { fittingMessages, type Moved } from './fitting.js';
 import {
   type FrameStream,
   MessageTooLargeError,
@@ -32,56 +33,60 @@ export class Mover {
   constructor(private readonly options: MoverOptions) {}
 
   /**
-   * Resolves once the message is in the target and acknowledged, or when the signal says so. One that the target will never take stays in
-   * the log, unacknowledged, and comes again with the next opening of the log: others are not to wait for it.
+   * Resolves once the message is in the target and acknowledged, or when the signal says so. When the target will never take something of
+   * it, the message stays in the log, unacknowledged, and comes again with the next opening of the log: others are not to wait for it.
    */
   async move(partition: number, message: StreamMessage): Promise<void> {
-    const { signal, metrics, isRepartitioning, log } = this.options;
-    let left = isRepartitioning
-      ? this.fitting(partition, message.data)
-      : [{ partition, message: message.data }];
+    const { signal, metrics, isRepartitioning, log, target } = this.options;
+    const whole = { partition, message: message.data };
+    let left = isRepartitioning ? this.fitting(whole) : [whole];
+    let isKept = false;
     const backoff = new Backoff(RETRY_FIRST_MS, this.options.retryMs);
     while (!signal.aborted) {
-      try {
-        for (let next = left[0]; next !== undefined; next = left[0]) {
-          await this.append(next);
-          left = left.slice(1);
-        }
+      const [next, ...others] = left;
+      if (next === undefined) {
+        if (isKept) return;
         metrics.spooledMessages.inc({ direction: 'out' });
-        await message.ack();
-        return;
-      } catch (error) {
-        if (error instanceof MessageTooLargeError) {
-          const fitting = left.flatMap((one) => this.fitting(one.partition, one.message));
-          if (fitting.length > left.length) {
-            left = fitting;
-            continue;
-          }
-          log.error(
-            { partition, bytes: message.data.byteLength, most: this.options.target.maxMessageBytes },
-            'an event is too large for the stream: it stays on disk until the stream takes larger messages and this node starts again',
-          );
-          return;
-        }
-        if (!(error instanceof StreamUnavailableError || error instanceof StreamFullError)) throw error;
-        this.options.failed?.(error);
+        return message.ack();
+      }
+      const outcome = await this.append(next);
+      if (outcome === 'taken') {
+        left = others;
+      } else if (outcome === 'refused') {
         await pause(backoff.take(), signal);
+      } else {
+        const parts = this.fitting(next);
+        isKept ||= parts.length === 1;
+        left = parts.length === 1 ? others : [...parts, ...others];
+        if (parts.length === 1)
+          log.error(
+            { partition, bytes: next.message.byteLength, most: target.maxMessageBytes },
+            'an event is too large for the stream: it stays on disk until the stream takes it and this node starts again',
+          );
       }
     }
   }
 
-  private async append({ partition, message }: Moved): Promise<void> {
-    await this.options.target.append(partition, message);
-    this.options.worked?.();
+  private async append({ partition, message }: Moved): Promise<'taken' | 'refused' | 'too large'> {
+    try {
+      await this.options.target.append(partition, message);
+      this.options.worked?.();
+      return 'taken';
+    } catch (error) {
+      if (error instanceof MessageTooLargeError) return 'too large';
+      if (!(error instanceof StreamUnavailableError || error instanceof StreamFullError)) throw error;
+      this.options.failed?.(error);
+      return 'refused';
+    }
   }
 
   /** What cannot be divided goes as it is: whoever reads it says what is wrong with it. */
-  private fitting(partition: number, message: Uint8Array): Moved[] {
+  private fitting({ partition, message }: Moved): Moved[] {
     const { partitions, maxMessageBytes = Number.POSITIVE_INFINITY } = this.options.target;
     try {
       return fittingMessages(message, partitions, maxMessageBytes);
     } catch (error) {
-      if (isUnfit(error)) return [{ partition, message }];
+      if (error instanceof AppError && error.code === 'internal') return [{ partition, message }];
       throw error;
     }
   }

@@ -155,10 +155,7 @@ async function undo(clickhouse: Clickhouse, siteId: string, importId: string): P
   );
   await deleteRows(clickhouse, [own(clickhouse, 'session_slots')], slots, parameters);
   const view = (await viewQuery(clickhouse)).replaceAll(/\bevents_local\b/g, 'events');
-  const ofSlots = slots.replace(
-    `IN (SELECT slot, session FROM ${notes}`,
-    'GLOBAL IN (SELECT slot, session FROM import_rows',
-  );
+  const ofSlots = slots.replace(`FROM ${notes}`, 'FROM import_rows');
   const receivedSince = Date.now() - UNDER_WAY_MS;
   await change(clickhouse, `INSERT INTO session_slots SELECT * FROM (${view}) WHERE ${ofSlots}`, parameters, {
     settings: MADE_ANEW,

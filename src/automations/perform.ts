@@ -4,7 +4,7 @@ import type { Mailer } from '../mail/mailer.js';
 import type { GuardedClient, OutboundResult } from '../net/guarded-request.js';
 import type { TakenExecution } from '../storage/metadata/executions.js';
 import { type Action, actionEntry, flawOf, gapOf, type ServerAction } from './actions.js';
-import { fill, fillDeep, type Values, valuesOf } from './template.js';
+import { addressPart, fill, fillDeep, type Values, valuesOf } from './template.js';
 
 /** `again`: it did not happen, and trying later may help. */
 export type StepResult =
@@ -103,7 +103,7 @@ function payloadOf(action: Webhook, execution: TakenExecution, values: Values): 
 }
 
 /** Values cannot leave the part of the address in which they stand; the host is fixed when the automation is saved. */
-const filledUrl = (url: string, values: Values): string => fill(url, values, encodeURIComponent);
+const filledUrl = (url: string, values: Values): string => fill(url, values, addressPart);
 
 async function callSlack(
   action: Extract<ServerAction, { kind: 'slack' }>,

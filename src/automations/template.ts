@@ -1,4 +1,5 @@
 /** Filling `{{name}}` in texts of actions. Values are data: they are put in as they are and never looked at again. */
+import { cut } from '../enrich/text.js';
 import { isRecord } from '../storage/row.js';
 import type { Config } from './config-fields.js';
 
@@ -21,7 +22,7 @@ export function valuesOf(data: Config, extra: Config): Values {
     const value = key.startsWith('properties.')
       ? own(properties, key.slice(11))
       : (own(extra, key) ?? own(data, key) ?? own(properties, key));
-    return textOf(value).slice(0, MAX_VALUE);
+    return cut(textOf(value), MAX_VALUE);
   };
 }
 
@@ -41,7 +42,19 @@ export function fill(
   values: Values,
   harmless: (value: string) => string = (value) => value,
 ): string {
-  return text.replace(PLACE, (_place, name: string) => harmless(values(name))).slice(0, MAX_TEXT);
+  return cut(
+    text.replace(PLACE, (_place, name: string) => harmless(values(name))),
+    MAX_TEXT,
+  );
+}
+
+/**
+ * A value as a part of an address that it cannot leave: `.` and `..` would go up a path, also when they are percent-encoded once. Halves of
+ * surrogate pairs, which no address can hold, become U+FFFD.
+ */
+export function addressPart(value: string): string {
+  const encoded = encodeURIComponent(Buffer.from(value).toString());
+  return /^\.+$/.test(encoded) ? encoded.replaceAll('.', '%252E') : encoded;
 }
 
 /** Fills every text within a JSON value, keys left as they are. */

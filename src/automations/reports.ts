@@ -41,7 +41,7 @@ export interface Reports {
    * Stores what may be stored; resolves when it is stored.
    * @returns how many began an execution: not those that came before, that the frequency or the allowance refuses, or that are no reports
    */
-  take(site: Site, reports: readonly ExecutionReport[], userAgent: string): Promise<number>;
+  take(site: Pick<Site, 'siteId'>, reports: readonly ExecutionReport[], userAgent: string): Promise<number>;
 }
 
 /** Reports of one request that are looked at. */
@@ -76,7 +76,7 @@ export function createReports(options: ReportsOptions): Reports {
 
 /** The execution, or why there is none. */
 function executionOf(
-  site: Site,
+  site: Pick<Site, 'siteId'>,
   report: ExecutionReport,
   automations: ReadonlyMap<string, LiveAutomation>,
   userAgent: string,
@@ -108,7 +108,7 @@ function executionOf(
     device: parseUserAgent(userAgent).device.toLowerCase(),
   };
   const error =
-    typeof report.errorMessage === 'string' ? storableText(report.errorMessage).slice(0, 500) : '';
+    typeof report.errorMessage === 'string' ? storableText(report.errorMessage.slice(0, 500)) : '';
   return plan(
     automation,
     { siteId: site.siteId, visitorId, sessionId, at, data },
@@ -129,7 +129,7 @@ function fitsDevice({ definition: { conditions, actions } }: LiveAutomation, use
 }
 
 function idText(value: unknown): string {
-  return typeof value === 'string' ? storableText(value).trim().slice(0, MAX_ID) : '';
+  return typeof value === 'string' ? storableText(value.trim().slice(0, MAX_ID)) : '';
 }
 
 function boundedData(value: unknown): Config {

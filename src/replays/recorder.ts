@@ -57,7 +57,7 @@ export interface RecorderOptions {
   readonly telemetry: Telemetry;
   /** Bytes of uploads that are not answered yet. Default 96 MiB. */
   readonly maxBytes?: number;
-  /** Uploads of one site that are not answered yet. Default 32: half of what may wait for the pool. */
+  /** Uploads of one site that are in the pool or wait for it. Default 32: half of what may wait for the pool. */
   readonly maxOfSite?: number;
 }
 
@@ -71,7 +71,7 @@ class PooledRecorder implements Recorder {
   readonly #metrics: RecorderMetrics;
   readonly #maxBytes: number;
   readonly #maxOfSite: number;
-  /** Uploads under way by the site that they name. */
+  /** Uploads in the pool, or waiting for it, by site; '' for those whose site the scan has not found. */
   readonly #ofSite = new Map<string, number>();
   #bytes = 0;
   #open = 0;
@@ -87,12 +87,10 @@ class PooledRecorder implements Recorder {
   async submit(upload: Upload): Promise<UploadAnswer> {
     const name = scanSiteId(upload.bytes, 'event');
     const size = upload.bytes.length;
-    const waiting = this.#ofSite.get(name) ?? 0;
-    if (this.#isClosing || this.#bytes + size > this.#maxBytes || waiting >= this.#maxOfSite) {
+    if (this.#isClosing || this.#bytes + size > this.#maxBytes) {
       this.#count('busy', 'full');
-      throw new AppError('overloaded', 'too many recordings wait to be processed', { retryAfterSeconds: 5 });
+      throw full();
     }
-    this.#ofSite.set(name, waiting + 1);
     this.#bytes += size;
     this.#open++;
     try {
@@ -100,9 +98,6 @@ class PooledRecorder implements Recorder {
     } finally {
       this.#bytes -= size;
       this.#open--;
-      const left = (this.#ofSite.get(name) ?? 1) - 1;
-      if (left === 0) this.#ofSite.delete(name);
-      else this.#ofSite.set(name, left);
       if (this.#open === 0) this.#closed?.();
     }
   }
@@ -143,12 +138,27 @@ class PooledRecorder implements Recorder {
       const answer = await this.#gate(upload, site, name);
       if (answer !== null) return answer;
     }
-    const outcome = await this.options.pool.run(this.#taskOf(upload, site));
+    const outcome = await this.#inPool(site, this.#taskOf(upload, site));
     if (outcome.kind === 'other_site') {
       if (again || outcome.site === '') return unknownSite(outcome.site);
       return this.#take({ ...upload, bytes: new Uint8Array(outcome.body) }, outcome.site, true);
     }
     return this.#finish(site, outcome);
+  }
+
+  /** @param site counted by itself, however the body spells its id: nobody takes the whole pool by one site */
+  async #inPool(site: Site | null, task: RecordingTask): Promise<RecordingOutcome> {
+    const key = site?.siteId ?? '';
+    const waiting = this.#ofSite.get(key) ?? 0;
+    if (waiting >= this.#maxOfSite) throw full();
+    this.#ofSite.set(key, waiting + 1);
+    try {
+      return await this.options.pool.run(task);
+    } finally {
+      const left = (this.#ofSite.get(key) ?? 1) - 1;
+      if (left === 0) this.#ofSite.delete(key);
+      else this.#ofSite.set(key, left);
+    }
   }
 
   /** What the site's settings say before anything is parsed; null: go on. */
@@ -241,6 +251,9 @@ class PooledRecorder implements Recorder {
     });
   }
 }
+
+const full = (): AppError =>
+  new AppError('overloaded', 'too many recordings wait to be processed', { retryAfterSeconds: 5 });
 
 function unknownSite(name: string): UploadAnswer {
   return { kind: 'refused', code: 'website_not_found', message: `invalid website_id: ${name}` };

@@ -23,9 +23,10 @@ export interface Occasion {
 
 /**
  * What the frequency allows once; null: everything. Days and hours are the 24 hours and 60 minutes after an execution, as the tracker
- * counts them. A visitor without a session counts as one session.
+ * counts them. A visitor without a session counts as one session, and a session without a visitor as one visitor.
  */
 export function claimOf(frequency: Frequency, { visitorId, sessionId }: Occasion): Claim | null {
+  const visitor = visitorId === '' ? `session ${sessionId}` : visitorId;
   switch (frequency) {
     case 'always':
       return null;
@@ -35,11 +36,11 @@ export function claimOf(frequency: Frequency, { visitorId, sessionId }: Occasion
     }
     case 'once_per_visitor':
       // Longer than the visitor's cookie lives.
-      return { scope: 'visitor', subject: visitorId, windowMs: 0, keepMs: 400 * DAY_MS };
+      return { scope: 'visitor', subject: visitor, windowMs: 0, keepMs: 400 * DAY_MS };
     case 'once_per_day':
-      return { scope: 'day', subject: visitorId, windowMs: DAY_MS, keepMs: 3 * DAY_MS };
+      return { scope: 'day', subject: visitor, windowMs: DAY_MS, keepMs: 3 * DAY_MS };
     case 'once_per_hour':
-      return { scope: 'hour', subject: visitorId, windowMs: HOUR_MS, keepMs: 2 * DAY_MS };
+      return { scope: 'hour', subject: visitor, windowMs: HOUR_MS, keepMs: 2 * DAY_MS };
   }
 }
 

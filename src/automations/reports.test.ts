@@ -46,3 +46,10 @@ describe('a report whose texts are too long', () => {
     expect(JSON.stringify(execution)).not.toMatch(/\\ud/);
   });
 });
+
+it('takes each session without a visitor for a visitor of its own', async () => {
+  const [one] = await stored({ sessionId: 's1' });
+  const [other] = await stored({ sessionId: 's2' });
+  expect([one?.claim?.scope, other?.claim?.scope]).toEqual(['visitor', 'visitor']);
+  expect(one?.claim?.subject).not.toBe(other?.claim?.subject);
+});

@@ -6,6 +6,7 @@ export default defineConfig({
   test: {
     include: ['src/**/*.test.ts', 'test/**/*.test.ts', 'client/**/*.test.ts'],
     globalSetup: ['test/support/global-setup.ts'],
+    setupFiles: ['test/support/left-running.ts'],
     testTimeout: 60_000,
     hookTimeout: 120_000,
     // Files of programs that crash and come back wait half of their time: a worker more than cores uses it.

@@ -199,7 +199,7 @@ export const VARIABLES = {
     min: 1_024,
     max: 1_000 * MIB,
     unit: 'bytes',
-    about: 'Largest request body, inflated',
+    about: 'Largest request body, inflated; JSON that is no tracker’s: at most 1 MiB',
   }),
   RECORDINGS_LIMIT_MB: integer({
     default: 1_024,

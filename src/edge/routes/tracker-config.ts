@@ -29,7 +29,7 @@ const ConfigBody = Type.Object({
   heatmap_exclude_patterns: patterns,
   max_heatmaps: Type.Integer({ description: '-1: unlimited' }),
   tracked_urls: Type.Array(Type.String(), {
-    description: 'Pages that have heat points, the first 1,000; may be a minute old',
+    description: 'Pages that have heat points, the first 1,000 or 32,000 characters; may be a minute old',
   }),
   replay_enabled: Type.Boolean(),
   replay_sampling_rate: Type.Number(),

@@ -1,9 +1,9 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { AppError } from '../errors.js';
 import type { SiteFrame, Source } from '../events/frame.js';
 import { StreamUnavailableError } from '../storage/stream/stream.js';
 import { silentTelemetry } from '../telemetry.js';
-import { createSiteBatcher, type SiteBatcherOptions } from './site-batcher.js';
+import { createSiteBatcher, type SiteBatcher, type SiteBatcherOptions } from './site-batcher.js';
 
 function frame(siteId: string, received = 1, source: Source = 'event', size = 100): SiteFrame {
   return { siteId, source, received, rejected: 0, rowCount: received, rows: [new Uint8Array(size)] };
@@ -24,8 +24,16 @@ class HeldStream {
 }
 
 function batcher(options: Partial<SiteBatcherOptions> & Pick<SiteBatcherOptions, 'publish'>) {
-  return createSiteBatcher({ telemetry: silentTelemetry(), ...options });
+  const sites = createSiteBatcher({ telemetry: silentTelemetry(), ...options });
+  started.push(sites);
+  return sites;
 }
+
+/** Of the test under way, to be stopped with it: a sweep keeps no process alive, but goes on under the files that follow. */
+const started: SiteBatcher[] = [];
+afterEach(async () => {
+  for (const sites of started.splice(0)) await sites.stop(0);
+});
 
 const tick = () => new Promise((resolve) => setImmediate(resolve));
 const code = (error: unknown) => (error instanceof AppError ? error.code : String(error));

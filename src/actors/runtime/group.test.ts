@@ -1,4 +1,4 @@
-import { describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { silentTelemetry } from '../../telemetry.js';
 import type { Actor, ActorContext, StopReason } from './actor.js';
 import { ActorPoisonedError, ActorStoppedError, MailboxFullError } from './errors.js';
@@ -6,11 +6,15 @@ import { ActorGroup, type ActorGroupOptions } from './group.js';
 
 type Options<R> = Partial<ActorGroupOptions<string, string, R>>;
 
+/** Groups of the test under way, to be stopped with it: a sweep keeps no process alive, but goes on under the files that follow. */
+const started: { stop(deadlineMs: number): Promise<unknown> }[] = [];
+afterEach(() => Promise.all(started.splice(0).map((actors) => actors.stop(0))));
+
 function group<R>(
   create: (context: ActorContext<string, string>) => Actor<string, R>,
   options: Options<R> = {},
 ): ActorGroup<string, string, R> {
-  return new ActorGroup<string, string, R>({
+  const actors = new ActorGroup<string, string, R>({
     name: 'test',
     create,
     mailbox: { messages: 100 },
@@ -18,6 +22,8 @@ function group<R>(
     restart: { firstMs: 1, maxMs: 4 },
     ...options,
   });
+  started.push(actors);
+  return actors;
 }
 
 function gate(): { open: () => void; passed: Promise<void> } {

@@ -299,12 +299,17 @@ describe('the partition writer', () => {
   describe('with a store whose repairs fail', () => {
     const HOUR = 3_600_000;
 
-    /** Each repair fails as the next of `failures` says, undefined: it succeeds. */
-    async function failing(failures: (Error | undefined)[], options: Partial<PartitionWriterOptions> = {}) {
+    /** Each repair fails as the next of `failures` says, undefined: it succeeds. From the given one on they change rows before. */
+    async function failing(
+      failures: (Error | undefined)[],
+      options: Partial<PartitionWriterOptions> = {},
+      changingFrom = Number.POSITIVE_INFINITY,
+    ) {
       const store = new FakeStore();
       const ranges: RepairRange[] = [];
       const repair = async (_partition: number, _partitions: number, range: RepairRange) => {
         ranges.push(range);
+        if (ranges.length >= changingFrom) range.changing?.();
         const failure = failures.shift();
         if (failure !== undefined) throw failure;
         return 0;
@@ -333,6 +338,23 @@ describe('the partition writer', () => {
       await take(messageOf([event(2)]));
       await writer.flush();
       expect(store.rows).toHaveLength(2);
+      expect(await unrepaired()).toBe('1');
+    });
+
+    it('asks for the same again once a repair may have taken rows away, and gives up in the end as well', async () => {
+      const { take, writer, acked, ranges, unrepaired } = await failing(
+        [...repeat(new RepairFailedError('no memory'), 2), new StoreUnavailableError('away')].concat(
+          repeat(new RepairFailedError('too slow'), 1_000),
+        ),
+        {},
+        3,
+      );
+      await take(messageOf([event(1)]));
+      await writer.flush();
+      expect(acked).toEqual([0]);
+      expect(ranges.slice(0, 4).map(({ backMs }) => backMs)).toEqual([HOUR, HOUR / 2, HOUR / 4, HOUR / 4]);
+      expect(ranges.at(-1)?.backMs).toBe(HOUR / 4);
+      expect(ranges.length).toBeLessThan(30);
       expect(await unrepaired()).toBe('1');
     });
 

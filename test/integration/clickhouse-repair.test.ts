@@ -1,4 +1,4 @@
-import { createServer } from 'node:http';
+import { createServer, request as httpRequest, type IncomingMessage } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { partitionOf } from '../../src/events/partition.js';
@@ -19,6 +19,20 @@ const VALID = Number.POSITIVE_INFINITY;
 /** Two sites of one partition, one of another. */
 const SITES = ['aaaaaaaaaaaaaaaa00000001', 'bbbbbbbbbbbbbbbb00000009', 'cccccccccccccccc00000002'] as const;
 const [DAMAGED, SOUND, FOREIGN] = SITES;
+
+/** Over a connection of its own: the server may just be closing one that was kept. */
+async function post(url: URL, body: string, type = 'text/plain') {
+  const answer = await new Promise<IncomingMessage | Error>((resolve) => {
+    httpRequest(url, { method: 'POST', agent: false, headers: { 'content-type': type } }, resolve)
+      .on('error', resolve)
+      .end(body);
+  });
+  if (answer instanceof Error) return { status: 502, type: 'text/plain', text: answer.message };
+  return {
+    ...{ status: answer.statusCode ?? 502, type: answer.headers['content-type'] ?? 'text/plain' },
+    text: await text(answer),
+  };
+}
 
 describe('P3: a rollup that a crash left without a part of the events', () => {
   let database: Awaited<ReturnType<typeof freshClickhouse>>;
@@ -85,8 +99,10 @@ describe('P3: a rollup that a crash left without a part of the events', () => {
     );
 
   it('finds nothing to mend while all is whole', async () => {
-    expect(await repair(DAMAGED)).toBe(0);
+    let changes = 0;
+    expect(await repair(DAMAGED, { changing: () => changes++ })).toBe(0);
     expect(await repair(FOREIGN)).toBe(0);
+    expect(changes).toBe(0);
   });
 
   it('makes the missing slots anew, and touches nothing else', async () => {
@@ -108,7 +124,7 @@ describe('P3: a rollup that a crash left without a part of the events', () => {
     expect([await repair(DAMAGED), await repair(FOREIGN)]).toEqual([0, 0]);
   });
 
-  it('makes years of slots anew, as after an import', { timeout: 30_000 }, async () => {
+  it('makes years of slots anew, as after an import', async () => {
     const site_id = 'dddddddddddddddd00000003';
     const slots = 13_000;
     const rows = Array.from({ length: slots }, (_, n) =>
@@ -131,9 +147,14 @@ describe('P3: a rollup that a crash left without a part of the events', () => {
 
   it('completes a slot of which only some sessions are missing', async () => {
     const whole = await rollup();
-    await query(
-      `ALTER TABLE session_slots DELETE WHERE site_id = '${DAMAGED}' AND session = cityHash64('session 3')`,
-    );
+    await damage();
+    const damaged = await rollup();
+    // Said before anything is taken away.
+    const changing = () => {
+      throw new StoreUnavailableError('not yet');
+    };
+    await expect(repair(DAMAGED, { changing })).rejects.toThrow('not yet');
+    expect(await rollup()).toBe(damaged);
     expect(await repair(DAMAGED)).toBeGreaterThan(0);
     expect(await rollup()).toBe(whole);
   });
@@ -195,25 +216,18 @@ describe('P3: a rollup that a crash left without a part of the events', () => {
     const seconds: number[] = [];
     const proxy = createServer(async (request, response) => {
       const body = await text(request);
-      const send = () =>
-        fetch(new URL(request.url ?? '/', database.url), {
-          method: 'POST',
-          headers: { 'content-type': request.headers['content-type'] ?? 'text/plain' },
-          body,
-        });
-      const answer = await send();
+      const url = new URL(request.url ?? '/', database.url);
+      const send = () => post(url, body, request.headers['content-type']);
+      let answer = await send();
       if (/(DELETE FROM|INSERT INTO) session_slots/.test(body)) {
-        seconds.push(
-          Number(new URL(request.url ?? '/', database.url).searchParams.get('max_execution_time')),
-        );
+        seconds.push(Number(url.searchParams.get('max_execution_time')));
         if (body.includes('INSERT INTO') && isLate) {
           isLate = false;
-          expect((await send()).ok).toBe(true);
+          const late = await send();
+          if (late.status !== 200) answer = late;
         }
       }
-      response
-        .writeHead(answer.status, { 'content-type': answer.headers.get('content-type') ?? 'text/plain' })
-        .end(await answer.text());
+      response.writeHead(answer.status, { 'content-type': answer.type }).end(answer.text);
     });
     await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
     const address = proxy.address();

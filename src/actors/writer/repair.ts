@@ -28,6 +28,9 @@ export async function repairPartition({ store, partitions, log }: RepairHost, te
       backMs,
       since,
       validUntil: () => tenure.validUntil(),
+      changing: () => {
+        tenure.isRepairBegun = true;
+      },
     });
   } catch (error) {
     // While the store is away nothing can be inserted either: waiting costs nothing.
@@ -51,13 +54,15 @@ export function giveUpHopeless(tenure: Tenure): boolean {
 }
 
 function askForLess(tenure: Tenure): void {
-  if (tenure.repairBackMs === LEAST_BACK_MS) tenure.repairsFailed++;
+  if (tenure.isRepairBegun || tenure.repairBackMs === LEAST_BACK_MS) tenure.repairsFailed++;
+  if (tenure.isRepairBegun) return;
   tenure.repairBackMs = Math.max(LEAST_BACK_MS, tenure.repairBackMs / 2);
   tenure.repairSince = (tenure.repairSince + Date.now()) / 2;
 }
 
 function settle(tenure: Tenure): void {
   tenure.isUnrepaired = false;
+  tenure.isRepairBegun = false;
   tenure.repairBackMs = REPAIR_BACK_MS;
   tenure.repairSince = Number.POSITIVE_INFINITY;
   tenure.repairsFailed = 0;

@@ -15,6 +15,8 @@ export class Tenure {
   repairBackMs = REPAIR_BACK_MS;
   /** When the oldest row was received that an attempt in doubt has stored, ms since epoch: after an outage, long before the newest. */
   repairSince = Number.POSITIVE_INFINITY;
+  /** A repair that failed may have taken rows away: what it was asked for must be asked for again. */
+  isRepairBegun = false;
   /** Failures in a row of repairs that could not have been asked for less. */
   repairsFailed = 0;
 

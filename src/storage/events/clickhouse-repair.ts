@@ -93,7 +93,7 @@ export async function repairRollup(
   clickhouse: Clickhouse,
   partition: number,
   partitions: number,
-  { backMs, since: oldest = Number.POSITIVE_INFINITY, validUntil }: RepairRange,
+  { backMs, since: oldest = Number.POSITIVE_INFINITY, validUntil, changing }: RepairRange,
 ): Promise<number> {
   if (clickhouse.cluster !== undefined) return 0;
   try {
@@ -102,6 +102,7 @@ export async function repairRollup(
     for (let round = 0; round < PARTITION_ROUNDS; round++) {
       const found = await compare(clickhouse, differing(OF_PARTITION), { since, partition, partitions });
       if (found.length === 0) return repaired;
+      changing?.();
       for (const [site, slots] of found) {
         await rebuild(clickhouse, site, slots, validUntil);
         repaired += slots.length;

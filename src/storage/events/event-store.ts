@@ -118,6 +118,11 @@ export interface RepairRange {
   readonly since?: number;
   /** Nothing is changed after this, ms since epoch; it may be put off meanwhile. */
   readonly validUntil: () => number;
+  /**
+   * Called before rows are taken away that are then made anew. When the repair fails after that, a later one of a shorter range would
+   * leave out what is missing until then, or what the store takes away late.
+   */
+  readonly changing?: () => void;
 }
 
 export class RowsRefusedError extends Error {

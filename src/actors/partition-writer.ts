@@ -1,5 +1,9 @@
-import type { EventStore } from '../storage/events/event-store.js';
-import type { PartitionConsumer, PartitionOwnership, StreamMessage } from '../storage/stream/stream.js';
+import type {
+  FrameStream,
+  PartitionConsumer,
+  PartitionOwnership,
+  StreamMessage,
+} from '../storage/stream/stream.js';
 import type { Telemetry } from '../telemetry.js';
 import { DedupeWindow } from './dedupe-window.js';
 import { ActorStoppedError } from './runtime/errors.js';
@@ -7,6 +11,7 @@ import { ActorGroup } from './runtime/group.js';
 import type { Block } from './writer/block.js';
 import { BlockInserter } from './writer/block-inserter.js';
 import { Collector } from './writer/collector.js';
+import { notedStore, type WriterStore } from './writer/noted-store.js';
 import type { RowObserver } from './writer/observer.js';
 import { PartitionActor, type PartitionCommand, type PartitionHost } from './writer/partition-actor.js';
 import { Pause } from './writer/pause.js';
@@ -17,10 +22,9 @@ import { writerMetrics } from './writer/writer-metrics.js';
 export const DEFAULT_INSERT_MS = 20_000;
 
 export interface PartitionWriterOptions {
-  readonly store: Pick<
-    EventStore,
-    'insertRows' | 'addToBooks' | 'quarantine' | 'existingIds' | 'recentIds' | 'repair'
-  >;
+  readonly store: WriterStore;
+  /** See `FrameStream`: the stream's own, if it has one. */
+  readonly sending?: FrameStream['sending'];
   /** Sees new events before they are stored. */
   readonly observer?: RowObserver;
   /** In the names of its metrics, actors and log lines. Default `writer`, the one of the events. */
@@ -73,7 +77,8 @@ export interface PartitionWriter extends PartitionConsumer {
  * as received again and as duplicates, so the books always balance and `stored` never exceeds the rows in the store.
  */
 export function createPartitionWriter(options: PartitionWriterOptions): PartitionWriter {
-  const { store, telemetry, partitions, name = 'writer' } = options;
+  const { sending, telemetry, partitions, name = 'writer' } = options;
+  const store = sending === undefined ? options.store : notedStore(options.store, sending);
   const isOfEvents = name === 'writer';
   const log = telemetry.log.child({ part: isOfEvents ? 'partition writer' : name });
   const window = new DedupeWindow(options.dedupeWindowEvents ?? 8_000_000);

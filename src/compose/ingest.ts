@@ -32,6 +32,7 @@ export async function startWriter(
 ): Promise<void> {
   const writer = createPartitionWriter({
     store: events,
+    sending: stream.sending,
     observer,
     partitions: stream.partitions,
     telemetry,

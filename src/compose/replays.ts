@@ -105,6 +105,7 @@ export async function openReplays(context: OpenContext, parts: ReplayParts): Pro
           erasures: parts.erasures,
           metrics,
         }),
+        sending: stream.sending,
         partitions: stream.partitions,
         telemetry,
         dedupeWindowEvents: DEDUPE_IDS,

@@ -423,6 +423,78 @@ describe('local log', () => {
     expect(performance.now() - start).toBeLessThan(2_000);
   });
 
+  it('waits after a crash only when something was being sent to a store that lives on, or nobody can tell', async () => {
+    const lived = join(directory, 'lived');
+    const log = await openLog({ directory: lived, takeoverMs: 60_000 });
+    await log.append(0, Buffer.from('one'));
+    let crashes = 0;
+    /** Whether who comes after a crash of this moment consumes at once, or not yet. */
+    const waits = async () => {
+      const left = join(directory, `crashed ${crashes++}`);
+      await cp(lived, left, { recursive: true, filter: (path) => !path.endsWith('lock') });
+      const next = await openLog({ directory: left, takeoverMs: 60_000 });
+      const recorder = new Recorder();
+      const consumed = until(() => recorder.received.length > 0, {
+        ...{ what: 'delivery', everyMs: 5, timeoutMs: 300 },
+      });
+      await next.consume(recorder);
+      const isWaiting = await consumed.then(
+        () => false,
+        () => true,
+      );
+      await next.close();
+      return isWaiting;
+    };
+    expect(await waits()).toBe(true);
+    await log.sending(async () => {});
+    expect(await waits()).toBe(false);
+    const ends: (() => void)[] = [];
+    const sends = [0, 1].map(() => log.sending(() => new Promise<void>((resolve) => ends.push(resolve))));
+    await until(() => ends.length === 2, { what: 'both to be sent', everyMs: 5 });
+    expect(await waits()).toBe(true);
+    ends[0]?.();
+    await sends[0];
+    expect(await waits()).toBe(true);
+    ends[1]?.();
+    await sends[1];
+    expect(await waits()).toBe(false);
+    await expect(log.sending(() => Promise.reject(new Error('refused')))).rejects.toThrow('refused');
+    expect(await waits()).toBe(false);
+    // Closed before the store has answered.
+    const late = log.sending(() => new Promise<void>((resolve) => ends.push(resolve)));
+    await until(() => ends.length === 3, { what: 'it to be sent', everyMs: 5 });
+    await log.close();
+    ends[2]?.();
+    await late;
+    expect(await waits()).toBe(true);
+  });
+
+  it('sends nothing of which the disk can neither take a note nor lose the one that is there', async () => {
+    const fragile = fragileDisk();
+    let isStuck = false;
+    const disk: Disk = {
+      ...fragile.disk,
+      unlink: (path) => (isStuck ? Promise.reject(new Error('EIO')) : realDisk.unlink(path)),
+    };
+    const log = await openLog({ takeoverMs: 60_000, disk });
+    let sent = 0;
+    const send = () => log.sending(async () => sent++);
+    await send();
+    const noted = async () => (await readdir(directory)).includes('sending');
+    expect(await noted()).toBe(true);
+    fragile.fail = true;
+    isStuck = true;
+    await expect(send()).rejects.toThrow(StreamUnavailableError);
+    expect(sent).toBe(1);
+    isStuck = false;
+    await send();
+    expect([sent, await noted()]).toEqual([2, false]);
+    fragile.fail = false;
+    await send();
+    expect([sent, await noted()]).toEqual([3, true]);
+    await log.close();
+  });
+
   it('waits after a kill before it consumes, when another store may still hold writes of the dead owner', async () => {
     const child = startStreamChild({ kind: 'local', directory, round: 0 });
     await once(child.process.stdout, 'data');

@@ -63,6 +63,10 @@ class StreamWithLeftSpools implements FrameStream {
     return this.stream.maxMessageBytes;
   }
 
+  get sending(): FrameStream['sending'] {
+    return this.stream.sending;
+  }
+
   constructor(
     private readonly stream: FrameStream,
     private readonly left: readonly LeftSpool[],

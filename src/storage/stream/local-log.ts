@@ -7,6 +7,7 @@ import { type Disk, realDisk } from './local/disk.js';
 import { recover } from './local/recovery.js';
 import { type Reserve, withReserve } from './local/reserve.js';
 import type { SegmentSet } from './local/segment-set.js';
+import { mayBeUnderWay, SendingNote } from './local/sending-note.js';
 import { readState, writeState } from './local/state-file.js';
 import {
   type FrameStream,
@@ -35,8 +36,8 @@ export interface LocalLogOptions {
   /** How often acknowledgements are made durable, ms. After a crash, younger ones come again. Default 1000. */
   readonly stateIntervalMs?: number;
   /**
-   * When the last owner was killed: wait this long before consuming, ms, because what it had sent to a store that lives on may still
-   * take effect. Also how far ahead an ownership is asserted. Default 0: nothing survives the process (then asserted for 60 s).
+   * When the last owner was killed while it was sending something to a store that lives on (see `sending`): wait this long before
+   * consuming, ms, because that may still take effect. Also how far ahead an ownership is asserted. Default 0: nothing survives the process (then asserted for 60 s).
    */
   readonly takeoverMs?: number;
   /** Label of the metrics. Default `local`. */
@@ -71,10 +72,11 @@ async function open(options: LocalLogOptions, disk: Disk, reserve: Reserve): Pro
       ...{ disk, directory, state, partitions, log, metrics, name },
       check: () => lock.check(),
     });
+    const mustWait = state !== undefined && !state.clean && (await mayBeUnderWay(directory));
     const opened = new LocalLog(options, lock, segments, {
       ...{ log, metrics, nextSequence, disk, name, reserve },
       epoch: (state?.epoch ?? 0) + 1,
-      notBefore: state === undefined || state.clean ? 0 : Date.now() + (options.takeoverMs ?? 0),
+      notBefore: mustWait ? Date.now() + (options.takeoverMs ?? 0) : 0,
     });
     await opened.writeState(false);
     return opened;
@@ -106,6 +108,7 @@ export class LocalLog implements FrameStream {
   private readonly committer: Committer;
   /** The first one is fed; the others wait for its end. */
   private readonly deliveries: Delivery[] = [];
+  private readonly note: SendingNote;
   private readonly stateTimer: NodeJS.Timeout;
   private writingState: Promise<void> | undefined;
   private isStateBroken = false;
@@ -132,6 +135,7 @@ export class LocalLog implements FrameStream {
       segments,
       opening.nextSequence,
     );
+    this.note = new SendingNote(disk, options.directory, () => lock.check());
     this.stateTimer = setInterval(() => this.tick(), options.stateIntervalMs ?? 1_000);
     this.stateTimer.unref();
   }
@@ -139,6 +143,10 @@ export class LocalLog implements FrameStream {
   append(partition: number, message: Uint8Array): Promise<void> {
     return this.committer.append(partition, message);
   }
+
+  /** A store that ends with this process is sent to without a note. */
+  readonly sending = <T>(work: () => Promise<T>): Promise<T> =>
+    (this.options.takeoverMs ?? 0) > 0 ? this.note.run(work) : work();
 
   /** All partitions belong to the first consumer; one that comes while it is there waits for its end. */
   async consume(consumer: PartitionConsumer): Promise<Subscription> {
@@ -234,11 +242,12 @@ export class LocalLog implements FrameStream {
     await Promise.all(this.deliveries.map((delivery) => delivery.stop()));
     await this.writingState;
     try {
-      // While the last owner's writes were still waited for, so must the next opening wait.
-      await this.writeState(Date.now() >= this.opening.notBefore);
+      // While the last owner's writes were still waited for, or ours may take effect, so must the next opening wait.
+      await this.writeState(Date.now() >= this.opening.notBefore && !this.note.isUnderWay);
     } catch (error) {
       this.opening.log.error({ err: error }, 'cannot write the acknowledgements of the log: some come again');
     } finally {
+      await this.note.close();
       await this.segments.close();
       await this.lock.release();
     }

@@ -18,6 +18,12 @@ export interface FrameStream {
    * away: it keeps trying and logs.
    */
   consume(consumer: PartitionConsumer): Promise<Subscription>;
+  /**
+   * Does what sends rows to the event store. The next owner of a local stream waits for them to take effect only when this one was killed
+   * meanwhile. Undefined: leases tell.
+   * @throws StreamUnavailableError nothing was sent
+   */
+  readonly sending?: (<T>(work: () => Promise<T>) => Promise<T>) | undefined;
   status(): Promise<StreamStatus>;
   /**
    * Resolves once everything appended before the call has been acknowledged and its bytes are gone from the stream. Needs a consumer, here

@@ -11,7 +11,6 @@ export interface Wanted {
 }
 
 export const wantedPrograms = [
-  { program: 'ps', debianPackage: 'procps' },
   { program: 'redis-server', debianPackage: 'redis-server' },
   { program: 'nats-server', debianPackage: 'nats-server' },
   { program: 'chromium', aliases: ['chromium-browser', 'google-chrome'], debianPackage: 'chromium' },

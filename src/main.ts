@@ -1,5 +1,6 @@
 /**
- * The program: reads the environment, starts a node, ends it on SIGTERM and SIGINT. Exit codes: 0 asked to end, 1 failed, 2 misconfigured.
+ * The program: reads the environment, starts a node, ends it on SIGTERM and SIGINT, and with `npm start`. Exit codes: 0 asked to end,
+ * 1 failed, 2 misconfigured.
  * With `PROCESSES` above one it starts itself that many times more and is their parent. What a node is made of is loaded where one
  * starts, so that a parent stays small.
  */
@@ -11,8 +12,9 @@ import { collectLessOften } from './compose/garbage.js';
 import type { RunningNode } from './compose/node.js';
 import { countProcesses, placeArgument, readPlace } from './compose/place.js';
 import { startProcesses } from './compose/processes.js';
-import type { Config } from './config.js';
+import { type Config, VARIABLES } from './config.js';
 import { ConfigError, readConfig } from './config-read.js';
+import { onLauncherGone } from './supervisor/launcher.js';
 import { linkToParent } from './supervisor/link.js';
 import { createTelemetry, type Telemetry } from './telemetry.js';
 
@@ -58,7 +60,7 @@ async function run(): Promise<void> {
   const node = await runNode(async (signal) => {
     const { startNode } = await import('./compose/node.js');
     return startNode(config, telemetry, signal);
-  });
+  }, onNpmGone(telemetry));
   announce(config, { port: node.port, parts: node.parts, needsSetup: await node.needsSetup() });
 }
 
@@ -95,11 +97,23 @@ async function runNode(
   return node;
 }
 
+/** Ends with the `npm start` that started this process, if one did. */
+function onNpmGone({ log }: Telemetry): (end: () => void) => void {
+  return (end) => {
+    if (process.env.npm_lifecycle_event !== 'start') return;
+    onLauncherGone(() => {
+      log.info('npm start has ended: ending');
+      end();
+    });
+  };
+}
+
 async function runParent(config: Config, processes: number, telemetry: Telemetry): Promise<void> {
   const starting = new AbortController();
   let stop = () => starting.abort(new Error('asked to end while starting'));
   process.on('SIGTERM', () => stop());
   process.on('SIGINT', () => stop());
+  onNpmGone(telemetry)(() => stop());
   const running = await startProcesses({
     ...{ config, processes, telemetry, signal: starting.signal },
     fork: (number, port) => forkProcess(number, processes, port),
@@ -132,5 +146,13 @@ function announce(
 function explain(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   if (/^(debug|trace)$/i.test(process.env.LOG_LEVEL ?? '')) return error.stack ?? error.message;
-  return `cannot start: ${error.message}`;
+  return `cannot start: ${portTrouble(error) ?? error.message}`;
+}
+
+/** In words, where the system would not give us the port. */
+function portTrouble(error: Error): string | undefined {
+  const code = 'code' in error && 'syscall' in error && error.syscall === 'listen' ? error.code : undefined;
+  const port = process.env.PORT || VARIABLES.PORT.shownDefault;
+  if (code === 'EADDRINUSE') return `port ${port} is in use by another program: set PORT to a free one`;
+  return code === 'EACCES' ? `port ${port} is not ours to take: set PORT to one above 1023` : undefined;
 }

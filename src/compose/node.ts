@@ -4,6 +4,7 @@ import { createApp } from '../edge/app.js';
 import { docsPage } from '../edge/docs-page.js';
 import { createIdempotency } from '../edge/idempotency.js';
 import { openApiDocument } from '../edge/openapi.js';
+import { claimPort } from '../edge/port.js';
 import { createRateLimiter } from '../edge/rate-limit.js';
 import type { AnyRoute } from '../edge/route.js';
 import { adminRoutes } from '../edge/routes/admin.js';
@@ -92,6 +93,8 @@ export async function startNode(
     await lock.release();
   };
   try {
+    // Asked again when it is listened to, but then engines have been started and databases made for nothing.
+    if (membership === undefined) await claimPort(config.PORT);
     engines = await startEngines(config, telemetry);
     return { ...(await compose(config, telemetry, signal, engines, lifecycle, membership)), stop };
   } catch (error) {

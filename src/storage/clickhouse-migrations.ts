@@ -16,6 +16,8 @@ export interface ClickhouseMigrationOptions {
   /** ClickHouse has no locks, so the caller brings one (an advisory lock of the metadata store). */
   readonly withLock?: WithLock;
   readonly signal?: AbortSignal;
+  /** A table that these files make: where it is before any of them ran, it is another program's, and nothing is touched. */
+  readonly ownTable?: string;
 }
 
 const VERSIONS = 'schema_migrations';
@@ -27,7 +29,8 @@ export const STATEMENT_TIMEOUT_MS = 600_000;
  * Waits for the server, creates the database when it is missing, and runs each file that the version table does not know once.
  * A file that fails half way runs again as a whole at the next start: its statements must allow that.
  * @returns names of the files that ran
- * @throws Error when a file that has run was changed since (write a new one instead), or the cluster cannot be used
+ * @throws Error when a file that has run was changed since (write a new one instead), the cluster cannot be used, or the database is
+ * another program's
  */
 export async function runClickhouseMigrations(
   clickhouse: Clickhouse,
@@ -39,6 +42,7 @@ export async function runClickhouseMigrations(
   const files = await readMigrations(options.folder);
   return withLock(async () => {
     await createDatabase(clickhouse);
+    if (options.ownTable !== undefined) await refuseForeign(clickhouse, options.ownTable);
     await createVersionTable(clickhouse);
     const applied = await appliedMigrations(clickhouse);
     const ran: string[] = [];
@@ -92,6 +96,21 @@ async function createDatabase(clickhouse: Clickhouse): Promise<void> {
     query: `CREATE DATABASE IF NOT EXISTS \`${database}\` ${onCluster}`,
     http_headers: headers,
   });
+}
+
+async function refuseForeign({ client, database }: Clickhouse, table: string): Promise<void> {
+  const answer = await client.query({
+    query:
+      'SELECT name FROM system.tables WHERE database = {database:String} AND name IN {names:Array(String)}',
+    query_params: { database, names: [table, VERSIONS] },
+    format: 'JSONCompactEachRow',
+  });
+  const names = (await answer.json<[string]>()).flat();
+  if (!names.includes(table) || names.includes(VERSIONS)) return;
+  throw new Error(
+    `the ClickHouse database ${database} has a table ${table} of another program: set CLICKHOUSE_DB to a name of its own ` +
+      '(coming from the original: docs/operations.md)',
+  );
 }
 
 /** On a cluster every node of every shard is a replica of this one table, so that it does not matter which one is asked. */

@@ -11,13 +11,15 @@ export interface MigrationOptions {
   /** Version table, e.g. `seentics_meta_migrations`; also names the lock, so that two sets do not wait for one another. */
   readonly table: string;
   readonly log: Logger;
+  /** A table that these files make: where it is before any of them ran, it is another program's, and nothing is touched. */
+  readonly ownTable?: string;
 }
 
 /**
  * Brings a Postgres schema up to date: every file that the version table does not know runs once, all in one transaction under an
  * advisory lock, so that any number of nodes may start at the same time and a failing file leaves nothing behind.
  * @returns names of the files that ran
- * @throws Error when a file that has run was changed since (write a new one instead)
+ * @throws Error when a file that has run was changed since (write a new one instead), or the database is another program's
  */
 export async function runPostgresMigrations(
   pool: Pick<pg.Pool, 'connect'>,
@@ -37,6 +39,7 @@ export async function runPostgresMigrations(
          name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())`,
     );
     const applied = await appliedMigrations(client, options.table);
+    if (options.ownTable !== undefined && applied.size === 0) await refuseForeign(client, options.ownTable);
     const ran: string[] = [];
     for (const file of files) {
       const known = applied.get(file.name);
@@ -58,6 +61,18 @@ export async function runPostgresMigrations(
     client.release(true);
     throw error;
   }
+}
+
+async function refuseForeign(client: pg.PoolClient, table: string): Promise<void> {
+  const { rows } = await client.query(
+    'SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = $1',
+    [table],
+  );
+  if (rows.length === 0) return;
+  throw new Error(
+    `the Postgres database has a table ${table} of another program: rename it (ALTER TABLE ${table} RENAME TO original_${table}), or keep ` +
+      'events in ClickHouse (coming from the original: docs/operations.md)',
+  );
 }
 
 async function readMigrations(folder: string | URL) {

@@ -49,6 +49,7 @@ export function createClickhouseEventStore(options: ClickhouseEventStoreOptions)
         folder: MIGRATIONS,
         log,
         signal: closing.signal,
+        ownTable: 'events',
         ...(options.withLock ? { withLock: options.withLock } : {}),
       });
     },

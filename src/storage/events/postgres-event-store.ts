@@ -72,7 +72,8 @@ export function createPostgresEventStore(options: PostgresEventStoreOptions): Ev
 
     async migrate() {
       await waitForPostgres(db, options.url, log, closing.signal);
-      await runPostgresMigrations(db.pool, { folder: MIGRATIONS, table: 'seentics_event_migrations', log });
+      const table = 'seentics_event_migrations';
+      await runPostgresMigrations(db.pool, { folder: MIGRATIONS, table, ownTable: 'events', log });
     },
 
     async insertRows(table, rows, token, deadline) {

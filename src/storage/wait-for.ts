@@ -23,7 +23,7 @@ export interface WaitOptions {
 /**
  * Calls `attempt` until it succeeds, with back-off, logging "waiting for WHAT at WHERE …". A configured server is never replaced by
  * something else because it is late.
- * @throws a final failure, or the last one when the signal ends the waiting
+ * @throws Error with the words of a final failure and whose it is; the last failure when the signal ends the waiting
  */
 export async function waitFor<T>(options: WaitOptions, attempt: () => Promise<T>): Promise<T> {
   options.signal?.throwIfAborted();
@@ -34,13 +34,13 @@ export async function waitFor<T>(options: WaitOptions, attempt: () => Promise<T>
       if (loggedAt > 0) options.log.info(`${options.what} at ${options.where} answers`);
       return result;
     } catch (error) {
-      if (options.signal?.aborted || options.isFinal?.(error)) throw error;
+      if (options.signal?.aborted) throw error;
+      const reason = (options.reasonOf ?? messageOf)(error);
+      if (options.isFinal?.(error))
+        throw new Error(`${options.what} at ${options.where}: ${reason}`, { cause: error });
       if (Date.now() - loggedAt >= LOG_EVERY_MS) {
         loggedAt = Date.now();
-        options.log.warn(
-          { reason: (options.reasonOf ?? messageOf)(error) },
-          `waiting for ${options.what} at ${options.where} …`,
-        );
+        options.log.warn({ reason }, `waiting for ${options.what} at ${options.where} …`);
       }
       await delay(delayMs, undefined, options.signal ? { signal: options.signal } : {}).catch(() => {
         throw error;
@@ -49,7 +49,8 @@ export async function waitFor<T>(options: WaitOptions, attempt: () => Promise<T>
   }
 }
 
-function messageOf(error: unknown): string {
+/** What a failure says, in words. */
+export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error.message !== '' ? error.message : 'code' in error ? String(error.code) : error.name;
 }

@@ -10,7 +10,7 @@ import {
   S3ServiceException,
 } from '@aws-sdk/client-s3';
 import type { Telemetry } from '../../telemetry.js';
-import { waitFor } from '../wait-for.js';
+import { messageOf, waitFor } from '../wait-for.js';
 import { checkKey } from './key.js';
 import type { ObjectStore } from './objects.js';
 
@@ -50,10 +50,9 @@ export async function createS3Store(
     },
   });
   const Bucket = options.bucket;
-  await waitFor(
-    { what: 'S3', where: new URL(options.endpoint).host, log: telemetry.log, ...(signal ? { signal } : {}) },
-    () => ensureBucket(client, Bucket),
-  );
+  const where = new URL(options.endpoint).host;
+  const waiting = { what: 'S3', where, log: telemetry.log, reasonOf, ...(signal ? { signal } : {}) };
+  await waitFor(waiting, () => ensureBucket(client, Bucket));
   return {
     kind: 's3',
     async put(key, body, contentType) {
@@ -100,6 +99,14 @@ export async function createS3Store(
       client.destroy();
     },
   };
+}
+
+/** An answer to HEAD has no words, only a status. */
+function reasonOf(error: unknown): string {
+  const status = error instanceof S3ServiceException ? error.$metadata.httpStatusCode : undefined;
+  if (status === 401 || status === 403)
+    return `HTTP ${status}: see AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what the key may do with the bucket`;
+  return status === undefined ? messageOf(error) : `HTTP ${status}: ${messageOf(error)}`;
 }
 
 async function ensureBucket(client: S3Client, Bucket: string): Promise<void> {

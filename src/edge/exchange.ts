@@ -198,7 +198,9 @@ export class Exchange {
     if (this.head) {
       this.res.cork(() => {
         this.#writeHead(head);
-        this.res.endWithoutBody(undefined, this.edge.draining);
+        if (this.edge.draining) this.res.writeHeader('Connection', 'close');
+        // Of unknown length. Any argument, `undefined` too, would go out as a length.
+        this.res.endWithoutBody();
       });
       this.#finish(reply.status);
       return;

@@ -1,6 +1,6 @@
-import { LRUCache } from 'lru-cache';
 import { isBotAgent, isSenderLibrary } from './bot.js';
 import { encodeStrings } from './byte-writer.js';
+import { RecentCache } from './recent-cache.js';
 import { cut, TEXT_LIMITS } from './text.js';
 import { parseUserAgent, UNKNOWN_AGENT, type UserAgent } from './user-agent.js';
 
@@ -12,13 +12,13 @@ export interface AgentColumns {
 
 /** Looks user agents up in bounded caches; parsing one costs some 70 µs. */
 export class AgentCache {
-  private readonly events: LRUCache<string, AgentColumns>;
-  private readonly headers: LRUCache<string, AgentColumns>;
+  private readonly events: RecentCache<AgentColumns>;
+  private readonly headers: RecentCache<AgentColumns>;
 
   /** @param entries most user agents to remember of each kind */
   constructor(entries: number) {
-    this.events = new LRUCache({ max: entries });
-    this.headers = new LRUCache({ max: entries });
+    this.events = new RecentCache(entries);
+    this.headers = new RecentCache(entries);
   }
 
   /** For the `user_agent` field of an event. */
@@ -33,7 +33,7 @@ export class AgentCache {
 }
 
 function lookUp(
-  cache: LRUCache<string, AgentColumns>,
+  cache: RecentCache<AgentColumns>,
   userAgent: string,
   make: (agent: string) => AgentColumns,
 ): AgentColumns {

@@ -8,20 +8,16 @@ export class ByteWriter {
   /** Where the next byte goes. */
   at = 0;
 
-  private memory: ArrayBuffer;
-
   /** @param capacity initial size, bytes */
   constructor(capacity: number) {
-    this.memory = new ArrayBuffer(capacity);
-    this.buffer = Buffer.from(this.memory);
+    this.buffer = unzeroed(capacity);
   }
 
   /** Makes room for `bytes` more bytes. */
   ensure(bytes: number): void {
     const needed = this.at + bytes;
     if (needed <= this.buffer.length) return;
-    this.memory = new ArrayBuffer(Math.max(needed, this.buffer.length * 2));
-    const grown = Buffer.from(this.memory);
+    const grown = unzeroed(Math.max(needed, this.buffer.length * 2));
     this.buffer.copy(grown, 0, 0, this.at);
     this.buffer = grown;
   }
@@ -69,23 +65,23 @@ export class ByteWriter {
   /** Length and UTF-8; a lone surrogate becomes U+FFFD. */
   string(text: string): void {
     const { length } = text;
+    if (length <= SHORT && this.at + length < this.buffer.length && this.shortAscii(text, length)) return;
     this.ensure(length * 3 + 5);
-    if (length > SHORT || !this.shortAscii(text, length)) this.longString(text, length);
+    this.longString(text, length);
   }
 
   /** Everything written so far, as a buffer of its own that can be transferred. */
   take(): ArrayBuffer {
-    const copy = new ArrayBuffer(this.at);
-    Buffer.from(copy).set(this.buffer.subarray(0, this.at));
+    const copy = unzeroed(this.at);
+    this.buffer.copy(copy, 0, 0, this.at);
     this.at = 0;
-    return copy;
+    return copy.buffer;
   }
 
-  /** The whole buffer, without a copy: what was written and the room behind it. The writer is empty afterwards. */
+  /** The whole buffer, without a copy: what was written and room of any content behind it. The writer is empty afterwards. */
   transfer(): ArrayBuffer {
-    const whole = this.memory;
-    this.memory = new ArrayBuffer(0);
-    this.buffer = Buffer.from(this.memory);
+    const whole = this.buffer.buffer;
+    this.buffer = unzeroed(0);
     this.at = 0;
     return whole;
   }
@@ -120,6 +116,9 @@ export class ByteWriter {
   }
 }
 
+/** Memory of its own, in no pool, so that it can be transferred; not zeroed, since all that is read of it was written. */
+const unzeroed = (bytes: number) => Buffer.allocUnsafeSlow(bytes);
+
 /** Up to here the loop beats the native call. */
 const SHORT = 48;
 
@@ -129,9 +128,11 @@ function lebSize(value: number): number {
   return size;
 }
 
+const scratch = new ByteWriter(1024);
+
 /** Encodes strings once, for blocks of columns that many rows share. */
 export function encodeStrings(texts: readonly string[]): Uint8Array {
-  const writer = new ByteWriter(64);
-  for (const text of texts) writer.string(text);
-  return new Uint8Array(writer.take());
+  scratch.at = 0;
+  for (const text of texts) scratch.string(text);
+  return Uint8Array.prototype.slice.call(scratch.buffer, 0, scratch.at);
 }

@@ -1,13 +1,13 @@
 /** Looks addresses up in the shared databases; what it answers are the encoded columns country_code to continent. */
 import ipaddr from 'ipaddr.js';
-import { LRUCache } from 'lru-cache';
 import type { Reader, Response } from 'maxmind';
 import { encodeStrings } from './byte-writer.js';
 import { fill, type GeoImage, type GeoPart, openReader } from './geo-database.js';
 import { NOWHERE, type Place, placeOf } from './geo-record.js';
+import { RecentCache } from './recent-cache.js';
 
 export class GeoLookup {
-  private readonly cache: LRUCache<string, Uint8Array>;
+  private readonly cache: RecentCache<Uint8Array>;
   private v4: Reader<Response> | null = null;
   private v6: Reader<Response> | null = null;
   /** Databases that are opened when an address of IPv6 comes. */
@@ -16,7 +16,7 @@ export class GeoLookup {
 
   /** @param entries most addresses to remember */
   constructor(image: GeoImage, entries: number) {
-    this.cache = new LRUCache({ max: entries });
+    this.cache = new RecentCache(entries);
     try {
       for (const part of image) if (part.later === undefined) this.use(openReader(part.bytes));
       this.later = image.filter((part) => part.later !== undefined);

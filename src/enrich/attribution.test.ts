@@ -6,7 +6,7 @@ const site = (host: string) => ({ key: `65f1a2b3c4d5e6f7a8b9c0d1\t${host}`, host
 
 it('answers from memory what it would make anew', () => {
   const pick = (...texts: string[]) => fc.constantFrom(...texts);
-  const label = pick('', 'a', 'b', 'ab', 'a b', 'cpc', 'google');
+  const label = pick('', '', '', '', 'a', 'b', 'ab');
   const event = fc.record({
     site: pick('example.com', 'shop.example').map(site),
     referrer: pick('', 'https://www.google.com/', 'https://t.co/a', 'https://t.co/a ?utm_source=a', 'a'),

@@ -9,7 +9,7 @@ it('answers from memory what it would make anew', () => {
   const label = pick('', '', '', '', 'a', 'b', 'ab');
   const event = fc.record({
     site: pick('example.com', 'shop.example').map(site),
-    referrer: pick('', 'https://www.google.com/', 'https://t.co/a', 'https://t.co/a ?utm_source=a', 'a'),
+    referrer: pick('', 'https://www.google.com/', 'https://t.co/a ', 'https://t.co/a ?utm_source=a', 'a'),
     pageHost: pick('', 'example.com'),
     query: pick('', '?x=1', '?utm_source=a', '?utm_medium=cpc&gclid=1', '?gclid=1', '?gclid=2', '?fbclid=1'),
     explicit: fc.option(

@@ -9,7 +9,7 @@ import type { ObjectStore } from '../src/storage/objects/objects.js';
 import { createS3Store } from '../src/storage/objects/s3.js';
 import { silentTelemetry } from '../src/telemetry.js';
 import { startS3 } from '../test/support/engines/ceph.js';
-import { Guard, repositoryRoot } from '../test/support/guard.js';
+import { Guard } from '../test/support/guard.js';
 import { ensureInstalled } from '../test/support/installed.js';
 import { Recording, USUAL_PAGE } from './support/recording.js';
 
@@ -46,7 +46,7 @@ interface Range {
 export async function runReplayLayoutsBench(): Promise<void> {
   const guard = await Guard.start();
   try {
-    const installed = await ensureInstalled(repositoryRoot, console.error);
+    const installed = await ensureInstalled(console.error);
     const { endpoint, accessKeyId, secretAccessKey } = await startS3(guard, installed);
     const s3 = await createS3Store(
       { endpoint, region: 'us-east-1', bucket: 'layouts', accessKeyId, secretAccessKey },

@@ -69,7 +69,7 @@ export async function embeddedTarget(
 
 /** The program on Postgres, Redis, NATS and ClickHouse servers of its own, in as many processes as `PROCESSES` says. */
 export async function serversTarget(guard: Guard): Promise<Target> {
-  const installed = await ensureInstalled(repositoryRoot, console.error);
+  const installed = await ensureInstalled(console.error);
   const { PROCESSES = '1' } = process.env;
   const [postgres, redis, nats, clickhouse] = await Promise.all([
     startPostgres(guard, installed.postgresBin),

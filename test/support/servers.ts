@@ -29,7 +29,7 @@ export interface TestServers {
 
 /** Starts all servers at once on free ports with empty temporary data; they end with the guard. */
 export async function startServers(guard: Guard, say: (line: string) => void): Promise<TestServers> {
-  const installed = await ensureInstalled(repositoryRoot, say);
+  const installed = await ensureInstalled(say);
   const natsProgram = programPath(installed, 'nats-server');
   const [postgres, redis, nats, clickhouse, s3] = await Promise.all([
     startPostgres(guard, installed.postgresBin),

@@ -180,8 +180,11 @@ async function isPostgresOn(pid: number, cluster: string): Promise<boolean> {
 
 const Symlinks = Type.Array(Type.Object({ source: Type.String(), target: Type.String() }));
 
-/** npm drops symlinks from packages; the package restores them in an install script, which npm may have been told not to run. */
-async function restoreSymlinks(native: string): Promise<void> {
+/**
+ * npm drops symlinks from packages; the package restores them in an install script, which npm may have been told not to run.
+ * @param native the folder that `postgresBinaries` answers
+ */
+export async function restoreSymlinks(native: string): Promise<void> {
   const packageRoot = join(native, '..');
   const list: unknown = JSON.parse(
     await readFile(join(native, 'pg-symlinks.json'), 'utf8').catch(() => '[]'),

@@ -20,7 +20,10 @@ import { fillTraffic } from './support/traffic.js';
 export interface DashboardBenchOptions {
   /** Of the big site. */
   readonly events: number;
+  /** 0 is passed over: for filling alone. */
   readonly days: readonly number[];
+  /** Which of the three filters, from 0; default all. */
+  readonly filters?: readonly number[];
   /** How often every call is repeated while warm, and the whole page asked at once. */
   readonly polls: number;
   /** Data directory of an earlier run of the same day, or for later ones: it is filled once and stays; default a temporary one. */
@@ -102,8 +105,9 @@ export async function runDashboardBench(options: DashboardBenchOptions): Promise
     const visits = visit(program.url, site);
     const rows: Row[] = [];
     const pages: PageRow[] = [];
-    for (const days of options.days)
-      for (const filter of FILTERS) {
+    const filters = options.filters?.flatMap((i) => FILTERS[i] ?? []) ?? FILTERS;
+    for (const days of options.days.filter((some) => some > 0))
+      for (const filter of filters) {
         const [of, page] = await measure({ program, engine, api, site, days, filter, polls: options.polls });
         rows.push(...of);
         pages.push(page);

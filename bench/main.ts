@@ -1,4 +1,4 @@
-/** `npm run bench -- NAME [--seconds N] [--rounds N] [--connections 64,512] [--events 1,10] [--targets bare,embedded,servers] [--rate REQUESTS_PER_SECOND] [--fill EVENTS] [--days 1,7,30,90] [--polls N] [--data DIR] [--sessions N] [--layouts]` */
+/** `npm run bench -- NAME [--seconds N] [--rounds N] [--connections 64,512] [--events 1,10] [--targets bare,embedded,servers] [--rate REQUESTS_PER_SECOND] [--fill EVENTS] [--days 1,7,30,90] [--filters 0,1,2] [--polls N] [--data DIR] [--sessions N] [--layouts]` */
 import { parseArgs } from 'node:util';
 import { runActorsBench } from './actors.js';
 import { runAutomationsBench } from './automations.js';
@@ -19,6 +19,7 @@ const { positionals, values } = parseArgs({
     rate: { type: 'string' },
     fill: { type: 'string', default: '10000000' },
     days: { type: 'string', default: '1,7,30,90' },
+    filters: { type: 'string', default: '0,1,2' },
     sessions: { type: 'string', default: '1000' },
     layouts: { type: 'boolean', default: false },
     polls: { type: 'string', default: '8' },
@@ -42,6 +43,7 @@ const benches: Readonly<Record<string, () => Promise<unknown>>> = {
     runDashboardBench({
       events: Number(values.fill),
       days: numbers(values.days),
+      filters: numbers(values.filters),
       polls: Number(values.polls),
       data: values.data,
     }),

@@ -32,8 +32,29 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
   return config;
 }
 
+/** Forms of values that would be refused, or match nothing, far from here and without the variable's name. */
+const FORMS = [
+  ['NATS_STREAM', /^[^\s.*>/\\]+$/, 'must have no spaces, dots, slashes, * or >'],
+  ['NATS_SUBJECT_EVENTS', /^[^\s.*>]+(?:\.[^\s.*>]+)*$/, 'must be words with dots between them'],
+  [
+    'CLICKHOUSE_HOST',
+    /^(?:[^\s/:@]+|\[[0-9a-f:.]+\])$/i,
+    'is a host alone: see CLICKHOUSE_PORT, CLICKHOUSE_URL',
+  ],
+  ['CLIENT_ADDRESS_HEADER', /^[\w-]+$/, 'must be the name of one header'],
+] as const;
+
+const ORIGIN = /^(?:\*|[a-z][a-z0-9+.-]*:\/\/[^\s/]+\/?)$/i;
+
 function contradictions(config: Config): string[] {
   const problems: string[] = [];
+  for (const [name, form, words] of FORMS) {
+    const value = config[name];
+    if (value !== undefined && !form.test(value)) problems.push(`${name} ${words}`);
+  }
+  const noOrigin = config.CORS_ALLOWED_ORIGINS.find((origin) => !ORIGIN.test(origin));
+  if (noOrigin !== undefined)
+    problems.push(`CORS_ALLOWED_ORIGINS are like https://stats.example.com, not ${noOrigin}`);
   const unknownRole = config.ROLES.find((role) => role !== 'edge' && role !== 'writer');
   if (unknownRole !== undefined) problems.push(`ROLES knows edge and writer, not ${unknownRole}`);
   if (config.SUPPORT_EMAIL !== undefined && !/^[^\s@,;<>"]+@[^\s@,;<>"]+$/.test(config.SUPPORT_EMAIL))
@@ -160,6 +181,7 @@ function readAll(read: <T>(name: string, variable: Variable<T>) => T): Config {
       VARIABLES.EMBEDDED_CLICKHOUSE_MEMORY_MB,
     ),
     QUERY_TIMEOUT: read('QUERY_TIMEOUT', VARIABLES.QUERY_TIMEOUT),
+    LOOK_AHEAD_PERCENT: read('LOOK_AHEAD_PERCENT', VARIABLES.LOOK_AHEAD_PERCENT),
     SMTP_HOST: read('SMTP_HOST', VARIABLES.SMTP_HOST),
     SMTP_PORT: read('SMTP_PORT', VARIABLES.SMTP_PORT),
     SMTP_SECURE: read('SMTP_SECURE', VARIABLES.SMTP_SECURE),

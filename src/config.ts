@@ -308,6 +308,14 @@ export const VARIABLES = {
     about: 'Cap of the embedded ClickHouse',
   }),
   QUERY_TIMEOUT: duration({ default: '30s', about: 'Longest time a dashboard query may take' }),
+  LOOK_AHEAD_PERCENT: integer({
+    default: 5,
+    min: 0,
+    max: 100,
+    unit: '% of a core',
+    about:
+      'Most time for finding out what has changed at sites that somebody looks at, before the next question; 0: never',
+  }),
   SMTP_HOST: optionalText({
     about: 'Mail server; unset: no mail can be sent (password resets, e-mail actions)',
   }),

@@ -123,7 +123,10 @@ function inClickhouse(
     events: createClickhouseEventStore({ clickhouse, telemetry, withLock }),
     metrics: createClickhouseMetrics(clickhouse, {
       maxExecutionMs: config.QUERY_TIMEOUT * 1_000,
-      carried: { telemetry },
+      carried: {
+        telemetry,
+        ...(config.LOOK_AHEAD_PERCENT > 0 ? { lookAhead: { share: config.LOOK_AHEAD_PERCENT / 100 } } : {}),
+      },
     }),
     heat: createClickhouseHeat(clickhouse, { maxExecutionMs: config.QUERY_TIMEOUT * 1_000 }),
     replays: createClickhouseReplays(clickhouse, { maxExecutionMs: config.QUERY_TIMEOUT * 1_000 }),

@@ -34,7 +34,7 @@ describe('processes of a node', () => {
     expect(share).toMatchObject({
       ...{ DATA_DIR: join('/data', 'process-2'), NODE_ID: 'a-2', ENRICH_THREADS: 2 },
       ...{ DB_MAX_CONNS: 10, DB_MIN_CONNS: 10, SPOOL_LIMIT_MB: 100 },
-      ...{ DEDUPE_WINDOW_EVENTS: 2_000_000, SITE_EVENTS_PER_MINUTE: 250 },
+      ...{ DEDUPE_WINDOW_EVENTS: 2_000_000, SITE_EVENTS_PER_MINUTE: 250, LOOK_AHEAD_PERCENT: 1.25 },
       ...{ STREAM_LIMIT_MB: config.STREAM_LIMIT_MB, RATE_LIMIT_API: config.RATE_LIMIT_API },
     });
   });

@@ -64,5 +64,6 @@ export async function shareOf(config: Config, { process, processes, nodeDir }: P
     SPOOL_LIMIT_MB: part(config.SPOOL_LIMIT_MB),
     DEDUPE_WINDOW_EVENTS: part(config.DEDUPE_WINDOW_EVENTS, LEAST_WINDOW),
     SITE_EVENTS_PER_MINUTE: part(config.SITE_EVENTS_PER_MINUTE),
+    LOOK_AHEAD_PERCENT: config.LOOK_AHEAD_PERCENT / processes,
   };
 }

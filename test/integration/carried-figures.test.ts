@@ -8,9 +8,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EventRow } from '../../src/events/row-decoder.js';
 import { type Filter, parseFilters } from '../../src/metrics/filters.js';
 import type { MetricsStore, Scope } from '../../src/metrics/metrics-store.js';
+import { openClickhouse } from '../../src/storage/clickhouse.js';
 import { createClickhouseEventStore } from '../../src/storage/events/clickhouse-event-store.js';
 import { createClickhouseMetrics } from '../../src/storage/events/clickhouse-metrics.js';
+import { ClickhouseReader } from '../../src/storage/events/clickhouse-reader.js';
 import type { EventStore } from '../../src/storage/events/event-store.js';
+import { CarriedFigures } from '../../src/storage/events/metrics/carried/figures.js';
+import type { Sql } from '../../src/storage/events/metrics/clickhouse-rows.js';
 import { silentTelemetry } from '../../src/telemetry.js';
 import { freshClickhouse } from '../support/fresh.js';
 import { generateEvents, randomOf } from '../support/metrics-events.js';
@@ -57,7 +61,10 @@ beforeAll(async () => {
   events = createClickhouseEventStore({ clickhouse: fresh, telemetry: silentTelemetry() });
   await events.migrate();
   carried = createClickhouseMetrics(fresh, {
-    carried: { minRows: 0, settled, clock: () => clock, finished: { minRows: 1e9 } },
+    carried: {
+      ...{ minRows: 0, settled, clock: () => clock, finished: { minRows: 1e9 } },
+      ...{ lookAhead: { share: 1, intervalMs: 100 }, shrinkMs: 100 },
+    },
   });
   proved = createClickhouseMetrics(fresh, { carried: { minRows: 1e9, settled, clock: () => clock } });
   anew = createClickhouseMetrics(fresh, { rawOnly: true });
@@ -84,7 +91,7 @@ async function arrive(part: number, parts: number, hoursAgo: number): Promise<vo
     query: `ALTER TABLE session_slots_view MODIFY QUERY ${viewQuery.replace("now('UTC')", `toDateTime(${at}, 'UTC')`).replace('\uFFFD', '\\xFF')}`,
   });
   const share = rows.filter((_, i) => i % parts === part).map(encodeRow);
-  await events.insertRows('events', share, `part-${part}`, Date.now() + 60_000);
+  await events.insertRows('events', share, `part-${part} of ${rows.length}`, Date.now() + 60_000);
 }
 
 /** Every carried question about a running period, the one before it and a finished one, beside the answer from raw events. */
@@ -163,6 +170,53 @@ describe('carried figures', () => {
     settledHours = 1;
     await compare(NOW);
     await compare(NOW);
+  }, 120_000);
+
+  it('need nothing but their own query when somebody has looked ahead, and are equal', async () => {
+    const asked: string[] = [];
+    class Recording extends ClickhouseReader {
+      override rows(sql: Sql, signal: AbortSignal): Promise<unknown[][]> {
+        asked.push(sql.text);
+        return super.rows(sql, signal);
+      }
+      override copy(sql: Sql, signal: AbortSignal): Promise<void> {
+        asked.push(sql.text);
+        return super.copy(sql, signal);
+      }
+    }
+    const reader = new Recording(openClickhouse(database));
+    const figures = new CarriedFigures(reader, {
+      ...{ minRows: 0, settled, finished: { minRows: 1e9 } },
+      lookAhead: { share: 1, intervalMs: 20 },
+    });
+    const looks = () => asked.filter((text) => text.includes('system.mutations')).length;
+    const running = { siteId: SITE, from: TODAY - 13 * DAY, to: NOW, filters: [] };
+    const scopes = [running, { ...running, from: TODAY - 27 * DAY, to: NOW - 14 * DAY }];
+    const ask = () => Promise.all(scopes.map((scope) => figures.totals(scope, never)));
+    try {
+      await ask();
+      await ask();
+      const before = await ask();
+      rows = generateEvents(randomOf(8), NOW, 20).events;
+      await arrive(0, 1, 0);
+      // One may have begun before the events arrived.
+      const last = looks() + 2;
+      await expect.poll(looks).toBeGreaterThan(last);
+      figures.answers.close();
+      await expect.poll(() => reader.isBusy).toBe(false);
+      asked.length = 0;
+      const after = await ask();
+      const expected = await Promise.all(scopes.map((scope) => anew.totals(scope, never)));
+      expect(after.map((counts) => counts?.slice(0, 4))).toEqual(
+        expected.map(({ views, visitors, sessions, bounces }) => [views, visitors, sessions, bounces]),
+      );
+      expect(after).not.toEqual(before);
+      expect(asked.length).toBeGreaterThan(0);
+      expect(asked.filter((text) => !text.includes('cell.1 AS part'))).toEqual([]);
+    } finally {
+      figures.answers.close();
+      await reader.close();
+    }
   }, 120_000);
 
   it('are counted anew when rows were removed', async () => {

@@ -2,6 +2,7 @@ import { ClickHouseError, type ClickHouseSettings } from '@clickhouse/client';
 import { AppError } from '../../errors.js';
 import { Turns } from '../../metrics/turns.js';
 import { type Clickhouse, reasonOf } from '../clickhouse.js';
+import { rowsOf } from '../clickhouse-body.js';
 import type { Sql } from './metrics/clickhouse-rows.js';
 
 export interface ClickhouseReaderOptions {
@@ -55,6 +56,11 @@ export class ClickhouseReader {
     return this.clickhouse.cluster;
   }
 
+  /** Queries are under way. */
+  get isBusy(): boolean {
+    return this.turns.running > 0;
+  }
+
   /**
    * Copies rows into a table that serves as a scratch pad, under the same limits.
    * @throws AppError as `rows`
@@ -94,7 +100,7 @@ export class ClickhouseReader {
           // Lists of sessions are longer than an URL may be.
           use_multipart_params_auto: true,
         });
-        return answer.json<unknown[]>();
+        return rowsOf<unknown[]>(answer, signal);
       });
     } catch (error) {
       throwIfEnded(signal);

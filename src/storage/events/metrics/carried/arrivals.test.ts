@@ -14,7 +14,8 @@ function collectGarbage(): void {
 }
 
 const wait = () => new AbortController().signal;
-const STRETCH = { arrivedSince: 900_000, slotFrom: 900_000, slotTo: 1_800_000 };
+const BASE = { arrivedBefore: 3_600_000, to: 1_800_000 };
+const TO = 1_000_000;
 
 class Answering extends ClickhouseReader {
   constructor(private readonly answer: (signal: AbortSignal) => Promise<unknown[][]>) {
@@ -45,15 +46,15 @@ it('asks again when all who waited for an answer have left', async () => {
   });
   const arrivals = new RollupArrivals(reader);
   const leaving = new AbortController();
-  const left = arrivals.state(leaving.signal).catch(String);
+  const left = arrivals.state('s', leaving.signal).catch(String);
   await expect.poll(() => asked.length).toBe(1);
   leaving.abort(new Error('gone'));
   expect(await left).toBe('Error: gone');
-  expect(await arrivals.state(wait())).toMatchObject({ history: 'h' });
+  expect(await arrivals.state('s', wait())).toMatchObject({ history: 'h' });
   // The end of the first question is no matter of the second one.
   ended();
   await new Promise((resolve) => setImmediate(resolve));
-  expect(await arrivals.state(wait())).toMatchObject({ history: 'h' });
+  expect(await arrivals.state('s', wait())).toMatchObject({ history: 'h' });
   expect(asked).toHaveLength(2);
 });
 
@@ -61,7 +62,7 @@ it('keeps no text of an answer by the hashes of it', async () => {
   const kept: string[] = [];
   const read = async (i: number) => {
     const reader = new Answering(async () => [['1', '1', 1, pairsText(BigInt(i * 6_000), 6_000)]]);
-    const { recent } = await new RollupArrivals(reader, { clock: () => 1 }).since('s', STRETCH, wait());
+    const { recent } = await new RollupArrivals(reader, { clock: () => 1 }).since('s', BASE, TO, wait());
     kept.push(...(recent?.[0] ?? []));
   };
   await read(0);
@@ -81,14 +82,14 @@ it('lets answers go that serve no more', async () => {
     return rows;
   });
   const arrivals = new RollupArrivals(reader, { freshMs: 20 });
-  await arrivals.since('s', STRETCH, wait());
+  await arrivals.since('s', BASE, TO, wait());
   await expect
     .poll(() => {
       collectGarbage();
       return answers[0]?.deref() === undefined;
     })
     .toBe(true);
-  await arrivals.since('s', STRETCH, wait());
+  await arrivals.since('s', BASE, TO, wait());
   // What had arrived before is not asked again.
   expect(answers).toHaveLength(3);
 });

@@ -1,12 +1,21 @@
 import { LRUCache } from 'lru-cache';
-import { Flight } from '../../../../metrics/flight.js';
 import { type Scope, SLOT_MS } from '../../../../metrics/metrics-store.js';
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
 import type { SomeSessions } from '../clickhouse-conditions.js';
 import type { Sql } from '../clickhouse-rows.js';
-import { ConcernedRows } from './concerned-rows.js';
+import { ConcernedRows, type CopiesOptions } from './concerned-rows.js';
+import { type Answered, FreshAnswers, type Renewed } from './fresh-answers.js';
 import { second, slots } from './sql-values.js';
-import type { Arrivals, Pairs, RollupState, Stretch } from './stretch.js';
+import {
+  type Arrivals,
+  type Base,
+  isOpen,
+  type Pairs,
+  type RollupState,
+  type Stretch,
+  slotAfter,
+  stretchOf,
+} from './stretch.js';
 
 /** Rows that began to arrive before this time are all there: longer than an insert may take, and than a replica may lag behind. */
 const SETTLED_MS = 10 * 60_000;
@@ -24,17 +33,12 @@ const MAX_PAIRS = 24_000;
 /** Pairs in kept answers about what lies about the ends of periods. */
 const MAX_CUT_PAIRS = 100_000;
 
-interface Answered {
-  readonly rows: unknown[][];
-  readonly at: number;
-}
-
 /** About some rows of the rollup: the same text as long as they are the same. */
 interface Facts extends Pick<Arrivals, 'state' | 'latest'> {
   readonly pairs: Pairs | undefined;
 }
 
-export interface ArrivalsOptions {
+export interface ArrivalsOptions extends CopiesOptions {
   /** When what the server's clock says is settled; for tests. */
   readonly settled?: (serverMs: number) => number;
   /** Default 2,800 ms. */
@@ -43,9 +47,28 @@ export interface ArrivalsOptions {
   readonly clock?: () => number;
 }
 
+/** A settled moment is held back for so long after it was last looked ahead for. */
+const HELD_MS = 60_000;
+const MAX_HELD = 1_000;
+
+/** Questions about a site, as whoever looks ahead for them needs to know. */
+export interface Watching {
+  /** @param to end of the asked period, ms since epoch */
+  asked(siteId: string, base: Base, to: number): void;
+  /** Its answers are carried on. */
+  carried(siteId: string): void;
+}
+
+/** What a question that is expected asks for. */
+export interface Expected {
+  readonly base: Base;
+  /** End of its period, ms since epoch. */
+  readonly to: number;
+}
+
 /** Asks what has arrived in the rollup since a moment; answers serve for a short while. */
 export class RollupArrivals {
-  private readonly answers: LRUCache<string, Flight<Answered>>;
+  private readonly answers: FreshAnswers;
   private readonly sizes = new LRUCache<string, number>({ max: 10_000, ttl: SIZE_TTL_MS });
   /** A page asks twenty times for the same. */
   private readonly facts = new WeakMap<Answered, Facts>();
@@ -56,23 +79,30 @@ export class RollupArrivals {
   });
   /** By site. */
   private readonly asking = new Map<string, Set<Promise<unknown>>>();
+  /** By site, the settled moment that everything was looked ahead for: questions go on to it, and no further. */
+  private readonly held = new LRUCache<string, number>({ max: MAX_HELD, ttl: HELD_MS });
   readonly copies: ConcernedRows;
 
   constructor(
     private readonly reader: ClickhouseReader,
     private readonly options: ArrivalsOptions = {},
+    private readonly watching?: Watching,
   ) {
-    this.answers = new LRUCache({
-      max: 1_000,
-      ttl: options.freshMs ?? FRESH_MS,
-      // A list of pairs has up to a megabyte: none stays for longer than it serves.
-      ...(options.clock ? { perf: { now: options.clock } } : { ttlAutopurge: true }),
-    });
-    this.copies = new ConcernedRows(reader);
+    const { freshMs = FRESH_MS, clock } = options;
+    this.answers = new FreshAnswers(reader, { freshMs, clock });
+    this.copies = new ConcernedRows(reader, options);
   }
 
-  async state(signal: AbortSignal): Promise<RollupState> {
-    const { rows } = await this.fresh({ text: stateSql(this.reader.cluster), params: {} }, signal);
+  async state(siteId: string, signal: AbortSignal): Promise<RollupState> {
+    const state = this.stateOf(await this.answers.ask(this.stateSql, signal));
+    return { ...state, settled: Math.min(state.settled, this.held.get(siteId) ?? state.settled) };
+  }
+
+  private get stateSql(): Sql {
+    return { text: stateSql(this.reader.cluster), params: {} };
+  }
+
+  private stateOf({ rows }: Answered): RollupState {
     const [serverMs, history, changing] = rows[0] ?? [];
     if (typeof serverMs !== 'number' || typeof history !== 'string')
       throw new TypeError('no state of the rollup');
@@ -85,7 +115,7 @@ export class RollupArrivals {
     const key = `${siteId} ${from} ${Math.round((to - from) / SIZE_STEP_MS)}`;
     const known = this.sizes.get(key);
     if (known !== undefined) return known;
-    const { rows } = await this.fresh(
+    const { rows } = await this.answers.ask(
       {
         text: `SELECT count() FROM session_slots WHERE site_id = {site:String} AND ${SLOTS}`,
         params: { site: siteId, ...slots(from, to) },
@@ -97,8 +127,10 @@ export class RollupArrivals {
     return size;
   }
 
-  async since(siteId: string, stretch: Stretch, signal: AbortSignal): Promise<Arrivals> {
-    const asked = this.arrived(siteId, stretch, signal);
+  /** @param to end of the asked period, ms since epoch */
+  async since(siteId: string, base: Base, to: number, signal: AbortSignal): Promise<Arrivals> {
+    this.watching?.asked(siteId, base, to);
+    const asked = this.arrived(siteId, stretchOf(base, to), signal);
     const asking = this.asking.get(siteId) ?? new Set();
     this.asking.set(siteId, asking.add(asked));
     try {
@@ -110,23 +142,27 @@ export class RollupArrivals {
   }
 
   private async arrived(siteId: string, stretch: Stretch, signal: AbortSignal): Promise<Arrivals> {
-    const params = { site: siteId, since: second(stretch.arrivedSince) };
     const [answered, cut] = await Promise.all([
-      this.fresh({ text: factsSql(RECENT), params }, signal),
-      this.cut({ ...params, ...slots(stretch.slotFrom, stretch.slotTo) }, signal),
+      this.answers.ask(recentSql(siteId, stretch), signal),
+      this.cut(siteId, stretch, signal),
     ]);
+    return this.arrivals(stretch, answered, cut);
+  }
+
+  private arrivals(stretch: Stretch, answered: Answered, cut: Facts): Arrivals {
     const recent = this.read(answered);
     const latest = Math.max(recent.latest, cut.latest);
     const both = { state: `${recent.state} ${cut.state}`, latest, at: answered.at };
-    return { ...both, recent: recent.pairs, cut: cut.pairs };
+    return { stretch, ...both, recent: recent.pairs, cut: cut.pairs };
   }
 
   /** Of rows that had arrived before, in slots that the stretch has gained or lost. */
-  private async cut(params: Sql['params'], signal: AbortSignal): Promise<Facts> {
+  private async cut(siteId: string, stretch: Stretch, signal: AbortSignal): Promise<Facts> {
+    const params = parameters(siteId, stretch);
     const key = JSON.stringify(params);
     const known = this.cuts.get(key);
     if (known) return known;
-    const facts = this.read(await this.fresh({ text: factsSql(CUT), params }, signal));
+    const facts = this.read(await this.answers.ask({ text: factsSql(CUT), params }, signal));
     this.cuts.set(key, facts);
     return facts;
   }
@@ -141,50 +177,80 @@ export class RollupArrivals {
     return facts;
   }
 
-  /**
-   * @param arrivals what is known to have arrived in the stretch
-   * @returns undefined when too much is concerned
-   */
+  /** @returns undefined when too much is concerned */
   async concerned(
     siteId: string,
-    stretch: Stretch,
     state: RollupState,
     arrivals: Arrivals,
     signal: AbortSignal,
   ): Promise<SomeSessions | undefined> {
+    this.watching?.carried(siteId);
     // What becomes known of other stretches meanwhile goes into the same copies.
     await Promise.allSettled(this.asking.get(siteId) ?? []);
     return this.reader.cluster === undefined
-      ? this.copies.find(siteId, stretch, state, arrivals, signal)
-      : this.listed(parameters(siteId, stretch), signal);
+      ? this.copies.find(siteId, state, arrivals, signal)
+      : this.listed(parameters(siteId, arrivals.stretch), signal);
+  }
+
+  /**
+   * Asks and copies what questions are going to need; they see it when all of it is there, and as old as it is.
+   * @throws what the reader throws, the signal's reason
+   */
+  async lookAhead(siteId: string, expected: readonly Expected[], signal: AbortSignal): Promise<void> {
+    const renewedState = await this.answers.renew(this.stateSql, signal);
+    const state = this.stateOf(renewedState.answered);
+    const stretches = new Map(
+      expected
+        .flatMap(({ base, to }) => [
+          stretchOf(base, to),
+          // Counts that are kept move on to it with their next answer.
+          ...(state.settled > base.arrivedBefore
+            ? [stretchOf({ arrivedBefore: state.settled, to: slotAfter(to) }, to)]
+            : []),
+        ])
+        .map((stretch) => [JSON.stringify(stretch), stretch] as const),
+    );
+    const recent = new Map<number, Renewed>();
+    for (const stretch of stretches.values())
+      if (!recent.has(stretch.arrivedSince))
+        recent.set(stretch.arrivedSince, await this.answers.renew(recentSql(siteId, stretch), signal));
+    for (const stretch of stretches.values()) {
+      const renewed = recent.get(stretch.arrivedSince);
+      const cut = await this.cut(siteId, stretch, signal);
+      if (renewed === undefined || this.reader.cluster !== undefined) continue;
+      const arrivals = this.arrivals(stretch, renewed.answered, cut);
+      if (arrivals.latest > 0) await this.copies.find(siteId, state, arrivals, signal);
+    }
+    for (const { publish } of [renewedState, ...recent.values()]) publish();
+    this.held.set(siteId, state.settled);
+  }
+
+  /**
+   * Copies a part of what an earlier period is going to need when its end has come to another slot.
+   * @param most sessions that are looked up
+   * @returns whether nothing more is to be done
+   * @throws what the reader throws, the signal's reason
+   */
+  async prepareSlot(
+    siteId: string,
+    { base, to }: Expected,
+    most: number,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const stretch = stretchOf(base, to);
+    if (isOpen(stretch) || this.reader.cluster !== undefined) return true;
+    const { pairs } = await this.cut(siteId, stretch, signal);
+    const state = await this.state(siteId, signal);
+    return pairs === undefined || this.copies.prepare(siteId, state, pairs, most);
   }
 
   /** For clusters, where a replica may not have a copy yet. */
   private async listed(params: Sql['params'], signal: AbortSignal): Promise<SomeSessions | undefined> {
     const text = `SELECT toString(groupArray(session)), toUInt32(count()) FROM (${CONCERNED})
         GROUP BY intDiv(rowNumberInAllBlocks(), ${CHUNK})`;
-    const { rows } = await this.fresh({ text, params: { ...params, limit: MAX_SESSIONS + 1 } }, signal);
+    const { rows } = await this.answers.ask({ text, params: { ...params, limit: MAX_SESSIONS + 1 } }, signal);
     const count = rows.reduce((sum, [, length]) => sum + Number(length), 0);
     return count > MAX_SESSIONS ? undefined : { list: rows.map(([chunk]) => String(chunk)) };
-  }
-
-  /** Equal questions of the same moment are one. */
-  private fresh(sql: Sql, signal: AbortSignal): Promise<Answered> {
-    const key = JSON.stringify(sql);
-    const known = this.answers.get(key);
-    // What all have left is being ended.
-    if (known && !known.signal.aborted) return known.join(signal);
-    const flight: Flight<Answered> = new Flight((own) =>
-      this.reader.rows(sql, own).then(
-        (rows) => ({ rows, at: performance.now() }),
-        (error: unknown) => {
-          if (this.answers.peek(key) === flight) this.answers.delete(key);
-          throw error;
-        },
-      ),
-    );
-    this.answers.set(key, flight);
-    return flight.join(signal);
   }
 }
 
@@ -218,6 +284,10 @@ const TOUCHED = `SELECT session FROM session_slots WHERE site_id = {site:String}
 const CONCERNED = `SELECT DISTINCT session FROM session_slots WHERE site_id = {site:String} AND visitor IN (
     SELECT visitor FROM session_slots WHERE site_id = {site:String} AND session IN (${TOUCHED}))
   LIMIT {limit:UInt32}`;
+
+function recentSql(siteId: string, { arrivedSince }: Stretch): Sql {
+  return { text: factsSql(RECENT), params: { site: siteId, since: second(arrivedSince) } };
+}
 
 function parameters(siteId: string, { arrivedSince, slotFrom, slotTo }: Stretch): Sql['params'] {
   return { site: siteId, since: second(arrivedSince), ...slots(slotFrom, slotTo) };

@@ -18,7 +18,8 @@ import { type CarriedMetrics, carriedMetrics } from './carried-metrics.js';
 import { ChangedSums } from './changed-sums.js';
 import { ChangedCounts, type Counts } from './counts.js';
 import { type FinishedOptions, FinishedSessions } from './finished-sessions.js';
-import { answerKey, type RollupState, slotAfter, stretchOf } from './stretch.js';
+import { LookAhead, type LookAheadOptions } from './look-ahead.js';
+import { answerKey, type RollupState, slotAfter } from './stretch.js';
 
 /** One or several questions about one scope that one query answers. */
 export interface CarriedQuestion {
@@ -40,6 +41,8 @@ export interface CarriedOptions extends ArrivalsOptions {
   /** Labels that are kept, all answers together; default 300,000 (about 60 MB). */
   readonly maxLabels?: number;
   readonly finished?: Omit<FinishedOptions, 'telemetry'>;
+  /** Absent: nothing is found out before it is asked for. */
+  readonly lookAhead?: Omit<LookAheadOptions, 'telemetry'>;
 }
 
 /** Periods with more rows of the rollup are read one after the other. */
@@ -73,6 +76,7 @@ export class CarriedAnswers {
   private readonly sums: ChangedSums;
   private readonly metrics: CarriedMetrics;
   private readonly finished: FinishedSessions;
+  private readonly ahead: LookAhead | undefined;
   /** Of those that read a whole big period. */
   private readonly turns = new Turns(1, MAX_WAITING);
   /** Answers with too many labels to be kept. */
@@ -82,14 +86,17 @@ export class CarriedAnswers {
     private readonly reader: ClickhouseReader,
     private readonly options: CarriedOptions = {},
   ) {
-    this.arrivals = new RollupArrivals(reader, options);
+    this.ahead = options.lookAhead && this.lookingAhead(options.lookAhead);
+    this.arrivals = new RollupArrivals(reader, options, this.ahead);
     this.sums = new ChangedSums(reader);
     this.kept = new LRUCache({
       maxSize: options.maxLabels ?? 300_000,
       sizeCalculation: ({ counts }) => 10 + counts.size,
     });
-    const { telemetry } = options;
+    const { telemetry, lookAhead } = options;
+    const state = (siteId: string, signal: AbortSignal) => this.arrivals.state(siteId, signal);
     this.finished = new FinishedSessions(reader, {
+      ...(lookAhead ? { ready: { state, share: lookAhead.share } } : {}),
       ...options.finished,
       ...(telemetry ? { telemetry } : {}),
     });
@@ -127,7 +134,19 @@ export class CarriedAnswers {
   }
 
   close(): void {
+    this.ahead?.close();
     this.finished.close();
+  }
+
+  private lookingAhead(options: Omit<LookAheadOptions, 'telemetry'>): LookAhead {
+    const { telemetry } = this.options;
+    const work = {
+      lookAhead: (...asked: Parameters<RollupArrivals['lookAhead']>) => this.arrivals.lookAhead(...asked),
+      prepareSlot: (...asked: Parameters<RollupArrivals['prepareSlot']>) =>
+        this.arrivals.prepareSlot(...asked),
+      isBusy: () => this.reader.isBusy,
+    };
+    return new LookAhead(work, { ...options, ...(telemetry ? { telemetry } : {}) });
   }
 
   private async isSmall(scope: Scope, signal: AbortSignal): Promise<boolean> {
@@ -140,7 +159,7 @@ export class CarriedAnswers {
     signal: AbortSignal,
   ): Promise<readonly ChangedCounts[] | undefined> {
     this.begin(question.scope, keys, signal);
-    const state = await this.arrivals.state(signal);
+    const state = await this.arrivals.state(question.scope.siteId, signal);
     const parts = await this.parts(question, keys, state, signal);
     const answers = new Map<number, ChangedCounts>();
     for (const group of madeTogether(parts)) {
@@ -159,7 +178,7 @@ export class CarriedAnswers {
     for (const key of keys) {
       const kept = this.kept.peek(key);
       if (kept === undefined) continue;
-      this.arrivals.since(scope.siteId, stretchOf(kept, scope.to), signal).catch(() => undefined);
+      this.arrivals.since(scope.siteId, kept, scope.to, signal).catch(() => undefined);
     }
   }
 
@@ -221,8 +240,7 @@ export class CarriedAnswers {
     if (kept === undefined) return [];
     const { arrivedBefore, to } = kept;
     const next = { arrivedBefore: state.settled, to: slotAfter(scope.to) };
-    const stretch = stretchOf(kept, scope.to);
-    const arrivals = await this.arrivals.since(scope.siteId, stretch, signal);
+    const arrivals = await this.arrivals.since(scope.siteId, kept, scope.to, signal);
     const holds = ({ kept: { last } }: Part) =>
       last?.arrivals === arrivals.state &&
       (last.to === scope.to || arrivals.latest < Math.min(last.to, scope.to));
@@ -233,9 +251,7 @@ export class CarriedAnswers {
     const stale = [...new Map(changed.map((part) => [part.kept, part])).values()];
     if (stale.length > 0) {
       const isEmpty = arrivals.latest === 0;
-      const sessions = isEmpty
-        ? NONE
-        : await this.arrivals.concerned(scope.siteId, stretch, state, arrivals, signal);
+      const sessions = isEmpty ? NONE : await this.arrivals.concerned(scope.siteId, state, arrivals, signal);
       if (sessions === undefined) return undefined;
       const isOld = next.arrivedBefore > arrivedBefore;
       const moments = [

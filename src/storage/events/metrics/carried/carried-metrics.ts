@@ -86,3 +86,41 @@ export function finishedMetrics(
   });
   return { made: (count) => days.inc(count), failed: () => failures.inc() };
 }
+
+export interface LookAheadMetrics {
+  add(outcome: 'done' | 'failed', seconds: number): void;
+}
+
+/** @param watched sites that are looked ahead for */
+export function lookAheadMetrics(
+  telemetry: Pick<Telemetry, 'registry'> | undefined,
+  watched: () => number,
+): LookAheadMetrics {
+  if (telemetry === undefined) return { add: () => {} };
+  const registers = [telemetry.registry];
+  new Gauge({
+    name: 'seentics_metrics_watched_sites',
+    help: 'Sites whose figures are being looked at, so that what has changed is found out before the next question',
+    registers,
+    collect() {
+      this.set(watched());
+    },
+  });
+  const looks = new Counter({
+    name: 'seentics_metrics_looks_ahead_total',
+    help: 'Looks at what has changed at watched sites, by outcome; after a failure the site is left to the next question',
+    labelNames: ['outcome'],
+    registers,
+  });
+  const time = new Counter({
+    name: 'seentics_metrics_look_ahead_seconds_total',
+    help: 'Time spent looking at what has changed at watched sites',
+    registers,
+  });
+  return {
+    add: (outcome, seconds) => {
+      looks.inc({ outcome });
+      time.inc(seconds);
+    },
+  };
+}

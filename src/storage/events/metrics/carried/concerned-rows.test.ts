@@ -41,7 +41,7 @@ it('asks no set into which nobody knows what was copied', async () => {
   };
   const ask = (days: number) => {
     const base = { arrivedBefore: settled - days * 86_400_000, to: Date.now() };
-    return rows.find('site', stretchOf(base, Date.now()), STATE, arrivals, signal);
+    return rows.find('site', STATE, { stretch: stretchOf(base, Date.now()), ...arrivals }, signal);
   };
   const [first, second, third] = await Promise.allSettled([ask(1), ask(2), ask(3)]);
   expect(first).toMatchObject({ status: 'rejected' });
@@ -62,7 +62,7 @@ it('keeps its copies when another question is about too much', async () => {
   const ask = (days: number, pairs: readonly (readonly [string, string])[] | undefined) => {
     const base = { arrivedBefore: settled - days * 86_400_000, to: Date.now() };
     const arrivals = { state: `${days}`, latest: 1, at: performance.now(), recent: pairs, cut: [] };
-    return rows.find('site', stretchOf(base, Date.now()), STATE, arrivals, signal);
+    return rows.find('site', STATE, { stretch: stretchOf(base, Date.now()), ...arrivals }, signal);
   };
   const first = await ask(1, [['11', '21']]);
   expect(first).toBeDefined();
@@ -86,7 +86,8 @@ it('reads the rows of a session once that only an earlier period needed, and the
   const pairs = [['11', '21'] as const];
   const ask = (to: number, recent: typeof pairs, cut: typeof pairs) => {
     const arrivals = { state: `${recent.length}`, latest: 1, at: performance.now(), recent, cut };
-    return rows.find('site', stretchOf({ arrivedBefore: settled, to }, to), STATE, arrivals, signal);
+    const stretch = stretchOf({ arrivedBefore: settled, to }, to);
+    return rows.find('site', STATE, { stretch, ...arrivals }, signal);
   };
   expect((await ask(Date.now(), [], []))?.beside).toBeUndefined();
   expect((await ask(monthAgo, [], pairs))?.beside).toMatchObject({ batch: 1, less: [] });
@@ -106,7 +107,7 @@ it('begins anew for all who waited while a set got full', async () => {
   const ask = (days: number) => {
     const base = { arrivedBefore: settled - days * 86_400_000, to: Date.now() };
     const arrivals = { state: `${days}`, latest: 1, at: 0, recent: many(days * 100_000), cut: [] };
-    return rows.find('site', stretchOf(base, Date.now()), STATE, arrivals, signal);
+    return rows.find('site', STATE, { stretch: stretchOf(base, Date.now()), ...arrivals }, signal);
   };
   const [first, second] = await Promise.all([ask(1), ask(2)]);
   expect(first).toBeDefined();

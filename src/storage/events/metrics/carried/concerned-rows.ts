@@ -2,15 +2,15 @@ import { randomUUID } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { Flight } from '../../../../metrics/flight.js';
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
-import type { CopiedRows, Sql } from '../clickhouse-conditions.js';
+import type { CopiedRows } from '../clickhouse-conditions.js';
+import { batchOf, COPIED, type CopiedSet, type Copies, emptySet, SET_MS } from './copied-set.js';
+import { shrunk } from './shrunk-copies.js';
 import { hashes, second } from './sql-values.js';
-import { type Arrivals, isOpen, type Pairs, type RollupState, type Stretch } from './stretch.js';
+import { type Arrivals, isOpen, type Pairs, type RollupState } from './stretch.js';
 
 /** Where more sessions are concerned, computing anew is quicker. */
 const MAX_SESSIONS = 24_000;
-/** A set is used for this long, and its rows stay so much longer that no query misses them. */
-const SET_MS = 50 * 60_000;
-const SPARE_MS = 10 * 60_000;
+const SHRINK_MS = 20 * 60_000;
 const UPDATE_MS = 30_000;
 /** Of rows that are copied again and again. */
 const RECENT_MS = 180_000;
@@ -18,6 +18,9 @@ const RECENT_MS = 180_000;
 const MAX_SETS = 20;
 /** Found lists that are shared among the questions of a page. */
 const MAX_FOUND = 200;
+/** Ends of earlier periods, of a site. */
+const MAX_CUTS = 12;
+const CUT_MS = 10 * 60_000;
 
 /** Few enough to be listed. */
 interface Listed {
@@ -25,27 +28,6 @@ interface Listed {
   /** What lies about the ends of earlier periods. */
   readonly cut: Pairs;
   readonly at: number;
-}
-
-/** Copies of older rows of some sessions. */
-interface Copies {
-  readonly id: string;
-  readonly madeAt: number;
-  /** Last batch that is there. */
-  batch: number;
-  /** Sessions whose visitors are looked up; visitors whose sessions are; sessions whose rows are copied. */
-  readonly touched: Set<string>;
-  readonly visitors: Set<string>;
-  readonly sessions: Set<string>;
-}
-
-/** What one site's set of copies holds. */
-interface CopiedSet extends Copies {
-  /** Quarter of an hour, ms: batches hold rows that arrived before, the recent copy all that came later. */
-  settled: number;
-  recent: string;
-  /** What only earlier periods need would be ballast to all others. */
-  beside: Copies;
 }
 
 /** A copy of everything that has arrived at a site since a settled moment. */
@@ -56,13 +38,25 @@ interface RecentCopy {
   readonly pairs: Promise<Pairs>;
 }
 
+/** A site's set, who is at work on it, and what it holds because of the ends of earlier periods. */
+interface SiteCopies {
+  set: CopiedSet;
+  turn: Promise<unknown>;
+  readonly cuts: LRUCache<string, Pairs>;
+}
+
+export interface CopiesOptions {
+  /** After this long a set in use begins anew with what is needed then; default 20 minutes. */
+  readonly shrinkMs?: number;
+}
+
 /**
  * Keeps the rows of all sessions of all visitors of whom something has arrived lately copied side by side: in the rollup they lie
  * scattered, and reading them there costs as much as reading everything. A set only grows: sessions that are in it although nothing
  * has changed about them count the same before and after.
  */
 export class ConcernedRows {
-  private readonly sets = new LRUCache<string, { readonly set: CopiedSet; turn: Promise<unknown> }>({
+  private readonly sets = new LRUCache<string, SiteCopies>({
     max: MAX_SETS,
     ttl: SET_MS,
   });
@@ -74,7 +68,10 @@ export class ConcernedRows {
   });
   private readonly found = new LRUCache<string, Flight<CopiedRows | undefined>>({ max: MAX_FOUND });
 
-  constructor(private readonly reader: ClickhouseReader) {}
+  constructor(
+    private readonly reader: ClickhouseReader,
+    private readonly options: CopiesOptions = {},
+  ) {}
 
   /** Sessions that are copied now. */
   get size(): number {
@@ -91,12 +88,11 @@ export class ConcernedRows {
    */
   async find(
     siteId: string,
-    stretch: Stretch,
     state: RollupState,
     arrivals: Arrivals,
     signal: AbortSignal,
   ): Promise<CopiedRows | undefined> {
-    const { recent, cut, at } = arrivals;
+    const { stretch, recent, cut, at } = arrivals;
     if (recent === undefined || cut === undefined) return undefined;
     const listed = isOpen(stretch) ? { pairs: [...recent, ...cut], cut: [], at } : { pairs: recent, cut, at };
     const key = JSON.stringify([siteId, stretch, state, arrivals.state, arrivals.at]);
@@ -112,6 +108,39 @@ export class ConcernedRows {
     return flight.join(signal);
   }
 
+  /**
+   * Copies some of the sessions that an earlier period is going to need.
+   * @param most sessions whose visitors are looked up
+   * @returns whether all of them are there, or cannot be
+   * @throws what the reader throws
+   */
+  async prepare(siteId: string, { history }: RollupState, pairs: Pairs, most: number): Promise<boolean> {
+    const key = `${siteId} ${history}`;
+    const kept = this.sets.peek(key);
+    if (kept === undefined) return true;
+    remember(kept, pairs);
+    const has = (kind: 'touched' | 'visitors', value: string) =>
+      kept.set[kind].has(value) || kept.set.beside[kind].has(value);
+    const missing = pairs.filter(
+      ([session, visitor]) => !has('touched', session) || !has('visitors', visitor),
+    );
+    if (missing.length === 0) return true;
+    const turn = kept.turn.then(
+      () =>
+        this.sets.peek(key) === kept &&
+        this.copySessions(
+          siteId,
+          kept.set,
+          kept.set.beside,
+          missing.slice(0, most),
+          AbortSignal.timeout(UPDATE_MS),
+        ),
+    );
+    // After a failure nobody knows what was copied.
+    kept.turn = turn.catch(() => this.sets.peek(key) === kept && this.sets.delete(key));
+    return !(await turn) || missing.length <= most;
+  }
+
   private inTurn(
     siteId: string,
     isRunning: boolean,
@@ -119,16 +148,26 @@ export class ConcernedRows {
     arrivals: Listed,
   ): Promise<CopiedRows | undefined> {
     const key = `${siteId} ${state.history}`;
-    const kept = this.sets.get(key) ?? { set: emptySet(state.settled), turn: Promise.resolve() };
+    const kept = this.sets.get(key) ?? {
+      set: emptySet(state.settled),
+      turn: Promise.resolve(),
+      cuts: new LRUCache<string, Pairs>({ max: MAX_CUTS, ttl: CUT_MS }),
+    };
     this.sets.set(key, kept, { ttl: this.sets.getRemainingTTL(key) || SET_MS });
-    const { set } = kept;
     const forget = () => this.sets.peek(key) === kept && this.sets.delete(key);
     const turn = kept.turn.then(async () => {
       // It was given up while this waited.
       if (this.sets.peek(key) !== kept) return this.inTurn(siteId, isRunning, state, arrivals);
-      const wasEmpty = set.sessions.size + set.beside.sessions.size === 0;
       // Who leaves does not end it: the next one would have to begin from nothing.
       const signal = AbortSignal.timeout(UPDATE_MS);
+      remember(kept, arrivals.cut);
+      if (Date.now() - kept.set.madeAt > (this.options.shrinkMs ?? SHRINK_MS)) {
+        const cuts = [...kept.cuts.values()].flat();
+        kept.set = await shrunk(this.reader, kept.set, arrivals.pairs, cuts, signal);
+        this.sets.set(key, kept, { ttl: SET_MS });
+      }
+      const { set } = kept;
+      const wasEmpty = set.sessions.size + set.beside.sessions.size === 0;
       if (
         (await this.update(siteId, set, state, arrivals, signal)) &&
         (await this.copySessions(siteId, set, set.beside, arrivals.cut, signal))
@@ -300,19 +339,10 @@ export class ConcernedRows {
   }
 }
 
-const COPIED =
-  'site_id, slot, session, visitor, place, agent, first_ts, last_ts, page_views, customs, last_view, last_exit, source, view_ts, view_page, custom_ts, custom_type, arrived';
-
-const noCopies = (): Copies => ({
-  id: randomUUID(),
-  madeAt: Date.now(),
-  batch: 0,
-  touched: new Set(),
-  visitors: new Set(),
-  sessions: new Set(),
-});
-
-const emptySet = (settled: number): CopiedSet => ({ ...noCopies(), settled, recent: '', beside: noCopies() });
+/** A set that begins anew begins with it. */
+function remember({ cuts }: SiteCopies, pairs: Pairs): void {
+  if (pairs.length > 0) cuts.set(`${pairs.length} ${pairs[0]}`, pairs);
+}
 
 const rowsOf = ({ id, batch, recent }: CopiedSet): CopiedRows => ({ set: id, batch, recent });
 
@@ -321,12 +351,6 @@ const besideOf = ({ sessions, beside }: CopiedSet): NonNullable<CopiedRows['besi
   set: beside.id,
   batch: beside.batch,
   less: [...beside.sessions].filter((session) => sessions.has(session)),
-});
-
-const batchOf = ({ id, batch, madeAt }: Copies): Sql['params'] => ({
-  set: id,
-  batch: batch + 1,
-  until: second(madeAt + SET_MS + SPARE_MS),
 });
 
 const pairOf = ([session, visitor]: readonly unknown[]) => [String(session), String(visitor)] as const;

@@ -3,6 +3,7 @@
  * that answers from them are carried on like any others. What arrives later for a finished day makes this day anew; where rows were
  * removed from the rollup, everything is.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
 import type { Telemetry } from '../../../../telemetry.js';
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
@@ -13,6 +14,9 @@ import { second } from './sql-values.js';
 import type { RollupState } from './stretch.js';
 
 const DAY_SECONDS = 86_400;
+/** How long a settled moment serves; half of it passes before days are made anew to be ready. */
+const STALE_MS = 3_600_000;
+const HALF = 0.5;
 /** After a failure the rollup is read for so long. */
 const REST_MS = 600_000;
 
@@ -20,27 +24,46 @@ export interface FinishedOptions {
   readonly telemetry?: Pick<Telemetry, 'registry'>;
   /** Periods with fewer rows of the rollup are read from there; default 200,000. */
   readonly minRows?: number;
-  /** How long a settled moment serves; default half an hour. */
+  /** How long a settled moment serves; default an hour. */
   readonly staleMs?: number;
   /** Rows of the rollup that one statement turns into sessions, but for a day that has more; default 150,000. */
   readonly batchRows?: number;
   /** Waits until all days are there, instead of making them beside the first questions. */
   readonly isAwaited?: boolean;
+  /** How days are kept ready for the first question; absent: who asks waits for what has become old. */
+  readonly ready?: ReadyOptions;
 }
 
+export interface ReadyOptions {
+  /** What a site's settled moment is now. */
+  state(siteId: string, signal: AbortSignal): Promise<RollupState>;
+  /** Of one core's time, all sites together. */
+  readonly share: number;
+  /** From one look at all sites to the next; default five minutes. */
+  readonly everyMs?: number;
+  /** Sites are kept ready for so long after a question; default three days. */
+  readonly askedMs?: number;
+}
+
+const ASKED_MS = 3 * 86_400_000;
+const EVERY_MS = 300_000;
+
 export class FinishedSessions {
-  private readonly sites = new LRUCache<string, Finished>({ max: 100 });
+  private readonly sites: LRUCache<string, Finished>;
   private readonly busy = new Map<string, Promise<Finished | undefined>>();
   private readonly versions: FinishedVersions;
   private readonly closing = new AbortController();
   private readonly metrics: FinishedMetrics;
   private readonly resting = new LRUCache<string, true>({ max: 1_000, ttl: REST_MS });
   private builds: Promise<unknown> = Promise.resolve();
+  private keeping: Promise<void> | undefined;
 
   constructor(
     private readonly reader: ClickhouseReader,
     private readonly options: FinishedOptions = {},
   ) {
+    const ttl = options.ready?.askedMs ?? ASKED_MS;
+    this.sites = new LRUCache({ max: 100, ttl, updateAgeOnGet: true });
     this.versions = new FinishedVersions(reader);
     this.metrics = finishedMetrics(options.telemetry, () => this.busy.size);
   }
@@ -58,6 +81,11 @@ export class FinishedSessions {
   ): Promise<Finished | undefined> {
     if (this.reader.cluster !== undefined || size < (this.options.minRows ?? 200_000)) return undefined;
     const known = this.sites.get(siteId);
+    const { ready } = this.options;
+    if (ready && !this.closing.signal.aborted)
+      this.keeping ??= this.keepReady(ready).finally(() => {
+        this.keeping = undefined;
+      });
     if (known && this.isFresh(known, state)) return known;
     const stored = this.busy.has(siteId) ? known : await this.versions.load(siteId, signal);
     if (stored && this.isFresh(stored, state)) {
@@ -76,8 +104,29 @@ export class FinishedSessions {
     this.closing.abort();
   }
 
-  private isFresh({ history, asOf }: Finished, state: RollupState): boolean {
-    return history === state.history && state.settled - asOf < (this.options.staleMs ?? 1_800_000);
+  /** Makes anew what is going to be too old, as long as there are sites that somebody asked for. */
+  private async keepReady({ state, share, everyMs = EVERY_MS }: ReadyOptions): Promise<void> {
+    const { signal } = this.closing;
+    const rest = (ms: number) => sleep(ms, undefined, { signal, ref: false }).catch(() => undefined);
+    do {
+      await rest(everyMs);
+      this.sites.purgeStale();
+      for (const siteId of [...this.sites.keys()]) {
+        const known = this.sites.peek(siteId);
+        const now = await state(siteId, signal).catch(() => undefined);
+        // Where rows were removed everything has to be made: that is left to questions.
+        if (known?.history !== now?.history || known === undefined || now === undefined) continue;
+        if (this.isFresh(known, now, HALF) || this.busy.has(siteId) || this.resting.has(siteId)) continue;
+        const start = performance.now();
+        await this.start(siteId, known, now);
+        await rest((performance.now() - start) * (1 / share - 1));
+      }
+    } while (this.sites.size > 0 && !signal.aborted);
+  }
+
+  /** @param part of the time for which a moment serves */
+  private isFresh({ history, asOf }: Finished, state: RollupState, part = 1): boolean {
+    return history === state.history && state.settled - asOf < part * (this.options.staleMs ?? STALE_MS);
   }
 
   private start(
@@ -91,7 +140,7 @@ export class FinishedSessions {
     if (!old) this.builds = made.catch(() => undefined);
     const work = made.then(
       (finished) => {
-        this.sites.set(siteId, finished);
+        this.sites.set(siteId, finished, { noUpdateTTL: true });
         return finished;
       },
       () => {

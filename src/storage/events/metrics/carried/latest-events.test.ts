@@ -19,6 +19,7 @@ async function setUp() {
   let changes: unknown[][] = [];
   vi.spyOn(arrivals, 'state').mockResolvedValue({ settled: TO - 1_800_000, history: 'h', isChanging: false });
   vi.spyOn(arrivals, 'since').mockImplementation(async () => ({
+    stretch: { arrivedSince: 0, slotFrom: 0, slotTo: 0 },
     state: `${arrived}`,
     latest: TO - 1,
     at: 0,

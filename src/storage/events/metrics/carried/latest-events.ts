@@ -3,7 +3,7 @@ import type { Scope } from '../../../../metrics/metrics-store.js';
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
 import { changedPropertiesSql } from '../clickhouse-custom-events.js';
 import type { RollupArrivals } from './arrivals.js';
-import { answerKey, type RollupState, slotAfter, stretchOf } from './stretch.js';
+import { answerKey, type Base, type RollupState, slotAfter } from './stretch.js';
 
 /** The latest custom event of a type, of the sessions that the filters let through. */
 export interface LatestEvent {
@@ -23,7 +23,7 @@ interface Kept {
   readonly history: string;
   /** What had arrived when they were asked for, and since when. */
   readonly arrivals: string;
-  readonly base: { readonly arrivedBefore: number; readonly to: number };
+  readonly base: Base;
 }
 
 /** Characters of all that is kept; a number counts as eight. */
@@ -60,10 +60,9 @@ export class LatestCustomEvents {
     const key = answerKey(scope, PART);
     const known = this.kept.get(key);
     if (known === undefined || known.events.size === 0 || this.reader.cluster !== undefined) return undefined;
-    const stretch = stretchOf(known.base, scope.to);
     const [state, arrivals] = await Promise.all([
-      this.arrivals.state(signal),
-      this.arrivals.since(scope.siteId, stretch, signal),
+      this.arrivals.state(scope.siteId, signal),
+      this.arrivals.since(scope.siteId, known.base, scope.to, signal),
     ]);
     const { history } = state;
     if (known.history !== history) return undefined;
@@ -74,7 +73,7 @@ export class LatestCustomEvents {
       return known.events;
     const since = Math.min(...[...known.events.values()].map(({ at }) => at));
     if (since < scope.to - MAX_AGE_MS) return undefined;
-    const sessions = await this.arrivals.concerned(scope.siteId, stretch, state, arrivals, signal);
+    const sessions = await this.arrivals.concerned(scope.siteId, state, arrivals, signal);
     if (sessions === undefined || !('set' in sessions)) return undefined;
     const mine = [...known.events.values()].map(({ session }) => session);
     const found = await this.reader.rows(changedPropertiesSql(scope, sessions, since, mine), signal);
@@ -100,10 +99,10 @@ export class LatestCustomEvents {
     signal: AbortSignal,
     ask: () => Promise<readonly (readonly unknown[])[]>,
   ): Promise<LatestEvents> {
-    const state = await this.arrivals.state(signal);
+    const state = await this.arrivals.state(scope.siteId, signal);
     const base = baseOf(scope, state);
     // Before the answer: what comes in between makes it count as changed.
-    const arrivals = await this.arrivals.since(scope.siteId, stretchOf(base, scope.to), signal);
+    const arrivals = await this.arrivals.since(scope.siteId, base, scope.to, signal);
     const events = latestOf(await ask());
     this.kept.set(answerKey(scope, PART), {
       events,

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Scope } from '../../../../metrics/metrics-store.js';
 import type { RollupArrivals } from './arrivals.js';
-import { answerKey, slotAfter, stretchOf } from './stretch.js';
+import { answerKey, type Base, slotAfter } from './stretch.js';
 
 interface Proved {
   readonly rows: unknown[][];
@@ -9,7 +9,7 @@ interface Proved {
   readonly history: string;
   /** What was there when it was computed, and since when. */
   readonly arrivals: string;
-  readonly base: { readonly arrivedBefore: number; readonly to: number };
+  readonly base: Base;
 }
 
 /** What is kept, all answers together, in characters of their texts; a number counts as eight. */
@@ -36,19 +36,19 @@ export class ProvedAnswers {
     compute: () => Promise<unknown[][]>,
   ): Promise<unknown[][]> {
     const key = answerKey(scope, part);
-    const { settled, history } = await this.arrivals.state(signal);
+    const { settled, history } = await this.arrivals.state(scope.siteId, signal);
     const known = this.answers.get(key);
     if (known?.history === history && (await this.holds(known, scope, signal))) return known.rows;
     const base = { arrivedBefore: settled, to: slotAfter(scope.to) };
     // Before the answer: what comes in between makes it count as changed.
-    const { state } = await this.arrivals.since(scope.siteId, stretchOf(base, scope.to), signal);
+    const { state } = await this.arrivals.since(scope.siteId, base, scope.to, signal);
     const rows = await compute();
     this.answers.set(key, { rows, to: scope.to, history, arrivals: state, base });
     return rows;
   }
 
   private async holds({ base, arrivals, to }: Proved, scope: Scope, signal: AbortSignal): Promise<boolean> {
-    const found = await this.arrivals.since(scope.siteId, stretchOf(base, scope.to), signal);
+    const found = await this.arrivals.since(scope.siteId, base, scope.to, signal);
     return found.state === arrivals && (to === scope.to || found.latest < Math.min(to, scope.to));
   }
 }

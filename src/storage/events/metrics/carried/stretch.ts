@@ -20,8 +20,15 @@ export interface Stretch {
   readonly slotTo: number;
 }
 
+/** What an answer is carried on from: it is of all rows that arrived before a moment, over a period up to an end; ms since epoch. */
+export interface Base {
+  readonly arrivedBefore: number;
+  readonly to: number;
+}
+
 /** The sessions that such rows belong to. */
 export interface Arrivals {
+  readonly stretch: Stretch;
   /** The same as long as nothing has changed. */
   readonly state: string;
   /** Time of the latest event among them, ms since epoch; 0 when there is none. */
@@ -52,10 +59,7 @@ const NEVER = 4_294_967_295_000;
  * What can be new in a period up to `to` for an answer over all rows that arrived before a moment, and up to another end. For all
  * periods that end after that moment it is the same: they share what is found out about it.
  */
-export function stretchOf(
-  base: { readonly arrivedBefore: number; readonly to: number },
-  to: number,
-): Stretch {
+export function stretchOf(base: Base, to: number): Stretch {
   const { arrivedBefore } = base;
   const slotFrom = Math.min(slotAt(to), base.to);
   if (slotFrom >= arrivedBefore)

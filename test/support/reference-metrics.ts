@@ -67,7 +67,8 @@ export class ReferenceMetrics {
   /** The hours that began in the last 24 hours. */
   activityTrends(question: ReferenceQuestion) {
     const { zone, now } = question;
-    const lately = { ...question, range: { days: 2 } };
+    // A day of 22 hours is over before the last 24 are.
+    const lately = { ...question, range: { days: 3 } };
     const figures = this.buckets(lately, HOUR);
     const custom = this.data.happened(lately, (event) => event.kind === 2);
     return [...hoursOf(question, daysOf({ ...question, range: { days: 3 } }))]
@@ -194,11 +195,9 @@ export class ReferenceMetrics {
     const started = this.data.started(question, period);
     const visitors = visitorsOf(this.data.views(question, period));
     const fresh = this.data.newVisitors(question);
-    const shown = question.page ?? (() => true);
     const list = (pageOf: (one: ReferenceSession) => string | undefined) =>
       [...new Set(started.map(pageOf))]
         .filter((page) => page !== undefined)
-        .filter(shown)
         .map((page) => ({
           page,
           sessions: started.filter((one) => pageOf(one) === page),

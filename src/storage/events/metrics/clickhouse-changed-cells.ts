@@ -72,7 +72,8 @@ function bucketed(values: BoundValues, tag: string, starts: readonly number[], l
 
 function pageCells({ values, filters, froms, ends }: Levels, tag: string, period: number): string {
   const here = `started[${period}]`;
-  const inside = `arrayMap(v -> toInt64(v.1 >= ${froms}[${period}] AND v.1 < ${ends}[moment][${period}]), views)`;
+  const matches = pageCondition(values, filters.filter(isPageFilter), 'v.2');
+  const inside = `arrayMap(v -> toInt64(v.1 >= ${froms}[${period}] AND v.1 < ${ends}[moment][${period}] AND ${matches}), views)`;
   const until = 'arrayPopFront(arrayPushBack(views.1, if(exit_ms > lv, exit_ms, last)))';
   const known = `arrayMap((u, v, i) -> i < length(views) OR u > v.1, ${until}, views, arrayEnumerate(views))`;
   const numbers = numbersOf(
@@ -87,8 +88,5 @@ function pageCells({ values, filters, froms, ends }: Levels, tag: string, period
   );
   const cells = `arrayMap((v, i, nth, inside, known, until) -> (${tag}, v.2, if(inside = 1, [v.3], []), ${numbers}),
     views, arrayEnumerate(views), arrayMap(n -> n = 1, arrayEnumerateUniq(views.2)), ${inside}, ${known}, ${until})`;
-  const pages = filters.filter(isPageFilter);
-  const matching =
-    pages.length === 0 ? cells : `arrayFilter(c -> ${pageCondition(values, pages, 'c.2')}, ${cells})`;
-  return `if(${here} = 1 OR notEmpty(looks[${period}]), ${matching}, [])`;
+  return `if(${here} = 1 OR notEmpty(looks[${period}]), ${cells}, [])`;
 }

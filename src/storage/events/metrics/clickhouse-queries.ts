@@ -141,7 +141,7 @@ export function pagesSql(scope: Scope, order: PageOrder, limit: number, source: 
       countIf(i = 1 AND started AND bounced), sumIf(spent, inside AND known), countIf(inside AND known)
     FROM (
       SELECT view.1 AS ts, view.2 AS page, view.3 AS visitor, i, nth, n, started, bounced,
-        ts >= {from:Int64} AND ts < {to:Int64} AS inside,
+        ts >= {from:Int64} AND ts < {to:Int64} AND ${rows.pageCondition('page')} AS inside,
         i < n OR until > ts AS known, least(1800000, until - ts) AS spent
       FROM (
         SELECT list, length(list) AS n, ${STARTED} AS started, ${BOUNCED} AS bounced, ${EXIT_MS} AS exit_ms,
@@ -151,7 +151,6 @@ export function pagesSql(scope: Scope, order: PageOrder, limit: number, source: 
       ARRAY JOIN list AS view, arrayEnumerate(list) AS i, arrayEnumerateUniq(list.2) AS nth,
         arrayPushBack(arrayPopFront(list.1), last_until) AS until
     )
-    WHERE ${rows.pageCondition('page')}
     GROUP BY page ${rows.tail(`${PAGE_ORDERS[order]} LIMIT ${rows.bind('UInt32', limit)}`)}`;
   return { text, params: rows.params };
 }

@@ -89,7 +89,7 @@ export function pagesSql(scope: Scope, order: PageOrder, limit: number): PgSql {
   const query = new Query(scope);
   const text = `${query.base([])},
       a AS (
-        SELECT page, visitor_id, ts, ts >= $2 AND ts < $3 AS inside, ${STARTED} AS started, ${BOUNCED} AS bounced,
+        SELECT page, visitor_id, ts, ts >= $2 AND ts < $3 AND ${query.pageCondition()} AS inside, ${STARTED} AS started, ${BOUNCED} AS bounced,
           row_number() OVER list AS i, pv AS n, row_number() OVER (PARTITION BY session_id, page ORDER BY ts) AS nth,
           coalesce(lead(ts) OVER list, CASE WHEN ${EXIT_MS} > lv THEN ${EXIT_MS} ELSE last END) AS until
         FROM e JOIN f USING (session_id) WHERE kind = 1
@@ -103,7 +103,7 @@ export function pagesSql(scope: Scope, order: PageOrder, limit: number): PgSql {
           count(*) FILTER (WHERE i = 1 AND started AND bounced) AS c_entry_bounces,
           coalesce(sum(least(1800000, until - ts)) FILTER (WHERE inside AND (i < n OR until > ts)), 0) AS c_time,
           count(*) FILTER (WHERE inside AND (i < n OR until > ts)) AS c_timed
-        FROM a WHERE ${query.pageCondition()} GROUP BY page
+        FROM a GROUP BY page
       )
     SELECT page, c_views, c_visitors, c_sessions, c_bounces, c_entries, c_exits, c_entry_bounces, c_time, c_timed
     FROM b ${PAGE_ORDERS[order]} LIMIT ${query.bind(limit, 'bigint')}`;

@@ -53,16 +53,29 @@ export function periodOf(question: ReferenceQuestion): Interval {
 export function previousOf(question: ReferenceQuestion): Interval {
   const days = daysOf(question);
   const first = DateTime.fromISO(days[0] ?? '', { zone: 'utc' }).minus({ days: days.length });
-  const sameTime = DateTime.fromMillis(question.now, { zone: question.zone }).minus({ days: days.length });
-  return cut(question, first.toISODate() ?? '', days.length, sameTime.toMillis() + 1);
+  const shown = DateTime.fromMillis(question.now, { zone: question.zone }).setZone('utc', {
+    keepLocalTime: true,
+  });
+  const sameTime = firstInstant(question.zone, shown.minus({ days: days.length }));
+  return cut(question, first.toISODate() ?? '', days.length, sameTime + 1);
 }
 
 function cut({ zone }: ReferenceQuestion, first: string, days: number, end: number): Interval {
-  const from = DateTime.fromISO(first, { zone }).startOf('day');
-  return {
-    from: from.toMillis(),
-    to: Math.max(from.toMillis(), Math.min(end, from.plus({ days }).startOf('day').toMillis())),
-  };
+  const from = dayStart(zone, first);
+  return { from, to: Math.max(from, Math.min(end, dayStart(zone, first, days))) };
+}
+
+const dayStart = (zone: string, date: string, later = 0): number =>
+  firstInstant(zone, DateTime.fromISO(date, { zone: 'utc' }).plus({ days: later }));
+
+/** When a local clock shows this time first, or has just jumped over it. @param shown the time, as if it were UTC */
+function firstInstant(zone: string, shown: DateTime): number {
+  const wanted = shown.toMillis();
+  // No clock is farther from UTC than that.
+  let at = Math.floor(wanted / QUARTER) * QUARTER - 64 * QUARTER;
+  const shows = () => at + DateTime.fromMillis(at, { zone }).offset * 60_000;
+  while (shows() + QUARTER <= wanted) at += QUARTER;
+  return at + Math.max(0, wanted - shows());
 }
 
 /** No zone has ever changed its clock within a quarter of an hour (since 1970). */
@@ -82,10 +95,8 @@ export function localName(zone: string, format: string, at: number): string {
 
 /** Hours that the local clock shows on these days, told apart by their offset from UTC, with their first instants. */
 export function hoursOf({ zone }: ReferenceQuestion, days: readonly string[]): Map<string, number> {
-  const begin = DateTime.fromISO(days[0] ?? '', { zone }).toMillis();
-  const end = DateTime.fromISO(days.at(-1) ?? '', { zone })
-    .plus({ days: 1 })
-    .toMillis();
+  const begin = dayStart(zone, days[0] ?? '');
+  const end = dayStart(zone, days.at(-1) ?? '', 1);
   const hours = new Map<string, number>();
   for (let at = begin; at < end; at += QUARTER) {
     const hour = localName(zone, HOUR, at);

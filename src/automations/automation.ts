@@ -68,6 +68,8 @@ export const AUTOMATION_LIMITS = {
   configBytes: 64 * 1024,
   /** Of all configurations of an automation together: those of a site are listed, and kept in memory, as a whole. */
   bytes: 256 * 1024,
+  /** Of all automations of a website together, the same way: what trackers are told of them goes out with every page. */
+  siteBytes: 2 * 1024 * 1024,
 } as const;
 
 export const NO_STATS: AutomationStats = {

@@ -70,7 +70,9 @@ async function callWebhook(
   values: Values,
   { client, now = Date.now }: Tools,
 ): Promise<StepResult> {
-  const body = action.method === 'GET' ? '' : JSON.stringify(payloadOf(action, execution, values));
+  const payload = action.method === 'GET' ? null : payloadOf(action, execution, values);
+  if (payload === undefined) return { outcome: 'failed', reason: 'the body of the webhook is too large' };
+  const body = payload === null ? '' : JSON.stringify(payload);
   const seconds = Math.floor(now() / 1_000);
   const signature = createHmac('sha256', execution.webhookSecret).update(`${seconds}.${body}`).digest('hex');
   const result = await client.send({
@@ -84,14 +86,19 @@ async function callWebhook(
       'X-Seentics-Signature': `t=${seconds},v1=${signature}`,
     },
     ownHeaders: action.headers,
-    body: action.method === 'GET' ? undefined : body,
+    body: payload === null ? undefined : body,
   });
   return verdictOn(result, 'the webhook');
 }
 
-/** The original's keys, those of the automation, and whatever the action adds. */
-function payloadOf(action: Webhook, execution: TakenExecution, values: Values): Record<string, unknown> {
+/** The original's keys, those of the automation, and whatever the action adds. Undefined: that is too much. */
+function payloadOf(
+  action: Webhook,
+  execution: TakenExecution,
+  values: Values,
+): Record<string, unknown> | undefined {
   const filled = fillDeep(action.body, values);
+  if (filled === undefined) return undefined;
   return {
     ...(action.includePayload ? execution.data : {}),
     automation_id: execution.automationId,

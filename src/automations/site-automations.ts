@@ -7,6 +7,7 @@ import type { Telemetry } from '../telemetry.js';
 import type { SiteNotices } from '../websites/site-notices.js';
 import type { Automation } from './automation.js';
 import { conditionEntry, isVacuous } from './conditions.js';
+import { textOf } from './config-fields.js';
 import { definitionOf } from './definition.js';
 import type { LiveAutomation } from './live-automation.js';
 import { publicPayload } from './public-payload.js';
@@ -29,6 +30,8 @@ export interface SiteAutomationsOptions {
   readonly ttlMs?: number;
   /** Sites kept; default 25,000. */
   readonly maxSites?: number;
+  /** Characters of what their trackers are told, of all sites kept; default 128 Mi. */
+  readonly maxCharacters?: number;
 }
 
 export interface SiteAutomationsCache {
@@ -51,8 +54,12 @@ interface Entry {
 const NONE = compile([], []);
 
 export function createSiteAutomations(options: SiteAutomationsOptions): SiteAutomationsCache {
-  const { automations, telemetry, ttlMs = 30_000, maxSites = 25_000 } = options;
-  const entries = new LRUCache<string, Entry>({ max: maxSites });
+  const { automations, telemetry, ttlMs = 30_000, maxSites = 25_000, maxCharacters = 128 << 20 } = options;
+  const entries = new LRUCache<string, Entry>({
+    max: maxSites,
+    maxSize: maxCharacters,
+    sizeCalculation: ({ value }) => value.payload.length,
+  });
   const loads = observe(telemetry.registry, 'automations', () => entries.size);
   let changes = 0;
   const loader = createBatchLoader<SiteAutomations>({
@@ -62,9 +69,8 @@ export function createSiteAutomations(options: SiteAutomationsOptions): SiteAuto
     async loadMany(siteIds) {
       loads.inc(siteIds.length);
       const active = await automations.active(siteIds);
-      const goalIds = active.flatMap(({ triggerConfig: { goal_id: id } }) =>
-        typeof id === 'string' && isUuid(id) ? [id] : [],
-      );
+      // As triggers read it.
+      const goalIds = active.map(({ triggerConfig }) => textOf(triggerConfig.goal_id)).filter(isUuid);
       const goals = goalIds.length === 0 ? [] : await automations.goals(goalIds);
       const compiled = new Map<string, SiteAutomations>();
       for (const siteId of new Set(active.map(({ websiteId }) => websiteId))) {

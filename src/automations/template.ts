@@ -57,12 +57,28 @@ export function addressPart(value: string): string {
   return /^\.+$/.test(encoded) ? encoded.replaceAll('.', '%252E') : encoded;
 }
 
-/** Fills every text within a JSON value, keys left as they are. */
+/** All texts of a value together. */
+export const MAX_TEXTS = 1_048_576;
+
+/**
+ * Fills every text within a JSON value, keys left as they are.
+ * @returns undefined when its texts become longer than `MAX_TEXTS` characters together
+ */
 export function fillDeep(value: unknown, values: Values): unknown {
-  if (typeof value === 'string') return fill(value, values);
-  if (Array.isArray(value)) return value.map((item) => fillDeep(item, values));
-  if (!isRecord(value)) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, fillDeep(item, values)]));
+  let left = MAX_TEXTS;
+  const filled = (item: unknown): unknown => {
+    if (left < 0) return undefined;
+    if (typeof item === 'string') {
+      const text = fill(item, values);
+      left -= text.length;
+      return text;
+    }
+    if (Array.isArray(item)) return item.map(filled);
+    if (!isRecord(item)) return item;
+    return Object.fromEntries(Object.entries(item).map(([key, inner]) => [key, filled(inner)]));
+  };
+  const result = filled(value);
+  return left < 0 ? undefined : result;
 }
 
 function textOf(value: unknown): string {

@@ -1,3 +1,4 @@
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { freshPostgres } from '../support/fresh.js';
 import { signUp } from './accounts-node.js';
@@ -224,6 +225,38 @@ describe('automations of a website', () => {
     const last = await Promise.all(Array.from({ length: 15 }, add));
     expect(last.filter(({ status }) => status === 201)).toHaveLength(10);
     expect(last.find(({ status }) => status !== 201)?.body.code).toBe('limit_reached');
+  });
+
+  it('are at most 2 MiB a site together, unless they become less', async () => {
+    const site = (
+      await call('owner', 'POST', '/api/v1/user/websites', { name: 'L', url: 'https://l.example' })
+    ).body.data;
+    const base = `/api/v1/websites/${site.id}/automations`;
+    const large = (count: number) =>
+      Array.from({ length: count }, () => ({
+        actionType: 'script',
+        actionConfig: { code: 'x', note: 'y'.repeat(60_000) },
+      }));
+    const add = (count: number) => call('owner', 'POST', base, { ...PAYMENT, actions: large(count) });
+    const answers = await Promise.all(Array.from({ length: 9 }, () => add(4)));
+    expect(answers.filter(({ status }) => status === 201)).toHaveLength(8);
+    expect(answers.find(({ status }) => status !== 201)?.body.code).toBe('limit_reached');
+    const change = (actions: object) =>
+      call('owner', 'PUT', `${base}/${answers.find(({ status }) => status === 201)?.body.id}`, { actions });
+    expect((await change(large(3))).status).toBe(200);
+    for (let i = 0; i < 3; i++) expect((await add(1)).status).toBe(201);
+    expect((await change(large(4))).body.code).toBe('limit_reached');
+    expect((await call('owner', 'GET', base)).body.total).toBe(11);
+    // What is too much already, as in a database of the original, may become less.
+    const client = new pg.Client({ connectionString: database.url });
+    await client.connect();
+    await client.query(
+      `UPDATE automations SET trigger_config = jsonb_build_object('note', repeat('z', 1000000)) WHERE website_id = $1`,
+      [site.site_id],
+    );
+    await client.end();
+    expect((await change(large(2))).status).toBe(200);
+    expect((await change(large(3))).body.code).toBe('limit_reached');
   });
 
   it('go with their website', async () => {

@@ -4,6 +4,8 @@ import type {
   AutomationInput,
   AutomationStats,
 } from '../../automations/automation.js';
+import { AUTOMATION_LIMITS } from '../../automations/automation.js';
+import { AppError } from '../../errors.js';
 import type { Database, Queryable, Row } from '../postgres.js';
 import { bool, date, isRecord, jsonObject, number, text, textOrNull } from '../row.js';
 
@@ -21,9 +23,12 @@ export interface AutomationStore {
   /** Newest first, at most 1,000. */
   list(siteId: string): Promise<Automation[]>;
   find(siteId: string, id: string): Promise<Automation | null>;
-  /** @returns null when the site has `limit` automations already */
+  /**
+   * @returns null when the site has `limit` automations already
+   * @throws AppError `limit_reached` when the configurations of a site's automations become too much together
+   */
   create(siteId: string, userId: string, input: AutomationInput, limit: number): Promise<Automation | null>;
-  /** @returns null when the site has no such automation */
+  /** @returns null when the site has no such automation. @throws AppError `limit_reached` as above, unless they become less */
   update(siteId: string, id: string, change: AutomationChange): Promise<Automation | null>;
   toggle(siteId: string, id: string): Promise<Automation | null>;
   setSecret(siteId: string, id: string, secret: string): Promise<Automation | null>;
@@ -61,6 +66,16 @@ export function createAutomationStore(db: Database): AutomationStore {
     );
     return row ? readAutomation(row) : null;
   };
+  /** One at a time for a site, or two callers could both find room for one more. */
+  const locked = (siteId: string, work: (tx: Queryable) => Promise<Automation | null>) =>
+    db.transaction(async (tx) => {
+      await tx.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [`automations ${siteId}`]);
+      const before = await bytesOf(tx, siteId);
+      const written = await work(tx);
+      const after = written === null ? before : await bytesOf(tx, siteId);
+      if (after > Math.max(before, AUTOMATION_LIMITS.siteBytes)) throw tooLarge();
+      return written;
+    });
   const set = (assignment: string) => async (siteId: string, id: string, value?: string) =>
     db.transaction(async (tx) => {
       await tx.query(
@@ -84,9 +99,7 @@ export function createAutomationStore(db: Database): AutomationStore {
     find: (siteId, id) => find(db, siteId, id),
 
     create: (siteId, userId, input, limit) =>
-      db.transaction(async (tx) => {
-        // One at a time for a site, or two callers could both find room for one more.
-        await tx.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [`automations ${siteId}`]);
+      locked(siteId, async (tx) => {
         const [row] = await tx.query(
           `INSERT INTO automations (website_id, user_id, name, description, trigger_type, trigger_config)
            SELECT $1::text, $2::text, $3::text, $4::text, $5::text, $6::jsonb
@@ -109,7 +122,7 @@ export function createAutomationStore(db: Database): AutomationStore {
       }),
 
     update: (siteId, id, change) =>
-      db.transaction(async (tx) => {
+      locked(siteId, async (tx) => {
         const [row] = await tx.query(
           `UPDATE automations SET name = COALESCE($3, name), description = COALESCE($4, description),
              trigger_type = COALESCE($5, trigger_type), trigger_config = COALESCE($6::jsonb, trigger_config),
@@ -178,6 +191,23 @@ export function createAutomationStore(db: Database): AutomationStore {
     },
   };
 }
+
+const BYTES = `SELECT COALESCE(sum(octet_length(a.trigger_config::text)
+    + COALESCE((SELECT sum(octet_length(action_config::text)) FROM automation_actions WHERE automation_id = a.id), 0)
+    + COALESCE((SELECT sum(octet_length(condition_config::text)) FROM automation_conditions WHERE automation_id = a.id), 0)
+  ), 0)::float8 AS bytes FROM automations a WHERE a.website_id = $1`;
+
+/** Of all configurations of a site's automations. */
+async function bytesOf(tx: Queryable, siteId: string): Promise<number> {
+  const [row] = await tx.query(BYTES, [siteId]);
+  return row ? number(row, 'bytes') : 0;
+}
+
+const tooLarge = () =>
+  new AppError(
+    'limit_reached',
+    `The automations of a website can have at most ${AUTOMATION_LIMITS.siteBytes / 1_048_576} MiB of configuration together`,
+  );
 
 async function writeActions(tx: Queryable, id: string, actions: AutomationInput['actions']): Promise<void> {
   await tx.query(

@@ -5,6 +5,7 @@ import type { EventRow } from '../../src/events/row-decoder.js';
 import {
   type BookEntry,
   type IdCandidates,
+  QUARANTINE_PAGE_BYTES,
   type QuarantinedRow,
   RowsRefusedError,
   StoreUnavailableError,
@@ -315,6 +316,28 @@ describe.each(Object.entries(openers))('event store contract: %s', (kind, open) 
     expect(await opened.store.listQuarantine(site, 100)).toHaveLength(5);
     // A cursor that was taken meanwhile starts over.
     expect(await opened.store.listQuarantine(site, 100, wanted[0]?.id)).toHaveLength(5);
+  });
+
+  it('answers the quarantine in pages of so many bytes, however many rows are asked for', async () => {
+    const site = siteId('large quarantine');
+    const large = QUARANTINE_PAGE_BYTES / 4;
+    const entries = [1, large, large, 2 * large, 5 * large, 1, 1].map(
+      (size, n): QuarantinedRow => ({
+        ...{ id: id(`large ${n}`), siteId: site, source: 'recording', table: 'events', reason: '' },
+        ...{ quarantinedAt: 1_760_000_000_000 - n, bytes: new Uint8Array(size).fill(n) },
+      }),
+    );
+    for (const entry of entries) await opened.store.quarantine([entry], freshName('token'));
+    const pages: string[][] = [];
+    let before: string | undefined;
+    for (;;) {
+      const page = await opened.store.listQuarantine(site, 100, before);
+      if (page.length === 0) break;
+      pages.push(page.map((row) => row.id));
+      before = page.at(-1)?.id;
+    }
+    const ids = entries.map((entry) => entry.id);
+    expect(pages).toEqual([ids.slice(0, 4), ids.slice(4, 5), ids.slice(5)]);
   });
 
   it('forgets a site everywhere and leaves the others alone', async () => {

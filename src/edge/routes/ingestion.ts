@@ -5,7 +5,12 @@ import { type SiteFrame, SOURCES } from '../../events/frame.js';
 import { replayQuarantined } from '../../events/quarantine-replay.js';
 import { ROW_TABLES } from '../../events/tables.js';
 import { parseParameters } from '../../metrics/parameters.js';
-import type { BookTotals, EventStore, StoredQuarantinedRow } from '../../storage/events/event-store.js';
+import {
+  type BookTotals,
+  type EventStore,
+  QUARANTINE_PAGE_BYTES,
+  type StoredQuarantinedRow,
+} from '../../storage/events/event-store.js';
 import { type AnyRoute, Nothing, siteRoute } from '../route.js';
 import { answered } from '../store-away.js';
 
@@ -120,7 +125,8 @@ export function ingestionRoutes(options: IngestionRoutesOptions): AnyRoute[] {
       ...common,
       method: 'GET',
       path: `${BASE}/quarantine`,
-      summary: 'Rows that the event store refused, newest first',
+      summary:
+        'Rows that the event store refused, newest first; a page ends at `limit` or at about 8 MiB of rows',
       // The rows are whole events of visitors.
       access: { site: 'write', unless: (site) => (site.allowRawDataExport ? 'read' : undefined) },
       query: Type.Object({
@@ -133,7 +139,9 @@ export function ingestionRoutes(options: IngestionRoutesOptions): AnyRoute[] {
       async handle({ site, params, query }) {
         const { limit, before } = query;
         const rows = await answered(store.listQuarantine(site.siteId, limit, before));
-        const next = rows.length < limit ? null : (rows.at(-1)?.id ?? null);
+        const bytes = rows.reduce((sum, row) => sum + row.bytes.byteLength, 0);
+        const isLast = rows.length < limit && bytes < QUARANTINE_PAGE_BYTES;
+        const next = isLast ? null : (rows.at(-1)?.id ?? null);
         return { status: 200, body: { website_id: params.website_id, rows: rows.map(rowBody), next } };
       },
     }),

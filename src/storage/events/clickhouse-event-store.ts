@@ -3,10 +3,11 @@ import type { Telemetry } from '../../telemetry.js';
 import { type Clickhouse, type ClickhouseOptions, openClickhouse } from '../clickhouse.js';
 import { runClickhouseMigrations, STATEMENT_TIMEOUT_MS, type WithLock } from '../clickhouse-migrations.js';
 import { deleteSite } from './clickhouse-deletion.js';
-import { BlockInserter, MAX_BLOCK_ROWS, storeError } from './clickhouse-insert.js';
+import { attempt, BlockInserter, MAX_BLOCK_ROWS } from './clickhouse-insert.js';
 import { existingIds, recentIds } from './clickhouse-lookups.js';
 import { listQuarantine, quarantineBytes, quarantined, takeQuarantined } from './clickhouse-quarantine.js';
 import { repairRollup } from './clickhouse-repair.js';
+import { ask } from './clickhouse-statements.js';
 import { type BookEntry, type BookTotals, type EventStore, RowsRefusedError } from './event-store.js';
 import { InsertMetrics } from './insert-metrics.js';
 import { RowBinaryWriter } from './row-binary.js';
@@ -20,6 +21,7 @@ export interface ClickhouseEventStoreOptions {
 }
 
 const SMALL_INSERT_MS = 30_000;
+const BOOKS_MS = 30_000;
 
 const MIGRATIONS = new URL('../../../migrations/clickhouse/', import.meta.url);
 
@@ -97,7 +99,7 @@ function bookBytes(entry: BookEntry): Uint8Array {
 }
 
 async function books(
-  { client }: Clickhouse,
+  clickhouse: Clickhouse,
   siteId: string,
   from: number,
   to: number,
@@ -107,23 +109,18 @@ async function books(
     FROM ingest_books
     WHERE site_id = {site:String} AND hour >= {from:UInt32} AND hour < {to:UInt32}
     GROUP BY source`;
-  try {
-    const answer = await client.query({
-      query,
-      // Hours start at whole seconds, so rounding up keeps the interval half open.
-      query_params: { site: siteId, from: Math.ceil(from / 1_000), to: Math.ceil(to / 1_000) },
-      format: 'JSONCompactEachRow',
-      clickhouse_settings: { output_format_json_quote_64bit_integers: 0, max_execution_time: 30 },
-      abort_signal: AbortSignal.timeout(30_000),
-    });
-    const rows = await answer.json<[string, number, number, number, number, number, number]>();
-    return SOURCES.flatMap((source) => {
-      const row = rows.find(([name]) => name === source);
-      if (!row) return [];
-      const [, received, stored, duplicate, bot, rejected, quarantined] = row;
-      return [{ source, received, stored, duplicate, bot, rejected, quarantined }];
-    });
-  } catch (error) {
-    throw storeError(error);
-  }
+  // Hours start at whole seconds, so rounding up keeps the interval half open.
+  const parameters = { site: siteId, from: Math.ceil(from / 1_000), to: Math.ceil(to / 1_000) };
+  const rows = await attempt(() =>
+    ask<[string, number, number, number, number, number, number]>(clickhouse, query, parameters, {
+      signal: AbortSignal.timeout(BOOKS_MS),
+      settings: { output_format_json_quote_64bit_integers: 0, max_execution_time: BOOKS_MS / 1_000 },
+    }),
+  );
+  return SOURCES.flatMap((source) => {
+    const row = rows.find(([name]) => name === source);
+    if (!row) return [];
+    const [, received, stored, duplicate, bot, rejected, quarantined] = row;
+    return [{ source, received, stored, duplicate, bot, rejected, quarantined }];
+  });
 }

@@ -2,7 +2,9 @@ import { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { ClickHouseError, type ClickHouseSettings } from '@clickhouse/client';
 import { type Clickhouse, reasonOf } from '../clickhouse.js';
+import { drained } from '../clickhouse-body.js';
 import { ServerClock } from './clickhouse-clock.js';
+import { ask } from './clickhouse-statements.js';
 import { RowsRefusedError, StoreUnavailableError } from './event-store.js';
 
 /**
@@ -13,6 +15,9 @@ const PIECE_BYTES = 128 << 10;
 
 /** Rows of one insert that the server takes as one block, so that it is stored as a whole or not at all. */
 export const MAX_BLOCK_ROWS = 1_000_000;
+
+/** What has to be known before an insert is asked for at most so long. */
+const ASKING_MS = 5_000;
 
 /** The server gets this much less time than there is. */
 const MARGIN_MS = 250;
@@ -53,8 +58,9 @@ export class BlockInserter {
    */
   async insert({ table, body, token, deadline }: Insert): Promise<void> {
     try {
-      const structure = await this.structureOf(table);
-      const aheadMs = await this.clock.aheadMs();
+      const asking = AbortSignal.timeout(Math.max(1, Math.min(ASKING_MS, deadline - Date.now())));
+      const structure = await this.structureOf(table, asking);
+      const aheadMs = await this.clock.aheadMs(asking);
       const now = Date.now();
       const travelMs = Math.min(MAX_TRAVEL_MS, (deadline - now) / 4);
       const timeMs = deadline - now - travelMs - MARGIN_MS;
@@ -90,26 +96,22 @@ export class BlockInserter {
         abort_signal: signal,
         clickhouse_settings: settings,
       });
-      for await (const _ of stream) {
-        // An insert answers nothing; reading to the end frees the socket.
-      }
+      await drained(stream, signal);
     } finally {
       body.destroy();
     }
   }
 
   /** Columns and types of the table, as `input` wants them. */
-  private async structureOf(table: string): Promise<string> {
+  private async structureOf(table: string, signal: AbortSignal): Promise<string> {
     const known = this.structures.get(table);
     if (known !== undefined) return known;
-    const answer = await this.clickhouse.client.query({
-      query: `SELECT name, type FROM system.columns
-              WHERE database = currentDatabase() AND table = {table:String} ORDER BY position`,
-      query_params: { table },
-      format: 'JSONCompactEachRow',
-      abort_signal: AbortSignal.timeout(5_000),
-    });
-    const columns = await answer.json<[string, string]>();
+    const columns = await ask<[string, string]>(
+      this.clickhouse,
+      'SELECT name, type FROM system.columns WHERE database = currentDatabase() AND table = {table:String} ORDER BY position',
+      { table },
+      { signal },
+    );
     if (columns.length === 0) throw new StoreUnavailableError(`there is no table ${table}`);
     const structure = columns.map(([name, type]) => `${name} ${type}`).join(', ');
     this.structures.set(table, structure);

@@ -1,7 +1,9 @@
 import { partitionOf } from '../../events/partition.js';
 import { copyTables, ROW_TABLES, type RowTable } from '../../events/tables.js';
 import type { Clickhouse } from '../clickhouse.js';
-import { storeError } from './clickhouse-insert.js';
+import { inTime } from '../clickhouse-body.js';
+import { attempt, storeError } from './clickhouse-insert.js';
+import { ask } from './clickhouse-statements.js';
 import type { IdCandidates } from './event-store.js';
 
 /** Ids of one query: their text stays below the 128 KiB that the server takes as one parameter. */
@@ -67,7 +69,7 @@ function* chunksOf(candidates: readonly IdCandidates[]): Generator<Chunk> {
   yield* open.values();
 }
 
-async function query({ client }: Clickhouse, chunk: Chunk): Promise<[string, string][]> {
+function query(clickhouse: Clickhouse, chunk: Chunk): Promise<[string, string][]> {
   // Only an IN over a subquery makes use of the bloom filter here; both time conditions prune by the primary key.
   const time =
     chunk.range === undefined
@@ -80,19 +82,13 @@ async function query({ client }: Clickhouse, chunk: Chunk): Promise<[string, str
        WHERE site_id IN {sites:Array(String)}
          AND event_id IN (SELECT toFixedString(unhex(arrayJoin({ids:Array(String)})), ${ID_BYTES}))${time}`,
   );
-  try {
-    const answer = await client.query({
-      query: selects.join(' UNION ALL '),
-      query_params: { sites: [...chunk.sites], ids: [...chunk.ids], ...chunk.range },
-      format: 'JSONCompactEachRow',
-      use_multipart_params: true,
-      abort_signal: AbortSignal.timeout(LOOKUP_TIMEOUT_MS),
-      clickhouse_settings: { max_execution_time: LOOKUP_TIMEOUT_MS / 1_000 },
-    });
-    return await answer.json<[string, string]>();
-  } catch (error) {
-    throw storeError(error);
-  }
+  const parameters = { sites: [...chunk.sites], ids: [...chunk.ids], ...chunk.range };
+  return attempt(() =>
+    ask<[string, string]>(clickhouse, selects.join(' UNION ALL '), parameters, {
+      signal: AbortSignal.timeout(LOOKUP_TIMEOUT_MS),
+      settings: { max_execution_time: LOOKUP_TIMEOUT_MS / 1_000 },
+    }),
+  );
 }
 
 /** See EventStore.recentIds. */
@@ -110,15 +106,16 @@ export async function recentIds(
        WHERE received_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')
          AND (odd_site != '' OR reinterpretAsUInt32(reverse(unhex(right(site_id, 8)))) % {partitions:UInt32} = {partition:UInt32})`,
   );
+  const signal = AbortSignal.timeout(LOOKUP_TIMEOUT_MS);
   try {
     const { stream } = await client.exec({
       query: `SELECT * FROM (${selects.join(' UNION ALL ')}) LIMIT {limit:UInt64} FORMAT RowBinary`,
       query_params: { since: Math.floor(since), partition, partitions, limit: limit + 1 },
-      abort_signal: AbortSignal.timeout(LOOKUP_TIMEOUT_MS),
+      abort_signal: signal,
       clickhouse_settings: { max_execution_time: LOOKUP_TIMEOUT_MS / 1_000, wait_end_of_query: 1 },
     });
     const pieces: Buffer[] = [];
-    for await (const piece of stream) pieces.push(Buffer.from(piece));
+    for await (const piece of inTime<Buffer>(stream, signal)) pieces.push(Buffer.from(piece));
     return readIds(Buffer.concat(pieces), limit, (site) => partitionOf(site, partitions) === partition);
   } catch (error) {
     throw storeError(error);

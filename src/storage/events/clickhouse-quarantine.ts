@@ -2,8 +2,9 @@ import { SOURCES } from '../../events/frame.js';
 import { tableNamed } from '../../events/tables.js';
 import type { Clickhouse } from '../clickhouse.js';
 import { renderMigration } from '../clickhouse-sql.js';
-import { storeError } from './clickhouse-insert.js';
-import type { QuarantinedRow, StoredQuarantinedRow } from './event-store.js';
+import { attempt, storeError } from './clickhouse-insert.js';
+import { ask } from './clickhouse-statements.js';
+import { QUARANTINE_PAGE_BYTES, type QuarantinedRow, type StoredQuarantinedRow } from './event-store.js';
 import { RowBinaryWriter } from './row-binary.js';
 
 const TIMEOUT_MS = 30_000;
@@ -36,7 +37,7 @@ export function quarantineBytes(entries: readonly QuarantinedRow[]): Uint8Array[
   );
 }
 
-/** See EventStore.listQuarantine. */
+/** See EventStore.listQuarantine. Sizes first: the rows themselves may be too many to hold. */
 export async function listQuarantine(
   clickhouse: Clickhouse,
   siteId: string,
@@ -46,14 +47,25 @@ export async function listQuarantine(
   const [cursor] =
     before === undefined
       ? []
-      : await select(clickhouse, 'AND id = {before:String}', { site: siteId, before });
-  const page = 'ORDER BY quarantined_at DESC, id DESC LIMIT {limit:UInt32}';
-  if (cursor === undefined) return select(clickhouse, page, { site: siteId, limit });
-  return select(
-    clickhouse,
-    `AND (quarantined_at, id) < (fromUnixTimestamp64Milli({at:Int64}, 'UTC'), {before:String}) ${page}`,
-    { site: siteId, limit, at: cursor.quarantinedAt, before: cursor.id },
+      : await attempt(() =>
+          ask<[string]>(clickhouse, `SELECT ${AT} ${OF_SITE} AND id = {before:String}`, {
+            site: siteId,
+            before,
+          }),
+        );
+  const behind =
+    cursor === undefined
+      ? ''
+      : `AND (quarantined_at, id) < (fromUnixTimestamp64Milli({at:Int64}, 'UTC'), {before:String})`;
+  const page = `${behind} ORDER BY quarantined_at DESC, id DESC LIMIT {limit:UInt32}`;
+  const parameters = { site: siteId, at: cursor?.[0] ?? '0', before: before ?? '' };
+  const sizes = await attempt(() =>
+    ask<[string]>(clickhouse, `SELECT toString(length(bytes)) ${OF_SITE} ${page}`, { ...parameters, limit }),
   );
+  let rows = 0;
+  for (let bytes = 0; rows < sizes.length && bytes < QUARANTINE_PAGE_BYTES; rows++)
+    bytes += Number(sizes[rows]?.[0]);
+  return rows === 0 ? [] : select(clickhouse, page, { ...parameters, limit: rows });
 }
 
 /** See EventStore.quarantined. */
@@ -86,25 +98,18 @@ export async function takeQuarantined(
   return taken;
 }
 
-async function select(
-  { client }: Clickhouse,
+const AT = 'toString(toUnixTimestamp64Milli(quarantined_at))';
+const OF_SITE = 'FROM quarantine WHERE site_id = {site:String}';
+
+const select = async (
+  clickhouse: Clickhouse,
   condition: string,
   parameters: Record<string, unknown>,
-): Promise<StoredQuarantinedRow[]> {
-  try {
-    const answer = await client.query({
-      query: `SELECT id, site_id, source, row_table, toString(toUnixTimestamp64Milli(quarantined_at)), reason, base64Encode(bytes)
-              FROM quarantine WHERE site_id = {site:String} ${condition}`,
-      query_params: parameters,
-      format: 'JSONCompactEachRow',
-      use_multipart_params: true,
-      abort_signal: AbortSignal.timeout(TIMEOUT_MS),
-    });
-    return (await answer.json<Line>()).map(fromLine);
-  } catch (error) {
-    throw storeError(error);
-  }
-}
+): Promise<StoredQuarantinedRow[]> => {
+  const query = `SELECT id, site_id, source, row_table, ${AT}, reason, base64Encode(bytes) ${OF_SITE} ${condition}`;
+  const options = { signal: AbortSignal.timeout(TIMEOUT_MS) };
+  return (await attempt(() => ask<Line>(clickhouse, query, parameters, options))).map(fromLine);
+};
 
 async function remove(clickhouse: Clickhouse, parameters: Record<string, unknown>): Promise<void> {
   const table = renderMigration('{{table:quarantine}} {{on_cluster}}', clickhouse.cluster);

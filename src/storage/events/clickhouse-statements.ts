@@ -1,5 +1,6 @@
 import type { ClickHouseSettings } from '@clickhouse/client';
 import type { Clickhouse } from '../clickhouse.js';
+import { rowsOf } from '../clickhouse-body.js';
 import { STATEMENT_TIMEOUT_MS } from '../clickhouse-migrations.js';
 
 export interface StatementOptions {
@@ -38,7 +39,7 @@ export async function ask<Row extends readonly unknown[] = readonly unknown[]>(
     abort_signal: signal,
     clickhouse_settings: settings,
   });
-  return answer.json<Row>();
+  return rowsOf<Row>(answer, signal);
 }
 
 /** Runs a statement that answers nothing. */

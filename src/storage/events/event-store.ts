@@ -43,7 +43,10 @@ export interface EventStore {
   repair(partition: number, partitions: number, range: RepairRange): Promise<number>;
   /** The ingestion books of a site in [from, to), by source. */
   books(siteId: string, from: number, to: number): Promise<BookTotals[]>;
-  /** Newest first. `before`: id of the last row of the page before (a row that is gone meanwhile starts over). */
+  /**
+   * Newest first. `before`: id of the last row of the page before (a row that is gone meanwhile starts over). At most `limit`, and as many as
+   * it takes for `QUARANTINE_PAGE_BYTES`: a page is the last one when it is below both.
+   */
   listQuarantine(siteId: string, limit: number, before?: string): Promise<StoredQuarantinedRow[]>;
   /** Those of these rows that are in the quarantine. */
   quarantined(siteId: string, ids: readonly string[]): Promise<StoredQuarantinedRow[]>;
@@ -58,6 +61,9 @@ export interface EventStore {
   ping(): Promise<void>;
   close(): Promise<void>;
 }
+
+/** Bytes of rows of a page of the quarantine; the row that fills it may have half a megabyte more. */
+export const QUARANTINE_PAGE_BYTES = 8 * 1024 * 1024;
 
 export interface IdCandidates {
   readonly siteId: string;

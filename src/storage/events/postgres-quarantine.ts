@@ -2,7 +2,7 @@ import { SOURCES } from '../../events/frame.js';
 import { tableNamed } from '../../events/tables.js';
 import type { Database, Queryable, Row } from '../postgres.js';
 import { date, text } from '../row.js';
-import type { QuarantinedRow, StoredQuarantinedRow } from './event-store.js';
+import { QUARANTINE_PAGE_BYTES, type QuarantinedRow, type StoredQuarantinedRow } from './event-store.js';
 import { bytes, storable } from './postgres-insert.js';
 
 const COLUMNS = 'id, site_id, source, row_table, quarantined_at, reason, bytes';
@@ -34,11 +34,17 @@ export async function listQuarantine(
   before: string | undefined,
 ): Promise<StoredQuarantinedRow[]> {
   const rows = await db.query(
-    `SELECT ${COLUMNS} FROM quarantine
-     WHERE site_id = $1 AND (quarantined_at, id COLLATE "C") <
-       (COALESCE((SELECT quarantined_at FROM quarantine WHERE site_id = $1 AND id = $2), 'infinity'), $2 COLLATE "C")
-     ORDER BY quarantined_at DESC, id COLLATE "C" DESC LIMIT $3`,
-    [siteId, before ?? '', limit],
+    `WITH page AS (
+       SELECT id, quarantined_at, octet_length(bytes) AS size FROM quarantine
+       WHERE site_id = $1 AND (quarantined_at, id COLLATE "C") <
+         (COALESCE((SELECT quarantined_at FROM quarantine WHERE site_id = $1 AND id = $2), 'infinity'), $2 COLLATE "C")
+       ORDER BY quarantined_at DESC, id COLLATE "C" DESC LIMIT $3
+     ), filled AS (
+       SELECT id, sum(size) OVER (ORDER BY quarantined_at DESC, id COLLATE "C" DESC) - size AS ahead FROM page
+     )
+     SELECT ${COLUMNS} FROM quarantine WHERE site_id = $1 AND id IN (SELECT id FROM filled WHERE ahead < $4)
+     ORDER BY quarantined_at DESC, id COLLATE "C" DESC`,
+    [siteId, before ?? '', limit, QUARANTINE_PAGE_BYTES],
   );
   return rows.map(fromRow);
 }

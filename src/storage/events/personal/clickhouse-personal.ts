@@ -8,6 +8,7 @@ import {
   type PersonalTable,
 } from '../../../privacy/personal-store.js';
 import { type Clickhouse, type ClickhouseOptions, openClickhouse } from '../../clickhouse.js';
+import { inTime } from '../../clickhouse-body.js';
 import { STATEMENT_TIMEOUT_MS } from '../../clickhouse-migrations.js';
 import { renderMigration } from '../../clickhouse-sql.js';
 import { deleteRows, deleteSite, forgetFinished, holding, tablesWith } from '../clickhouse-deletion.js';
@@ -53,7 +54,8 @@ async function* rows(
     clickhouse_settings: { date_time_output_format: 'iso', output_format_json_quote_64bit_integers: 0 },
     abort_signal: signal,
   });
-  for await (const some of answer.stream<PersonalRow>()) yield some.map((row) => exported(row.json()));
+  for await (const some of inTime(answer.stream<PersonalRow>(), signal))
+    yield some.map((row) => exported(row.json()));
 }
 
 async function sessionsOf(clickhouse: Clickhouse, siteId: string, visitorId: string): Promise<string[]> {

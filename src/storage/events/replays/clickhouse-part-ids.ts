@@ -1,6 +1,7 @@
 import { partitionOf } from '../../../events/partition.js';
 import type { Clickhouse } from '../../clickhouse.js';
-import { storeError } from '../clickhouse-insert.js';
+import { attempt } from '../clickhouse-insert.js';
+import { ask } from '../clickhouse-statements.js';
 import type { IdCandidates } from '../event-store.js';
 
 const IDS_A_QUERY = 1_000;
@@ -52,22 +53,10 @@ export async function recentPartIds(
   return rows.length > limit ? null : rows.flat().map((id) => Buffer.from(id, 'hex'));
 }
 
-async function query(
-  { client }: Clickhouse,
-  text: string,
-  params: Record<string, unknown>,
-): Promise<string[][]> {
-  try {
-    const answer = await client.query({
-      query: text,
-      query_params: params,
-      format: 'JSONCompactEachRow',
-      use_multipart_params: true,
-      abort_signal: AbortSignal.timeout(LOOKUP_TIMEOUT_MS),
-      clickhouse_settings: { max_execution_time: LOOKUP_TIMEOUT_MS / 1_000 },
-    });
-    return await answer.json<string[]>();
-  } catch (error) {
-    throw storeError(error);
-  }
-}
+const query = (clickhouse: Clickhouse, text: string, params: Record<string, unknown>): Promise<string[][]> =>
+  attempt(() =>
+    ask<string[]>(clickhouse, text, params, {
+      signal: AbortSignal.timeout(LOOKUP_TIMEOUT_MS),
+      settings: { max_execution_time: LOOKUP_TIMEOUT_MS / 1_000 },
+    }),
+  );

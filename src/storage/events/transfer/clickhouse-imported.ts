@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { AddedRow, ImportedRows } from '../../../transfer/imported-rows.js';
 import { type Clickhouse, type ClickhouseOptions, openClickhouse } from '../../clickhouse.js';
+import { drained } from '../../clickhouse-body.js';
 import { STATEMENT_TIMEOUT_MS } from '../../clickhouse-migrations.js';
 import { deleteRows } from '../clickhouse-deletion.js';
 import { attempt } from '../clickhouse-insert.js';
@@ -91,6 +92,7 @@ async function note(
   rows: readonly AddedRow[],
 ): Promise<void> {
   if (rows.length === 0) return;
+  const signal = AbortSignal.timeout(NOTE_TIMEOUT_MS);
   const body = Readable.from(rows.map(binary), { objectMode: false });
   try {
     const { stream } = await client.exec({
@@ -99,7 +101,7 @@ async function note(
         FROM input('id String, at DateTime64(3, ''UTC''), session_id String, visitor_id String') FORMAT RowBinary`,
       query_params: { site: siteId, import: importId, chunk },
       values: body,
-      abort_signal: AbortSignal.timeout(NOTE_TIMEOUT_MS),
+      abort_signal: signal,
       clickhouse_settings: {
         async_insert: 0,
         insert_deduplicate: 1,
@@ -110,9 +112,7 @@ async function note(
         wait_end_of_query: 1,
       },
     });
-    for await (const _ of stream) {
-      // An insert answers nothing; reading to the end frees the socket.
-    }
+    await drained(stream, signal);
   } finally {
     body.destroy();
   }

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { AppError } from '../../errors.js';
+import type { FunnelRecord } from '../../storage/metadata/metadata.js';
 import { silentTelemetry } from '../../telemetry.js';
 import type { SiteIds } from '../../websites/site-notices.js';
 import { createTrackerConfigs } from '../../websites/tracker-config.js';
@@ -12,6 +13,7 @@ const TTL_MS = 1;
 let app: TestApp;
 let now = 0;
 let queries = 0;
+let active: FunnelRecord[] = [];
 let store: () => Promise<void>;
 let change = (_site: SiteIds): void => {};
 
@@ -22,7 +24,7 @@ beforeAll(async () => {
   };
   const configs = createTrackerConfigs({
     goals: { withSelector: () => asked().then(() => [goal]) },
-    funnels: { active: () => asked().then(() => []) },
+    funnels: { active: () => asked().then(() => active) },
     trackedPages: async () => [],
     notices: {
       onChange(listener) {
@@ -67,6 +69,27 @@ describe('what a tracker asks for at a page load', () => {
     change(SITE);
     expect((await config())[0]).toBe(503);
     expect((await funnels())[0]).toBe(503);
+  });
+
+  it('is written once for all page loads until the funnels change', async () => {
+    let written = 0;
+    const funnel = (name: string): FunnelRecord => ({
+      ...{ id: 'f', siteId: SITE.siteId, userId: 'u', description: '', isActive: true, steps: [] },
+      ...{ createdAt: new Date(), updatedAt: new Date() },
+      get name() {
+        written++;
+        return name;
+      },
+    });
+    active = [funnel('Old')];
+    for (let load = 0; load < 3; load++) expect(await funnels()).toMatchObject([200, { total: 1 }]);
+    expect(written).toBe(1);
+    active = [funnel('New')];
+    change(SITE);
+    for (let load = 0; load < 3; load++)
+      expect(await funnels()).toMatchObject([200, { funnels: [{ name: 'New' }] }]);
+    expect(written).toBe(2);
+    active = [];
   });
 
   it('does not wait for a database that is slow', async () => {

@@ -4,7 +4,7 @@ import { AppError } from '../../errors.js';
 import type { ClickGoal, FunnelRecord } from '../../storage/metadata/metadata.js';
 import { hostAllowed, type Site, type SiteDirectory } from '../../websites/site.js';
 import type { TrackerConfigs } from '../../websites/tracker-config.js';
-import { type AnyRoute, Nothing, type Reply, type RequestInfo, route } from '../route.js';
+import { type AnyRoute, Nothing, type Reply, type RequestInfo, route, TextBody } from '../route.js';
 
 export interface TrackerRoutesOptions {
   readonly directory: SiteDirectory;
@@ -92,6 +92,7 @@ export function trackerRoutes(options: TrackerRoutesOptions): AnyRoute[] {
     return site;
   };
 
+  const funnelTexts = new FunnelTexts();
   return [
     route({
       ...common,
@@ -122,8 +123,7 @@ export function trackerRoutes(options: TrackerRoutesOptions): AnyRoute[] {
       async handle({ query, request }) {
         if (!query.website_id) throw new AppError('invalid_parameter', 'website_id is required');
         const site = await siteFor(query.website_id, request);
-        const funnels = (await configs.activeFunnels(site)).map(funnelBody);
-        return cacheable({ funnels, total: funnels.length });
+        return cacheable(funnelTexts.of(await configs.activeFunnels(site)));
       },
     }),
   ];
@@ -132,6 +132,22 @@ export function trackerRoutes(options: TrackerRoutesOptions): AnyRoute[] {
 /** A page that is loaded again within a minute asks nobody; after that the entity tag saves the body. */
 function cacheable(body: object): Reply<object> {
   return { status: 200, body, headers: { 'Cache-Control': 'public, max-age=60' } };
+}
+
+/** Answers about lists of funnels, written once for as long as a list is the one that is known of its site. */
+class FunnelTexts {
+  readonly #written = new WeakMap<readonly FunnelRecord[], TextBody>();
+
+  of(list: readonly FunnelRecord[]): TextBody {
+    const known = this.#written.get(list);
+    if (known !== undefined) return known;
+    const body = new TextBody(
+      JSON.stringify({ funnels: list.map(funnelBody), total: list.length }),
+      'application/json; charset=utf-8',
+    );
+    this.#written.set(list, body);
+    return body;
+  }
 }
 
 // The tracker copies every key over its own configuration: no key may be added here that is not meant to rule it.

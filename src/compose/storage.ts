@@ -119,6 +119,11 @@ export async function openStream(
   const takeoverMs = storeOutlivesUs ? DEFAULT_INSERT_MS : 0;
   const spools = await findLeftSpools(place, config.NATS_URL !== undefined);
   if (config.NATS_URL === undefined) {
+    // A spool is of a node with NATS, and gone once it is worked off: said once, as a rule.
+    if (spools.length > 0)
+      telemetry.log.warn(
+        'this node had NATS_URL before: what waits in the streams there is not stored until a node with NATS_URL takes it',
+      );
     const log = await openLocalLog({
       directory: join(config.DATA_DIR, STREAM_FOLDER),
       // Its one consumer is in this process, so more partitions would only mean more and smaller messages.

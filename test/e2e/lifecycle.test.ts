@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
@@ -111,15 +111,20 @@ describe('the life of the program with nothing but a folder', () => {
     await pageViewsBecome(4);
   });
 
-  test('events kept in the embedded Postgres are not said to be on a server', async () => {
+  test('events kept in the embedded Postgres are not said to be on a server, those left in NATS are spoken of', async () => {
+    const dataDir = join(guard.directory, 'in-postgres');
+    // As a node with NATS has it.
+    await mkdir(join(dataDir, 'spool'), { recursive: true });
     const other = await Program.start(guard, {
-      dataDir: join(guard.directory, 'in-postgres'),
+      dataDir,
       env: { EVENT_STORE: 'postgres' },
     });
     const log = await other.log();
     await other.stop();
     expect(log).toMatch(/embedded {2}.*events: embedded Postgres/);
     expect(log).toMatch(/servers {3}none/);
+    expect(log).toContain('this node had NATS_URL before');
+    expect(await program.log()).not.toContain('NATS_URL before');
   });
 
   test('a second program on the same folder is refused and harms nothing', async () => {

@@ -230,6 +230,12 @@ export const VARIABLES = {
     unit: 'MiB',
     about: 'Compressed recordings that a site may store in a UTC day; 0: no limit',
   }),
+  WEBSITES_PER_ACCOUNT: integer({
+    default: 1_000,
+    min: 1,
+    max: 1_000_000,
+    about: 'Websites that an account may have of its own; one more is refused with `limit_reached`',
+  }),
   IMPORT_MAX_MB: integer({
     default: 2_048,
     min: 1,

@@ -119,7 +119,10 @@ export async function composeAccounts(
   const notices = await createSiteNotices(cache, log);
   const sites = createSiteDirectory({ websites: metadata.websites, notices, telemetry });
   const gate = createGate({ websites: metadata.websites, notices, telemetry });
-  const websites = createWebsiteService({ websites: metadata.websites, notices, log, onDeleted: purge });
+  const websites = createWebsiteService({
+    ...{ websites: metadata.websites, notices, log, onDeleted: purge },
+    maxOfAccount: config.WEBSITES_PER_ACCOUNT,
+  });
   const configs = createTrackerConfigs({
     goals: metadata.goals,
     funnels: metadata.funnels,

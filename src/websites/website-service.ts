@@ -16,6 +16,8 @@ export interface WebsiteServiceOptions {
    * `resumePurges` works off.
    */
   readonly onDeleted: (siteId: string) => Promise<void>;
+  /** Websites that an account may have of its own. Default 1,000. */
+  readonly maxOfAccount?: number;
 }
 
 type Change<T> = { readonly [Key in keyof T]?: T[Key] | null | undefined };
@@ -26,7 +28,7 @@ export type WebsiteChange = Change<Omit<WebsitePatch, 'settings'>> & {
 };
 
 export interface WebsiteService {
-  /** @throws AppError `invalid_parameter` */
+  /** @throws AppError `invalid_parameter`, `limit_reached` */
   create(ownerId: string, website: { name: string; url: string }): Promise<Website>;
   /** Own sites and those shared with the account, newest first. */
   list(userId: string): Promise<Website[]>;
@@ -48,7 +50,7 @@ export interface WebsiteService {
 const PURGES_A_ROUND = 1_000;
 
 export function createWebsiteService(options: WebsiteServiceOptions): WebsiteService {
-  const { websites, notices, log, onDeleted } = options;
+  const { websites, notices, log, onDeleted, maxOfAccount = 1_000 } = options;
 
   const purge = async (siteId: string): Promise<boolean> => {
     try {
@@ -75,14 +77,17 @@ export function createWebsiteService(options: WebsiteServiceOptions): WebsiteSer
 
   return {
     async create(ownerId, { name, url }) {
-      const record = await websites.create({
+      const website = {
         id: randomUUID(),
         siteId: randomBytes(12).toString('hex'),
         userId: ownerId,
         name: checkedName(name),
         url: checkedHost(url),
         trackingId: `ST-${randomBytes(8).toString('hex')}`,
-      });
+      };
+      const record = await websites.create(website, maxOfAccount);
+      if (record === null)
+        throw new AppError('limit_reached', `An account can have at most ${maxOfAccount} websites`);
       // Somebody may have asked for the id in the moment of its birth.
       await notices.changed(record);
       return websiteFrom(record);

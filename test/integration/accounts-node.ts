@@ -52,6 +52,8 @@ export interface NodeOptions {
   readonly databaseUrl: string;
   readonly cache?: Cache;
   readonly allowRegistration?: boolean;
+  /** Of an account. */
+  readonly maxWebsites?: number;
   readonly production?: boolean;
   readonly maxAttempts?: number;
   readonly maxAttemptsInAll?: number;
@@ -148,6 +150,7 @@ export async function startNode(options: NodeOptions) {
     notices,
     log: telemetry.log,
     onDeleted: options.onDeleted ?? (async () => {}),
+    ...(options.maxWebsites === undefined ? {} : { maxOfAccount: options.maxWebsites }),
   });
   const configs = createTrackerConfigs({ ...metadata, trackedPages: async () => [], notices, telemetry });
   const rateLimiter = createRateLimiter({

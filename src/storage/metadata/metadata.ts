@@ -200,8 +200,8 @@ export interface Membership {
 }
 
 export interface WebsiteStore {
-  /** Stores the site and its owner's membership. */
-  create(website: NewWebsite): Promise<WebsiteRecord>;
+  /** Stores the site and its owner's membership. Null when the account has `limit` websites of its own already. */
+  create(website: NewWebsite, limit: number): Promise<WebsiteRecord | null>;
   /** Own sites and those the account is a member of, newest first. */
   listFor(userId: string): Promise<WebsiteRecord[]>;
   /** @param ids UUIDs or public site ids, lower case, well formed */

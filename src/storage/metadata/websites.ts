@@ -56,19 +56,23 @@ function readWebsite(row: Row): WebsiteRecord {
 
 export function createWebsiteStore(db: Database): WebsiteStore {
   return {
-    async create({ id, siteId, userId, name, url, trackingId }) {
-      const [row] = await db.query(
-        `WITH w AS (
-           INSERT INTO websites (id, site_id, user_id, name, url, tracking_id) VALUES ($1, $2, $3, $4, $5, $6) RETURNING *
+    create: ({ id, siteId, userId, name, url, trackingId }, limit) =>
+      db.transaction(async (tx) => {
+        // One at a time for an account, or two calls could both find room for one more.
+        await tx.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [`websites ${userId}`]);
+        const [row] = await tx.query(
+          `WITH w AS (
+           INSERT INTO websites (id, site_id, user_id, name, url, tracking_id)
+           SELECT $1::uuid, $2::text, $3::uuid, $4::text, $5::text, $6::text
+           WHERE (SELECT count(*) FROM websites WHERE user_id = $3::uuid) < $7::int RETURNING *
          ), owner AS (
            INSERT INTO website_members (website_id, user_id, role) SELECT id, user_id, 'owner' FROM w
          )
          SELECT ${COLUMNS} FROM w`,
-        [id, siteId, userId, name, url, trackingId],
-      );
-      if (!row) throw new Error('the inserted website did not come back');
-      return readWebsite(row);
-    },
+          [id, siteId, userId, name, url, trackingId, limit],
+        );
+        return row ? readWebsite(row) : null;
+      }),
 
     async listFor(userId) {
       const rows = await db.query(

@@ -38,8 +38,6 @@ export interface ApiKeyService {
    * @throws AppError `not_found`
    */
   delete(userId: string, id: string): Promise<void>;
-  /** Ends all keys of an account. */
-  deleteAll(userId: string): Promise<void>;
 }
 
 export const MAX_KEYS = 50;
@@ -56,14 +54,6 @@ export function createApiKeyService(options: ApiKeyServiceOptions): ApiKeyServic
       throw new AppError('website_not_found', `Website not found: ${ref}`);
     }
     return site.id;
-  };
-
-  const remove = async (userId: string, id: string): Promise<boolean> => {
-    const hash = await keys.delete(userId, id);
-    if (hash === null) return false;
-    await verifier.ended(hash);
-    log.info({ userId, keyId: id }, 'API key deleted');
-    return true;
   };
 
   return {
@@ -97,11 +87,10 @@ export function createApiKeyService(options: ApiKeyServiceOptions): ApiKeyServic
     },
 
     async delete(userId, id) {
-      if (!(await remove(userId, id))) throw new AppError('not_found', 'API key not found');
-    },
-
-    async deleteAll(userId) {
-      for (const { id } of await keys.list(userId)) await remove(userId, id);
+      const hash = await keys.delete(userId, id);
+      if (hash === null) throw new AppError('not_found', 'API key not found');
+      await verifier.ended(hash);
+      log.info({ userId, keyId: id }, 'API key deleted');
     },
   };
 }

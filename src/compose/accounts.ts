@@ -1,7 +1,7 @@
 import { type AuditLog, createAuditLog } from '../audit/audit-log.js';
 import { createAddressNotice } from '../auth/address-notice.js';
 import { createApiKeyVerifier } from '../auth/api-key-verifier.js';
-import { type ApiKeyService, createApiKeyService } from '../auth/api-keys.js';
+import { createApiKeyService } from '../auth/api-keys.js';
 import { createAttempts } from '../auth/attempts.js';
 import { createAuthService } from '../auth/auth-service.js';
 import { createAuthenticator } from '../auth/authenticator.js';
@@ -55,7 +55,6 @@ export interface AccountParts {
   readonly gatewayParts: ReturnType<typeof gatewayParts>;
   readonly sessionEnded: (sessionId: string) => Promise<void>;
   readonly keyEnded: (secretHash: Uint8Array) => Promise<void>;
-  readonly apiKeys: Pick<ApiKeyService, 'deleteAll'>;
   /** To be closed after the edge. */
   readonly keyUsage: KeyUsage;
   /** To be closed after the edge. */
@@ -144,7 +143,6 @@ export async function composeAccounts(
     idempotency: metadata.idempotency,
     notices,
     passwords,
-    apiKeys,
     keyUsage,
     audit,
     needsSetup: async () => !(await auth.setupStatus()).setupComplete,

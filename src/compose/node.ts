@@ -204,13 +204,7 @@ async function compose(
       ...composePrivacy(context, {
         ...{ metadata, stores, metrics, replays, accounts, eraser },
         ...{ cache: cache.store, erasureMetrics: erasures.metrics },
-        beforeAccountDeletion: async (userId) => {
-          // Each by itself: nodes know keys, not whose they are.
-          await accounts.apiKeys.deleteAll(userId);
-          await avatars.avatars.erase(userId);
-        },
-        // A picture that was being uploaded: until then the account was there to have it.
-        afterAccountDeletion: avatars.avatars.erase,
+        eraseLeftovers: avatars.avatars.erase,
       }),
     );
     const usage = composeUsage(metadata, stores, telemetry);

@@ -5,6 +5,7 @@ import { privacyRoutes } from '../edge/routes/privacy.js';
 import { userPrivacyRoutes } from '../edge/routes/user-privacy.js';
 import type { MetricsStore } from '../metrics/metrics-store.js';
 import { createAccountDeletion } from '../privacy/account-deletion.js';
+import { createAccountLeftovers } from '../privacy/account-leftovers.js';
 import { createEraser, type Eraser } from '../privacy/eraser.js';
 import { type ErasureMetrics, erasureMetrics } from '../privacy/erasure-metrics.js';
 import type { ForgetfulOptions } from '../privacy/forgetful.js';
@@ -97,14 +98,12 @@ export interface PrivacyParts {
   readonly stores: Pick<EventStores, 'personal' | 'replays'>;
   readonly metrics: MetricsStore;
   readonly replays: ReplayNode;
-  readonly accounts: Pick<AccountParts, 'passwords' | 'notices' | 'sessionEnded' | 'websites'>;
+  readonly accounts: Pick<AccountParts, 'passwords' | 'notices' | 'sessionEnded' | 'keyEnded' | 'websites'>;
   readonly cache: Cache;
   readonly eraser: Eraser;
   readonly erasureMetrics: ErasureMetrics;
-  /** Removes what else is kept of an account. */
-  readonly beforeAccountDeletion: (userId: string) => Promise<void>;
-  /** Removes what came meanwhile. */
-  readonly afterAccountDeletion: (userId: string) => Promise<void>;
+  /** Removes what is kept of an account outside of the database. */
+  readonly eraseLeftovers: (userId: string) => Promise<void>;
 }
 
 /** What accounts ask for about personal data. */
@@ -121,12 +120,16 @@ export function composePrivacy(
     ...{ metadata, personal: parts.stores.personal, metrics: parts.metrics },
     ...{ replays: parts.stores.replays, playback: parts.replays.playback },
   });
+  const leftovers = createAccountLeftovers({
+    ...{ store: metadata.accountDeletion, erase: parts.eraseLeftovers, telemetry },
+  });
+  leftovers.start();
+  lifecycle.add('leftovers of accounts', leftovers, (it) => it.close());
   const deletion = createAccountDeletion({
     ...{ metadata, passwords: accounts.passwords, notices: accounts.notices, log },
     attempts: createAttempts({ cache, log }),
-    authenticator: { sessionEnded: accounts.sessionEnded },
-    beforehand: parts.beforeAccountDeletion,
-    afterwards: parts.afterAccountDeletion,
+    authenticator: { sessionEnded: accounts.sessionEnded, keyEnded: accounts.keyEnded },
+    leftovers,
     purge: accounts.websites.purge,
   });
   return [

@@ -7,6 +7,7 @@ import { AppError } from '../errors.js';
 import type { MetadataStore, UserStore } from '../storage/metadata/metadata.js';
 import type { Logger } from '../telemetry.js';
 import type { SiteNotices } from '../websites/site-notices.js';
+import type { AccountLeftovers } from './account-leftovers.js';
 
 export interface AccountDeletionOptions {
   readonly metadata: Pick<MetadataStore, 'accountDeletion'> & {
@@ -14,12 +15,10 @@ export interface AccountDeletionOptions {
   };
   readonly passwords: Pick<Passwords, 'verify'>;
   readonly attempts: Attempts;
-  readonly authenticator: Pick<Authenticator, 'sessionEnded'>;
+  readonly authenticator: Pick<Authenticator, 'sessionEnded' | 'keyEnded'>;
   readonly notices: Pick<SiteNotices, 'changed'>;
-  /** Removes what else is kept of the account, while it is still there. */
-  readonly beforehand: (userId: string) => Promise<void>;
-  /** The same for what may have come while the account went. */
-  readonly afterwards: (userId: string) => Promise<void>;
+  /** Removes what is kept of the account outside of the database, once it is gone; noted with its deletion, so a crash may come. */
+  readonly leftovers: Pick<AccountLeftovers, 'clear'>;
   /** Purges the account's sites; those that cannot be purged now are by themselves later. */
   readonly purge: (siteIds: readonly string[]) => Promise<unknown>;
   readonly log: Logger;
@@ -40,8 +39,14 @@ export interface AccountDeletion {
 }
 
 export function createAccountDeletion(options: AccountDeletionOptions): AccountDeletion {
-  const { metadata, passwords, attempts, authenticator, notices, beforehand, afterwards, purge, log } =
-    options;
+  const { metadata, passwords, attempts, authenticator, notices, leftovers, purge, log } = options;
+  /** The account is gone, whatever else fails: others hear of it a little later then. */
+  const told = async <T>(userId: string, whats: readonly T[], tell: (what: T) => Promise<void>) => {
+    for (const what of whats)
+      await tell(what).catch((err: unknown) =>
+        log.warn({ userId, err }, 'not everybody was told that an account was deleted'),
+      );
+  };
   return {
     async delete(userId, password) {
       const subject = `account deletion\n${userId}`;
@@ -51,17 +56,15 @@ export function createAccountDeletion(options: AccountDeletionOptions): AccountD
       if (user.passwordHash !== null && !(await passwords.verify(user.passwordHash, password)))
         throw new AppError('invalid_credentials', 'password is incorrect');
       if (await metadata.accountDeletion.isLastAdmin(userId)) throw lastAdmin();
-      await beforehand(userId);
       const gone = await metadata.accountDeletion.delete(userId, user.passwordHash);
       if (gone === 'last admin') throw lastAdmin();
       if (gone === null) throw new AppError('conflict', 'the account was changed meanwhile; try again');
-      for (const session of gone.sessions) await authenticator.sessionEnded(session);
-      for (const site of gone.sites) await notices.changed(site);
-      await attempts.clear(subject);
       log.info({ userId, websites: gone.sites.length }, 'account deleted');
-      await afterwards(userId).catch((err: unknown) =>
-        log.warn({ userId, err }, 'what came while an account was deleted may have stayed'),
-      );
+      await told(userId, gone.sessions, (session) => authenticator.sessionEnded(session));
+      await told(userId, gone.keys, (hash) => authenticator.keyEnded(hash));
+      await told(userId, gone.sites, (site) => notices.changed(site));
+      await told(userId, [subject], (it) => attempts.clear(it));
+      await leftovers.clear(userId);
       const purged = purge(gone.sites.map(({ siteId }) => siteId)).catch((err: unknown) =>
         log.warn({ userId, err }, 'the websites of a deleted account are purged later'),
       );

@@ -6,12 +6,14 @@ export interface DeletedAccount {
   readonly sites: readonly { readonly id: string; readonly siteId: string }[];
   /** Ids of the sessions that ended. */
   readonly sessions: readonly string[];
+  /** Hashes of the secrets of its API keys. */
+  readonly keys: readonly Uint8Array[];
 }
 
 export interface AccountDeletionStore {
   /**
-   * Removes an account with its sessions, keys and memberships and its websites with what belongs to them, all at once; that the data of
-   * those has to be purged is noted.
+   * Removes an account with its sessions, keys and memberships and its websites with what belongs to them, all at once; noted is that the
+   * data of those have to be purged, and what the account has outside of the database.
    * @param passwordHash the account's own when the decision was made
    * @returns null when there is no such account, or its password was changed meanwhile; `last admin` when nobody would be left to look after
    * the other accounts
@@ -19,6 +21,10 @@ export interface AccountDeletionStore {
   delete(userId: string, passwordHash: string | null): Promise<DeletedAccount | 'last admin' | null>;
   /** Whether the account is the only instance admin, and there are other accounts. */
   isLastAdmin(userId: string): Promise<boolean>;
+  /** Deleted accounts that may have left something outside of the database, longest gone first. */
+  leftovers(limit: number): Promise<string[]>;
+  /** Nothing is left of the account. */
+  cleared(userId: string): Promise<void>;
 }
 
 const IS_LAST_ADMIN = `SELECT u.role = 'admin'
@@ -63,8 +69,30 @@ export function createAccountDeletionStore(db: Database): AccountDeletionStore {
           'SELECT ARRAY(SELECT id::text FROM auth_sessions WHERE user_id = $1) AS ids',
           [userId],
         );
+        const keys = await tx.query('DELETE FROM api_keys WHERE user_id = $1 RETURNING secret_hash', [
+          userId,
+        ]);
         await tx.query('DELETE FROM users WHERE id = $1', [userId]);
-        return { sites, sessions: sessions ? texts(sessions, 'ids') : [] };
+        await tx.query('INSERT INTO account_leftovers (user_id) VALUES ($1) ON CONFLICT DO NOTHING', [
+          userId,
+        ]);
+        return {
+          sites,
+          sessions: sessions ? texts(sessions, 'ids') : [],
+          keys: keys.flatMap(({ secret_hash: hash }) => (hash instanceof Uint8Array ? [hash] : [])),
+        };
       }),
+
+    async leftovers(limit) {
+      const rows = await db.query(
+        'SELECT user_id FROM account_leftovers ORDER BY deleted_at, user_id LIMIT $1',
+        [limit],
+      );
+      return rows.map((row) => text(row, 'user_id'));
+    },
+
+    async cleared(userId) {
+      await db.query('DELETE FROM account_leftovers WHERE user_id = $1', [userId]);
+    },
   };
 }

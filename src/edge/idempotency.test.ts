@@ -26,3 +26,20 @@ it('tells what came of a request also when it cannot be noted', async () => {
   await expect(call(() => Promise.reject(refusal))).rejects.toBe(refusal);
   await idempotency.close();
 });
+
+it('keeps only so much of an account: what was done beyond is not done again, but its answer is gone', async () => {
+  const answers: (string | null)[] = [];
+  const idempotency = createIdempotency({
+    store: { ...store, finish: async (_user, _key, _claim, _status, answer) => void answers.push(answer) },
+    ...{ secret: 'secret', telemetry: silentTelemetry(), keptOfAccount: 20 },
+  });
+  const call = (userId: string, body: object | undefined) =>
+    idempotency.run({
+      ...{ userId, key: 'key', method: 'POST', target: '/', body: new Uint8Array() },
+      ...{ secret: false, run: async () => ({ status: 201, body }) },
+    });
+  for (const user of ['one', 'one', 'one', 'other']) await call(user, { id: 123 });
+  await call('one', undefined);
+  expect(answers).toEqual(['{"id":123}', '{"id":123}', null, '{"id":123}', '']);
+  await idempotency.close();
+});

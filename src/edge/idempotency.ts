@@ -3,6 +3,7 @@
  * again is answered as the first time; a key that stands for another request is refused.
  */
 import { createHmac } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
 import { Counter } from 'prom-client';
 import { derivedKey } from '../auth/derived-key.js';
 import { AppError } from '../errors.js';
@@ -40,12 +41,16 @@ export interface IdempotencyOptions {
   readonly staleMs?: number;
   /** How long answers are kept. Default 24 hours, in ms. */
   readonly keepMs?: number;
+  /** Characters of answers that are kept for an account in that time by this process; further ones are not. Default 32 Mi. */
+  readonly keptOfAccount?: number;
 }
 
 /** Printable ASCII. */
 const KEY = /^[\x21-\x7e]{1,255}$/;
 /** Characters; a larger answer is not kept, and the key let go. */
 const MAX_ANSWER = 256 * 1024;
+/** Whose answers are counted at the same time. */
+const ACCOUNTS = 20_000;
 const EXPIRE_EVERY_MS = 3_600_000;
 const REPLAYED = { 'Idempotency-Replayed': 'true' };
 
@@ -54,7 +59,15 @@ export const isReplayed = (headers: Reply<unknown>['headers']): boolean =>
   headers?.['Idempotency-Replayed'] !== undefined;
 
 export function createIdempotency(options: IdempotencyOptions): Idempotency {
-  const { store, telemetry, staleMs = 60_000, keepMs = 86_400_000 } = options;
+  const { store, telemetry, staleMs = 60_000, keepMs = 86_400_000, keptOfAccount = 32 << 20 } = options;
+  const kept = new LRUCache<string, number>({ max: ACCOUNTS, ttl: keepMs });
+  /** Null: it is not kept, and the same request again is told only that it was done. */
+  const withinQuota = (userId: string, answer: string): string | null => {
+    const sum = (kept.get(userId) ?? 0) + answer.length;
+    if (sum > keptOfAccount) return null;
+    kept.set(userId, sum, { noUpdateTTL: true });
+    return answer;
+  };
   const fingerprintKey = derivedKey(options.secret, 'idempotency fingerprint');
   const requests = new Counter({
     name: 'seentics_http_idempotent_requests_total',
@@ -87,7 +100,7 @@ export function createIdempotency(options: IdempotencyOptions): Idempotency {
     await noted(
       answer === undefined
         ? store.release(userId, key, claim)
-        : store.finish(userId, key, claim, reply.status, answer),
+        : store.finish(userId, key, claim, reply.status, answer && withinQuota(userId, answer)),
     );
     return reply;
   };

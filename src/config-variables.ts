@@ -27,8 +27,12 @@ export function address(
   options: Common & { readonly pattern: RegExp; readonly example: string },
 ): Variable<string | undefined> {
   return variable(options, '', (value) => {
-    if (value === undefined || options.pattern.test(value)) return value;
-    throw new Error(`must look like ${options.example}`);
+    // Servers of a cluster may be separated by commas, which the address of a single one may contain as well.
+    const isAddress = (text: string) => options.pattern.test(text) && URL.canParse(text);
+    if (value === undefined || isAddress(value) || isAddress(value.split(',')[0] ?? '')) return value;
+    throw new Error(
+      `must look like ${options.example} (special characters of user and password percent-encoded)`,
+    );
   });
 }
 
@@ -40,7 +44,8 @@ export function integer(
     if (value === undefined) return options.default;
     const number = Number(value);
     if (!Number.isInteger(number) || number < options.min || number > options.max) {
-      throw new Error(`must be a whole number from ${options.min} to ${options.max}`);
+      const unit = options.unit === undefined ? '' : ` (${options.unit})`;
+      throw new Error(`must be a whole number from ${options.min} to ${options.max}${unit}`);
     }
     return number;
   });

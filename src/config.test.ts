@@ -36,6 +36,19 @@ describe('configuration', () => {
     expect(config.ENVIRONMENT).toBe('production');
   });
 
+  it('takes addresses of several servers, commas in passwords, and addresses in the place of names', () => {
+    const given = {
+      NATS_URL: 'nats://a:4222,nats://b:4222',
+      DATABASE_URL: 'postgres://a:b,c@host/x',
+      CLICKHOUSE_HOST: '[::1]',
+      CORS_ALLOWED_ORIGINS: 'https://a.example:8443/,*',
+    };
+    expect(readConfig(given)).toMatchObject({
+      ...given,
+      CORS_ALLOWED_ORIGINS: ['https://a.example:8443/', '*'],
+    });
+  });
+
   it('names every unusable variable at once', () => {
     const read = () =>
       readConfig({ PORT: 'eighty', LOG_LEVEL: 'loud', JWT_EXPIRE: 'soon', CLICKHOUSE_DB: 'a; DROP' });
@@ -68,6 +81,13 @@ describe('configuration', () => {
     [{ REDIS_URL: 'localhost:6379' }, /REDIS_URL must look like redis:/],
     [{ NATS_URL: '10.0.0.1:4222' }, /NATS_URL must look like nats:/],
     [{ CLICKHOUSE_URL: 'clickhouse:8123' }, /CLICKHOUSE_URL must look like http:/],
+    [{ DATABASE_URL: 'postgres://a:b@host:99999/x' }, /DATABASE_URL must look like postgres:/],
+    [{ DATABASE_URL: 'postgres://a:b#c@host/x' }, /DATABASE_URL .* percent-encoded/],
+    [{ CLICKHOUSE_HOST: 'clickhouse:9000' }, /CLICKHOUSE_HOST is a host alone/],
+    [{ NATS_STREAM: 'a.b' }, /NATS_STREAM must/],
+    [{ NATS_SUBJECT_EVENTS: 'a b' }, /NATS_SUBJECT_EVENTS must/],
+    [{ CLIENT_ADDRESS_HEADER: 'x y' }, /CLIENT_ADDRESS_HEADER must/],
+    [{ CORS_ALLOWED_ORIGINS: '*,shop.example' }, /CORS_ALLOWED_ORIGINS .* not shop.example$/],
     [
       { S3_ENDPOINT: 's3.example', AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b' },
       /S3_ENDPOINT must look like/,

@@ -38,7 +38,7 @@ import { Lifecycle } from './lifecycle.js';
 import { composePasswordResets } from './password-resets.js';
 import type { Place } from './place.js';
 import { composePrivacy, forgetting, openEraser, purgeOf } from './privacy.js';
-import { readiness } from './readiness.js';
+import { measureParts, readiness } from './readiness.js';
 import { openReplays } from './replays.js';
 import { composeRetention } from './retention.js';
 import { signingSecret } from './secret.js';
@@ -248,6 +248,7 @@ async function compose(
     ],
     stream: { choice: stream.choice, stream: stream.store },
   });
+  measureParts(telemetry.registry, ownParts);
   const view = viewOfNode(telemetry.registry, ownParts, membership?.link);
   routes.push(
     ...systemRoutes({

@@ -7,7 +7,7 @@ import {
   StreamUnavailableError,
 } from '../storage/stream/stream.js';
 import { silentTelemetry } from '../telemetry.js';
-import { readiness } from './readiness.js';
+import { measureParts, readiness } from './readiness.js';
 
 const MIB = 1 << 20;
 
@@ -72,6 +72,23 @@ describe('the readiness of the stream', () => {
       telemetry: silentTelemetry(),
     });
     expect(await stateOf(stream)).toBe(state);
+  });
+
+  it('is a metric, as that of every part', async () => {
+    const { registry } = silentTelemetry();
+    const states = { stream: 'degraded', metadata: 'up', cache: 'down' } as const;
+    measureParts(registry, async () =>
+      Object.entries(states).map(([name, state]) => ({
+        name,
+        state,
+        adapter: 'x',
+        embedded: false,
+        required: true,
+      })),
+    );
+    expect(await registry.getSingleMetricAsString('seentics_part_state')).toMatch(
+      /"stream",adapter="x"\} 0.5\n.*"metadata".* 1\n.*"cache".* 0$/,
+    );
   });
 
   it('is degraded, not unknown, while NATS hangs', async () => {

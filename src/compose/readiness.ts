@@ -1,3 +1,4 @@
+import { Gauge, type Registry } from 'prom-client';
 import type { PartStatus } from '../edge/routes/system.js';
 import { type FrameStream, takesMessages } from '../storage/stream/stream.js';
 import type { PartChoice } from './engines.js';
@@ -21,6 +22,22 @@ export interface ReadinessParts {
 /** Asks every part, all at once, each for a moment at most. */
 export function readiness({ probes, stream }: ReadinessParts): () => Promise<readonly PartStatus[]> {
   return () => Promise.all([...probes.map(probePart), probeStream(stream.choice, stream.stream)]);
+}
+
+const STATE_VALUES = { up: 1, degraded: 0.5, down: 0 } as const satisfies Record<PartStatus['state'], number>;
+
+/** The state of every part, asked for when the metrics are, so that who watches those need not ask `/ready` as well. */
+export function measureParts(registry: Registry, parts: () => Promise<readonly PartStatus[]>): void {
+  new Gauge({
+    name: 'seentics_part_state',
+    help: 'State of a part: 1 up, 0.5 degraded, 0 down.',
+    labelNames: ['part', 'adapter'],
+    registers: [registry],
+    async collect() {
+      for (const { name: part, adapter, state } of await parts())
+        this.set({ part, adapter }, STATE_VALUES[state]);
+    },
+  });
 }
 
 async function probePart(probe: Probe): Promise<PartStatus> {

@@ -212,7 +212,7 @@ async function* recordingsOf(
   visitorId: string,
 ): AsyncIterable<unknown> {
   for (const session of await personal.sessionsOf(siteId, visitorId)) {
-    const parts = await replays.partsOf(siteId, sessionKeyOf(siteId, session));
+    const parts = await replays.partsOf(siteId, sessionKeyOf(siteId, session), 1);
     if (parts.length > 0) yield new JsonStream(playback.session(siteId, session));
   }
 }

@@ -14,13 +14,15 @@ export interface PlaybackOptions {
   readonly objects: ObjectStore;
   readonly metrics: RecordingStoreMetrics;
   readonly log: Logger;
+  /** Parts of a session that are played, the first ones. Default 20,000: two days of a tracker that never stops. */
+  readonly mostParts?: number;
 }
 
 /** Reads recordings back, a chunk at a time. */
 export interface Playback {
   /**
    * The session as JSON text in pieces: `{"chunks":[…],"session_id":…,"missing_chunks":n}`, chunks by their first event, then sequence. A chunk
-   * that cannot be had is left out and counted.
+   * that cannot be had is left out and counted; `"truncated":true` when there are more parts than are played.
    * @throws AppError `storage_unavailable`
    */
   session(siteId: string, sessionId: string): AsyncIterable<Uint8Array>;
@@ -33,15 +35,18 @@ type Chunk = readonly [StoredPart, ...StoredPart[]];
 
 /** Chunks that are read ahead of the one that is being sent, and their bytes as JSON. */
 const AHEAD = 6;
+const MOST_PARTS = 20_000;
 const AHEAD_BYTES = 24 * 1024 * 1024;
 
 export function createPlayback(options: PlaybackOptions): Playback {
-  const { replays } = options;
+  const { replays, mostParts = MOST_PARTS } = options;
   return {
     async *session(siteId, sessionId) {
       const key = sessionKeyOf(siteId, sessionId);
-      const chunks = chunksOf(await reachable(() => replays.partsOf(siteId, key)));
-      const again = relocation(replays, siteId, key);
+      const read = () => replays.partsOf(siteId, key, mostParts);
+      const parts = await reachable(read);
+      const chunks = chunksOf(parts);
+      const again = relocation(read);
       const bodies = inOrderAhead(chunks, {
         width: AHEAD,
         weight: AHEAD_BYTES,
@@ -64,7 +69,8 @@ export function createPlayback(options: PlaybackOptions): Playback {
         before = ',';
       }
       const opening = before === ',' ? '' : before;
-      yield Buffer.from(`${opening}],"session_id":${JSON.stringify(sessionId)},"missing_chunks":${missing}}`);
+      const end = `],"session_id":${JSON.stringify(sessionId)},"missing_chunks":${missing}`;
+      yield Buffer.from(`${opening}${end}${parts.length < mostParts ? '' : ',"truncated":true'}}`);
     },
     async snapshot(siteId, page) {
       const find = async () => chunksOf(await replays.newestSnapshot(siteId, page));
@@ -106,10 +112,9 @@ function chunksOf(parts: readonly StoredPart[]): Chunk[] {
 }
 
 /** Where chunks lie now: asked once a session, when the first of them is not where it was (a deletion has moved it meanwhile). */
-function relocation(replays: ReplayStore, siteId: string, sessionKey: string) {
+function relocation(read: () => Promise<StoredPart[]>) {
   let asked: Promise<Map<string, Chunk>> | undefined;
-  const ask = async () =>
-    new Map(chunksOf(await replays.partsOf(siteId, sessionKey)).map((chunk) => [chunk[0].chunkId, chunk]));
+  const ask = async () => new Map(chunksOf(await read()).map((chunk) => [chunk[0].chunkId, chunk]));
   return async ([first]: Chunk): Promise<Chunk | undefined> => {
     asked ??= ask();
     return (await asked).get(first.chunkId);

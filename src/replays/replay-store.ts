@@ -28,8 +28,8 @@ export interface ReplayStore {
   sessions(query: SessionQuery): Promise<SessionSummary[]>;
   /** How many sessions the filters of the query leave, on all pages. */
   countSessions(query: SessionQuery): Promise<number>;
-  /** Parts of a session in the order of playing: first event, sequence, chunk, part. */
-  partsOf(siteId: string, sessionKey: string): Promise<StoredPart[]>;
+  /** The first parts of a session in the order of playing: first event, sequence, chunk, part. */
+  partsOf(siteId: string, sessionKey: string, limit: number): Promise<StoredPart[]>;
   /** Parts of the newest chunk with a full snapshot of the page, in order; [] when there is none. */
   newestSnapshot(siteId: string, page: string): Promise<StoredPart[]>;
 

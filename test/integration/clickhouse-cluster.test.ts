@@ -340,7 +340,7 @@ describe('a ClickHouse cluster', () => {
     expect(await same(sessions)).toHaveLength(1);
     await both(({ replays }) => replays.removeObjects(SITE, ['object-0']));
     expect(await same(({ replays }) => replays.haunting(0, 10))).toEqual([]);
-    expect(await same(({ replays }) => replays.partsOf(SITE, second))).toHaveLength(1);
+    expect(await same(({ replays }) => replays.partsOf(SITE, second, 10))).toHaveLength(1);
   });
 
   it('undoes an import', async () => {

@@ -29,7 +29,7 @@ describe.each(COMBINATIONS)('deleting recordings in $store and $objects', (kinds
     (await node.list('&limit=100')).body.sessions.map((it: { session_id: string }) => it.session_id);
   /** The compressed bytes of a session's parts. */
   const bytesOf = async (session: string) => {
-    const parts = await node.replays.partsOf(SITE.siteId, sessionKeyOf(SITE.siteId, session));
+    const parts = await node.replays.partsOf(SITE.siteId, sessionKeyOf(SITE.siteId, session), 1_000);
     return Promise.all(
       parts.map(async ({ objectKey, offset, length }) =>
         Buffer.from((await node.objects.get(objectKey, { start: offset, end: offset + length - 1 })) ?? []),

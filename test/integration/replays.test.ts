@@ -1,6 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { SITE } from '../../src/edge/testing.js';
+import { createPlayback } from '../../src/replays/playback.js';
+import { recordingStoreMetrics } from '../../src/replays/recording-store-metrics.js';
+import { silentTelemetry } from '../../src/telemetry.js';
 import { pause, until } from '../support/wait.js';
 import { clicks, moves, snapshotEvents, textChange, upload } from './recordings.js';
 import { IPHONE, type ReplayNode, startReplayNode } from './replay-node.js';
@@ -327,4 +330,19 @@ describe.each(COMBINATIONS)('recordings in $store and $objects', (kinds) => {
       node.objects.get = get;
     }
   }, 30_000);
+
+  it('are played only so far, and say so', async () => {
+    await recorded(...[0, 1, 2].map((n) => upload('long', n, clicks(now - 9_000 + n * 1_000, 2), '/shop')));
+    const telemetry = silentTelemetry();
+    const played = async (mostParts: number) => {
+      const metrics = recordingStoreMetrics(silentTelemetry().registry);
+      const playback = createPlayback({ ...node, metrics, log: telemetry.log, mostParts });
+      const pieces: Uint8Array[] = [];
+      for await (const piece of playback.session(SITE.siteId, 'long')) pieces.push(piece);
+      const { chunks, truncated, missing_chunks } = JSON.parse(Buffer.concat(pieces).toString());
+      return [chunks.map((chunk: { sequence: number }) => chunk.sequence), truncated, missing_chunks];
+    };
+    expect(await played(2)).toEqual([[0, 1], true, 0]);
+    expect(await played(4)).toEqual([[0, 1, 2], undefined, 0]);
+  });
 });

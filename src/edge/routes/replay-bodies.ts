@@ -101,6 +101,9 @@ export const SessionData = Type.Object({
   ),
   session_id: Type.String(),
   missing_chunks: Type.Integer({ description: 'Chunks that are known and could not be read' }),
+  truncated: Type.Optional(
+    Type.Boolean({ description: 'There is more than is played: the first 20,000 parts of a session' }),
+  ),
 });
 
 export const SnapshotQuery = Type.Object({

@@ -97,12 +97,12 @@ export function countSessionsSql(query: SessionQuery): Sql {
   };
 }
 
-export function partsSql(siteId: string, sessionKey: string): Sql {
+export function partsSql(siteId: string, sessionKey: string, limit: number): Sql {
   return {
     text: `SELECT ${PART_COLUMNS} FROM replay_chunks FINAL
       WHERE site_id = {site:String} AND session_key = toFixedString(unhex({key:String}), 16) AND ${ALIVE}
-      ORDER BY first_ms, sequence, chunk_id, part`,
-    params: { site: siteId, key: sessionKey },
+      ORDER BY first_ms, sequence, chunk_id, part LIMIT {limit:UInt32}`,
+    params: { site: siteId, key: sessionKey, limit },
   };
 }
 

@@ -107,12 +107,12 @@ export function countSessionsSql(query: SessionQuery): Statement {
   };
 }
 
-export function partsSql(siteId: string, sessionKey: string): Statement {
+export function partsSql(siteId: string, sessionKey: string, limit: number): Statement {
   return {
     text: `SELECT ${PART_COLUMNS} FROM replay_chunks AS c
       WHERE c.site_id = $1 AND c.session_key = $2::uuid AND ${ALIVE}
-      ORDER BY c.first_ms, c.sequence, c.chunk_id, c.part`,
-    values: [siteId, sessionKey],
+      ORDER BY c.first_ms, c.sequence, c.chunk_id, c.part LIMIT $3`,
+    values: [siteId, sessionKey, limit],
   };
 }
 

@@ -96,7 +96,8 @@ export function createPostgresReplays(options: PostgresReplaysOptions): ReplaySt
 
     sessions: async (query) => (await rows(sql.sessionsSql(query))).map(summaryOf),
     countSessions: async (query) => (await rows(sql.countSessionsSql(query))).map(firstNumber)[0] ?? 0,
-    partsOf: async (siteId, sessionKey) => (await rows(sql.partsSql(siteId, sessionKey))).map(storedPartOf),
+    partsOf: async (siteId, sessionKey, limit) =>
+      (await rows(sql.partsSql(siteId, sessionKey, limit))).map(storedPartOf),
     newestSnapshot: async (siteId, page) => (await rows(sql.snapshotSql(siteId, page))).map(storedPartOf),
 
     async bury(siteId, sessionKeys, now) {

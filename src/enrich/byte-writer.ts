@@ -4,7 +4,7 @@
  */
 export class ByteWriter {
   /** The bytes; replaced by a larger buffer when it grows, so do not hold on to it. */
-  buffer: Buffer;
+  buffer: Buffer<ArrayBuffer>;
   /** Where the next byte goes. */
   at = 0;
 

@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import ipaddr from 'ipaddr.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { addressGroup, addressText, ClientAddress, parseAddress, type TrustedProxies } from './address.js';
 import { startApp, type TestApp, Wire } from './testing.js';
@@ -66,6 +67,18 @@ describe('the trusted-proxy rule', () => {
     ]) {
       expect(parseAddress(text)).toBeNull();
     }
+  });
+
+  it('reads plain IPv4 as the library does, and nothing else that looks like it (property)', () => {
+    const octet = fc.oneof(fc.nat(300).map(String), fc.constantFrom('', '00', '01', '007', '1a', '-1'));
+    fc.assert(
+      fc.property(fc.array(octet, { minLength: 3, maxLength: 5 }), (octets) => {
+        const text = octets.join('.');
+        const known = ipaddr.IPv4.isValidFourPartDecimal(text) ? ipaddr.IPv4.parse(text).toString() : null;
+        expect(parseAddress(text)?.toString() ?? null).toBe(known);
+      }),
+      { seed: 3, numRuns: 3_000 },
+    );
   });
 
   it('refuses a setting that it does not understand', () => {

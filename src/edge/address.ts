@@ -21,6 +21,7 @@ const LOOPBACK_RANGES = new Set(['loopback']);
 const PRIVATE_RANGES = new Set(['loopback', 'private', 'uniqueLocal', 'linkLocal', 'carrierGradeNat']);
 /** Longest X-Forwarded-For that is looked at, in characters from the right, and most entries. */
 const MAX_FORWARDED = 2048;
+const MAX_PEERS = 1_000;
 
 export class ClientAddress {
   readonly #header: string;
@@ -28,6 +29,8 @@ export class ClientAddress {
   readonly #ranges = new Set<string>();
   readonly #blocks: (readonly [Address, number])[] = [];
   readonly #none: boolean;
+  /** Whether they are trusted, by text. */
+  readonly #peers = new Map<string, boolean>();
 
   /** @throws Error for an entry that is neither a known word, a number, an address nor a CIDR block */
   constructor(options: TrustedProxies) {
@@ -86,9 +89,15 @@ export class ClientAddress {
     return client;
   }
 
+  /** Of a peer: behind proxies these are few, and each request asks. */
   #trusts(text: string): boolean {
+    const known = this.#peers.get(text);
+    if (known !== undefined) return known;
     const address = parseAddress(text);
-    return address !== null && this.#trustsAddress(address);
+    const isTrusted = address !== null && this.#trustsAddress(address);
+    if (this.#peers.size >= MAX_PEERS) this.#peers.clear();
+    this.#peers.set(text, isTrusted);
+    return isTrusted;
   }
 
   #trustsAddress(address: Address): boolean {
@@ -101,6 +110,8 @@ export class ClientAddress {
 
 /** An address in text form, IPv4-mapped ones as IPv4; accepts a port and brackets, as some proxies write them. Null when it is none. */
 export function parseAddress(text: string): Address | null {
+  const plain = plainIpv4(text);
+  if (plain !== null) return plain;
   let bare = text.trim();
   if (bare.startsWith('[')) bare = bare.slice(1, bare.indexOf(']') < 0 ? undefined : bare.indexOf(']'));
   else if (/^\d+\.\d+\.\d+\.\d+:\d+$/.test(bare)) bare = bare.slice(0, bare.indexOf(':'));
@@ -108,6 +119,33 @@ export function parseAddress(text: string): Address | null {
   if (zone >= 0) bare = bare.slice(0, zone);
   if (ipaddr.IPv4.isValidFourPartDecimal(bare) || ipaddr.IPv6.isValid(bare)) return ipaddr.process(bare);
   return null;
+}
+
+const ZERO = 48;
+const DOT = 46;
+
+/** Four plain decimal numbers, as nearly all proxies write what nearly all clients have: a quarter of the cost of parsing in general. */
+function plainIpv4(text: string): Address | null {
+  if (text.length < 7 || text.length > 15) return null;
+  const octets: number[] = [];
+  let octet = -1;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === DOT) {
+      if (octet < 0) return null;
+      octets.push(octet);
+      octet = -1;
+      continue;
+    }
+    const digit = code - ZERO;
+    // A number with a leading zero may mean an octal one.
+    if (digit < 0 || digit > 9 || octet === 0) return null;
+    octet = Math.max(octet, 0) * 10 + digit;
+    if (octet > 255) return null;
+  }
+  if (octet < 0 || octets.length !== 3) return null;
+  octets.push(octet);
+  return new ipaddr.IPv4(octets);
 }
 
 /** Text of a socket's address (4 or 16 bytes). '' when the socket has none (closed meanwhile). */

@@ -67,6 +67,43 @@ describe('plain bodies', () => {
       expect(answer).toMatchObject({ bytes: bodies[index]?.length, start: `${index}`.padStart(10, '0') });
     });
   });
+
+  it('leaves a body as it was while others come and it waits', async () => {
+    const count = 120;
+    const held: Uint8Array[] = [];
+    let release = () => {};
+    const all = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const hold = rawRoute({
+      method: 'POST',
+      path: '/held',
+      summary: '',
+      tag: '',
+      access: 'public',
+      bucket: 'none',
+      cors: 'tracker',
+      params: NONE,
+      query: NONE,
+      body: Type.Unknown(),
+      responses: {},
+      handle: async ({ bytes }) => {
+        if (held.push(bytes) === count) release();
+        await all;
+        return { status: 200, body: { text: Buffer.from(bytes).toString('latin1') } };
+      },
+    });
+    const test = await start({ routes: [hold] });
+    const bodies = Array.from({ length: count }, (_, index) =>
+      `${index},`.repeat(1 + ((index * 97) % 6_000)),
+    );
+    const answers = await Promise.all(
+      bodies.map(async (body) => (await send(test, body, {}, '/held')).json()),
+    );
+    answers.forEach((answer, index) => {
+      expect(answer).toEqual({ text: bodies[index] });
+    });
+  });
 });
 
 describe('size', () => {

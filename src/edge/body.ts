@@ -116,7 +116,7 @@ export class Body {
     this.#received += length;
     if (this.#received > this.limitBytes) this.fail(tooLarge(this.limitBytes));
     else if (this.#hold(length)) {
-      if (isLast && this.#chunks === null) this.#complete(copy(chunk));
+      if (isLast && this.#chunks === null) this.#complete(copyWhole(chunk));
       else this.#collect(chunk, isLast);
     }
   }
@@ -185,4 +185,24 @@ export class Body {
 /** The chunk's memory is gone after the callback. */
 function copy(chunk: ArrayBuffer): Uint8Array {
   return new Uint8Array(chunk.slice(0));
+}
+
+/** Small bodies that came whole lie one behind the other: an allocation for each costs more than the rest of reading it. */
+const SLAB_BYTES = 128 << 10;
+const SLAB_BODY_BYTES = 16 << 10;
+let slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+let slabUsed = 0;
+
+/** As `copy`, for a body that is handled at once: one that arrives slowly would keep its neighbours' memory. */
+function copyWhole(chunk: ArrayBuffer): Uint8Array {
+  const length = chunk.byteLength;
+  if (length > SLAB_BODY_BYTES) return copy(chunk);
+  if (slabUsed + length > SLAB_BYTES) {
+    slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+    slabUsed = 0;
+  }
+  const bytes = new Uint8Array(slab.buffer, slabUsed, length);
+  bytes.set(new Uint8Array(chunk));
+  slabUsed += length;
+  return bytes;
 }

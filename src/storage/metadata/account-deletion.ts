@@ -1,5 +1,6 @@
 import type { Database } from '../postgres.js';
 import { bool, text, texts } from '../row.js';
+import { removeExecutions } from './execution-removal.js';
 
 /** What went with an account. */
 export interface DeletedAccount {
@@ -40,8 +41,15 @@ async function isLastAdmin(db: Pick<Database, 'query'>, userId: string): Promise
 export function createAccountDeletionStore(db: Database): AccountDeletionStore {
   return {
     isLastAdmin: (userId) => isLastAdmin(db, userId),
-    delete: (userId, passwordHash) =>
-      db.transaction(async (tx) => {
+    async delete(userId, passwordHash) {
+      const own = await db.query(
+        `SELECT w.site_id FROM websites w JOIN users u ON u.id = w.user_id
+         WHERE u.id = $1 AND u.password_hash IS NOT DISTINCT FROM $2`,
+        [userId, passwordHash],
+      );
+      // Most of what its automations did goes before, or a single statement would have to remove it all. Nothing works less without.
+      await removeExecutions(db, { siteIds: own.map((row) => text(row, 'site_id')) });
+      return db.transaction(async (tx) => {
         // Of two admins that leave at the same moment the second waits here, and then is the last.
         await tx.query("SELECT id FROM users WHERE role = 'admin' ORDER BY id FOR UPDATE", []);
         const [user] = await tx.query(
@@ -81,7 +89,8 @@ export function createAccountDeletionStore(db: Database): AccountDeletionStore {
           sessions: sessions ? texts(sessions, 'ids') : [],
           keys: keys.flatMap(({ secret_hash: hash }) => (hash instanceof Uint8Array ? [hash] : [])),
         };
-      }),
+      });
+    },
 
     async leftovers(limit) {
       const rows = await db.query(

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Database, Row } from '../postgres.js';
 import { bool, date, isRecord, jsonObject, number, text } from '../row.js';
 import { BEGIN, CONFIRM, EXPIRE, EXPIRE_OF_SITE, SETTLE, TAKE } from './execution-queries.js';
+import { anonymiseExecutions, removeClaims, removeExecutions } from './execution-removal.js';
 
 /** What a frequency allows once: at most one execution of a subject (a session or a visitor) within the window. */
 export interface Claim {
@@ -178,26 +179,20 @@ export function createExecutionStore(db: Database): ExecutionStore {
       ),
 
     async deleteVisitor(siteId, visitorId) {
-      const subject = [siteId, visitorId];
-      await db.query('DELETE FROM automation_executions WHERE website_id = $1 AND visitor_id = $2', subject);
-      await db.query('DELETE FROM automation_claims WHERE website_id = $1 AND visitor_id = $2', subject);
+      await removeExecutions(db, { siteId, visitorId });
+      await removeClaims(db, { siteId, visitorId });
     },
 
     async deleteSite(siteId) {
-      await db.query('DELETE FROM automation_executions WHERE website_id = $1', [siteId]);
-      await db.query('DELETE FROM automation_claims WHERE website_id = $1', [siteId]);
+      await removeExecutions(db, { siteIds: [siteId] });
+      await removeClaims(db, { siteIds: [siteId] });
       await db.query('UPDATE automations SET past_success = 0, past_failed = 0 WHERE website_id = $1', [
         siteId,
       ]);
     },
 
     async anonymise(siteId) {
-      await db.query(
-        `UPDATE automation_executions SET visitor_id = NULL, session_id = NULL, trigger_event_id = NULL,
-           execution_data = NULL, error_message = NULL, results = '[]'
-         WHERE website_id = $1 AND status <> 'pending'`,
-        [siteId],
-      );
+      await anonymiseExecutions(db, siteId);
       await db.query('DELETE FROM automation_claims WHERE website_id = $1', [siteId]);
     },
   };

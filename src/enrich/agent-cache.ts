@@ -1,7 +1,7 @@
 import { isBotAgent, isSenderLibrary } from './bot.js';
 import { encodeStrings } from './byte-writer.js';
 import { RecentCache } from './recent-cache.js';
-import { cut, TEXT_LIMITS } from './text.js';
+import { cut, detached, TEXT_LIMITS } from './text.js';
 import { parseUserAgent, UNKNOWN_AGENT, type UserAgent } from './user-agent.js';
 
 /** What a row takes from a user agent: the encoded columns browser to device, and whether it is a bot. */
@@ -38,7 +38,8 @@ function lookUp(
   make: (agent: string) => AgentColumns,
 ): AgentColumns {
   if (userAgent === '') return NO_AGENT;
-  const key = cut(userAgent, TEXT_LIMITS.userAgent);
+  const { userAgent: limit } = TEXT_LIMITS;
+  const key = userAgent.length <= limit ? userAgent : detached(cut(userAgent, limit));
   const known = cache.get(key);
   if (known !== undefined) return known;
   const made = make(key);

@@ -16,6 +16,13 @@ export function cut(text: string, limit: number): string {
 }
 
 /**
+ * The same text in memory of its own, to be remembered: V8 makes a part of a longer text as a reference into it, which keeps all of that alive.
+ */
+export function detached(text: string): string {
+  return Buffer.from(text, 'utf16le').toString('utf16le');
+}
+
+/**
  * Replaces the NUL escapes of JSON text by U+FFFD before it is parsed, so that no string or key behind it holds one (neither store takes
  * them). Taken out, they could leave halves of another that join. An escaped backslash followed by `u0000` is not one.
  */

@@ -31,7 +31,10 @@ export function splitUrl(text: string): UrlParts {
     return { scheme: '', host: '', authority: '', path: text.slice(0, pathEnd), query };
   const slash = text.indexOf('/', colon + 3);
   const hostEnd = slash === -1 || slash > pathEnd ? pathEnd : slash;
-  const { scheme, host, authority } = frontOf(text.slice(0, hostEnd), colon);
+  const front = text.slice(0, hostEnd);
+  // A part that is remembered keeps all of its text in memory.
+  const { scheme, host, authority } =
+    text.length <= REMEMBERED_LIMIT ? frontOf(front, colon) : splitFront(front, colon);
   return { scheme, host, authority, path: text.slice(hostEnd, pathEnd), query };
 }
 
@@ -39,17 +42,20 @@ type UrlFront = Pick<UrlParts, 'scheme' | 'host' | 'authority'>;
 
 /** Most events come from the pages of few sites, so what `scheme://host` is made of is remembered. */
 const fronts = new RecentCache<UrlFront>(1_000);
-/** Longer ones are not worth their memory. */
-const FRONT_LIMIT = 256;
+/** Of longer texts nothing is. */
+const REMEMBERED_LIMIT = 1_024;
 
 function frontOf(front: string, colon: number): UrlFront {
   const known = fronts.get(front);
   if (known !== undefined) return known;
-  const authority = withoutUserInfo(front.slice(colon + 3));
-  const scheme = front.slice(0, colon).toLowerCase();
-  const made = { scheme, host: normaliseHost(authority), authority };
-  if (front.length <= FRONT_LIMIT) fronts.set(front, made);
+  const made = splitFront(front, colon);
+  fronts.set(front, made);
   return made;
+}
+
+function splitFront(front: string, colon: number): UrlFront {
+  const authority = withoutUserInfo(front.slice(colon + 3));
+  return { scheme: front.slice(0, colon).toLowerCase(), host: normaliseHost(authority), authority };
 }
 
 /** Host of an `Origin` or `Referer` header, a URL or a bare `host:port`; '' for `null` and other texts that name none. */

@@ -332,13 +332,15 @@ describe.each(COMBINATIONS)('recordings in $store and $objects', (kinds) => {
   }, 30_000);
 
   it('are played only so far, and say so', async () => {
-    await recorded(...[0, 1, 2].map((n) => upload('long', n, clicks(now - 9_000 + n * 1_000, 2), '/shop')));
+    await recorded(
+      ...[0, 1, 2].map((n) => upload('endless', n, clicks(now - 9_000 + n * 1_000, 2), '/shop')),
+    );
     const telemetry = silentTelemetry();
     const played = async (mostParts: number) => {
       const metrics = recordingStoreMetrics(silentTelemetry().registry);
       const playback = createPlayback({ ...node, metrics, log: telemetry.log, mostParts });
       const pieces: Uint8Array[] = [];
-      for await (const piece of playback.session(SITE.siteId, 'long')) pieces.push(piece);
+      for await (const piece of playback.session(SITE.siteId, 'endless')) pieces.push(piece);
       const { chunks, truncated, missing_chunks } = JSON.parse(Buffer.concat(pieces).toString());
       return [chunks.map((chunk: { sequence: number }) => chunk.sequence), truncated, missing_chunks];
     };

@@ -19,6 +19,7 @@ USER node
 VOLUME /data
 EXPOSE 3002
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=6 \
-  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/ready`).then(r => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+# Alive, not ready: a replacement would help no more while a server is away. Nothing listens before everything has been there once.
+HEALTHCHECK --interval=15s --timeout=3s --start-period=120s --retries=4 \
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/health`).then(r => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 CMD ["node", "--enable-source-maps", "dist/main.js"]

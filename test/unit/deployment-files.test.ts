@@ -12,6 +12,7 @@ interface Service {
   readonly healthcheck?: { readonly test: readonly string[] };
   readonly depends_on?: Readonly<Record<string, { readonly condition: string }>>;
   readonly volumes?: readonly string[];
+  readonly logging?: { readonly options?: Readonly<Record<string, string>> };
 }
 
 const text = readFileSync('docker-compose.yml', 'utf8');
@@ -32,6 +33,14 @@ describe('docker-compose.yml', () => {
       expect([name, server.healthcheck?.test.length ?? 0]).toEqual([name, 2]);
       expect(core?.depends_on?.[name]).toEqual({ condition: 'service_healthy' });
     }
+  });
+
+  it('names a version of every image, and bounds every log', () => {
+    for (const [name, { image, logging }] of Object.entries(servers)) {
+      expect([name, image]).toEqual([name, expect.stringMatching(/:\d[\w.-]*$/)]);
+      expect([name, logging?.options]).toEqual([name, { 'max-size': '20m', 'max-file': '5' }]);
+    }
+    expect(core?.logging).toEqual(servers.postgres?.logging);
   });
 
   it('sets only variables that the program knows', () => {

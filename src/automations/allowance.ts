@@ -45,7 +45,7 @@ export function droppedCounter(registry: Registry): Counter<'reason'> {
   if (known) return known;
   const counter = new Counter({
     name: 'seentics_automation_dropped_total',
-    help: 'Matches and reports that began no execution: rate, known (repeated or capped by the frequency), stale, unknown, invalid, condition, excess.',
+    help: 'Matches and reports that began no execution: rate, known (repeated, capped by the frequency, or of a website with ten thousand overdue), stale, unknown, invalid, condition, excess.',
     labelNames: ['reason'],
     registers: [registry],
   });

@@ -143,8 +143,20 @@ it('an account has only so many websites of its own, also when it asks for them 
     },
     trackingId: `ST-${n}`,
   });
-  const first = await Promise.all(Array.from({ length: 8 }, (_, n) => websites.create(made(n), 2)));
-  expect(first.filter((site) => site !== null)).toHaveLength(2);
+  // All at the same moment: none gets further before the last one is there.
+  await sql.query('BEGIN');
+  await sql.query('LOCK TABLE websites IN EXCLUSIVE MODE');
+  const asked = Promise.all(Array.from({ length: 8 }, (_, n) => websites.create(made(n), 2)));
+  const waiting = async () => {
+    await sql.query('SELECT pg_stat_clear_snapshot()');
+    const { rows } = await sql.query(
+      `SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+    );
+    return rows[0].n === 8;
+  };
+  await until(waiting, { what: 'all of them to wait', everyMs: 5 });
+  await sql.query('COMMIT');
+  expect((await asked).filter((site) => site !== null)).toHaveLength(2);
   expect([await add(one), await add(one)]).toEqual(['201', '400 limit_reached']);
   expect(await add(other)).toBe('201');
   const list = (await node.call('GET', '/api/v1/user/websites', { token: one.token })).body.data;

@@ -1,6 +1,6 @@
 import type { Database } from '../postgres.js';
 import { bool, text, texts } from '../row.js';
-import { removeExecutions } from './execution-removal.js';
+import { thinOut } from './execution-removal.js';
 
 /** What went with an account. */
 export interface DeletedAccount {
@@ -48,7 +48,7 @@ export function createAccountDeletionStore(db: Database): AccountDeletionStore {
         [userId, passwordHash],
       );
       // Most of what its automations did goes before, or a single statement would have to remove it all. Nothing works less without.
-      await removeExecutions(db, { siteIds: own.map((row) => text(row, 'site_id')) });
+      await thinOut(db, { siteIds: own.map((row) => text(row, 'site_id')) });
       return db.transaction(async (tx) => {
         // Of two admins that leave at the same moment the second waits here, and then is the last.
         await tx.query("SELECT id FROM users WHERE role = 'admin' ORDER BY id FOR UPDATE", []);

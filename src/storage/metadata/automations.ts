@@ -8,7 +8,7 @@ import { AUTOMATION_LIMITS } from '../../automations/automation.js';
 import { AppError } from '../../errors.js';
 import type { Database, Queryable, Row } from '../postgres.js';
 import { bool, date, isRecord, jsonObject, number, text, textOrNull } from '../row.js';
-import { removeExecutions } from './execution-removal.js';
+import { thinOut } from './execution-removal.js';
 
 /** A goal as far as automations ask for it. */
 export interface WatchedGoal {
@@ -156,7 +156,7 @@ export function createAutomationStore(db: Database): AutomationStore {
 
     async delete(siteId, id) {
       // Most of them go before, or a single statement would have to remove them all.
-      if ((await find(db, siteId, id)) !== null) await removeExecutions(db, { automationId: id });
+      if ((await find(db, siteId, id)) !== null) await thinOut(db, { automationId: id });
       const rows = await db.query('DELETE FROM automations WHERE website_id = $1 AND id = $2 RETURNING id', [
         siteId,
         id,

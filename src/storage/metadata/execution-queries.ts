@@ -12,14 +12,24 @@ const CLAIM = `INSERT INTO automation_claims AS c
       AND c.claimed_at + EXCLUDED.window_ms * interval '1 millisecond' <= EXCLUDED.claimed_at)
   RETURNING automation_id, scope, subject`;
 
+/** Executions of a website that may be overdue by minutes: further ones are not begun until some of them have ended. */
+export const MOST_OVERDUE = 10_000;
+
+const OVERDUE = `SELECT FROM automation_executions e
+  WHERE e.website_id = s.website_id AND e.status = 'pending' AND e.due_at < now() - interval '10 minutes' LIMIT ${MOST_OVERDUE}`;
+
 export const BEGIN = `WITH input AS (
     SELECT * FROM jsonb_to_recordset($1::jsonb) AS i (id uuid, automation_id uuid, website_id text, visitor_id text, session_id text,
       trigger_event_id uuid, status text, error text, data jsonb, steps jsonb, checks jsonb, claim jsonb, executed_at float8, delay_ms float8)
+  ), behind AS (
+    SELECT s.website_id FROM (SELECT DISTINCT website_id FROM input) s
+    WHERE (SELECT count(*) FROM (${OVERDUE}) late) >= ${MOST_OVERDUE}
   ), fresh AS (
     SELECT i.id, i.automation_id, i.website_id, i.visitor_id, i.session_id, i.trigger_event_id, i.status, i.error, i.data, i.steps,
       i.checks, i.claim, to_timestamp(i.executed_at / 1000) AS executed_at, i.delay_ms
     FROM input i JOIN automations a ON a.id = i.automation_id AND a.website_id = i.website_id
     WHERE NOT EXISTS (SELECT FROM automation_executions e WHERE e.id = i.id)
+      AND (i.status <> 'pending' OR i.website_id NOT IN (SELECT website_id FROM behind))
   ), wanted AS (
     SELECT * FROM fresh WHERE checks IS NULL
   ), claimed AS (${CLAIM})

@@ -20,14 +20,32 @@ export const removeExecutions = (db: Queryable, whose: Concerned, portion = PORT
 export const removeClaims = (db: Queryable, whose: Concerned, portion = PORTION): Promise<void> =>
   remove(db, 'automation_claims', whose, portion);
 
+/** Claims that a single statement can remove. */
+const FEW_CLAIMS = 1_000_000;
+
+/**
+ * What goes before automations that are deleted, so that what is left can go with them in one statement. Claims do as long as they are
+ * few: until the end they hold back what was allowed once.
+ */
+export async function thinOut(
+  db: Queryable,
+  whose: Concerned,
+  { portion = 5 * PORTION, fewClaims = FEW_CLAIMS } = {},
+): Promise<void> {
+  await removeExecutions(db, whose, portion);
+  await remove(db, 'automation_claims', whose, portion, fewClaims);
+}
+
 function remove(
   db: Queryable,
   table: 'automation_executions' | 'automation_claims',
   whose: Concerned,
   portion: number,
+  spared = 0,
 ): Promise<void> {
   const [which, values] = conditionOf(whose);
-  return inPortions(db, `DELETE FROM ${table} t WHERE ${SOME}`, `${table} WHERE ${which}`, values, portion);
+  const from = `${table} WHERE ${which} OFFSET ${spared}`;
+  return inPortions(db, `DELETE FROM ${table} t WHERE ${SOME}`, from, values, portion);
 }
 
 const FORGET = `UPDATE automation_executions t SET visitor_id = NULL, session_id = NULL, trigger_event_id = NULL, execution_data = NULL,

@@ -87,7 +87,8 @@ export interface StepOutcome {
 export interface ExecutionStore {
   /**
    * Stores executions, each once and within what its claim allows, whatever other nodes do at the same time. Those of automations that
-   * are gone are left out.
+   * are gone are left out, and what the server would have to run of websites that are far behind (`MOST_OVERDUE`): targets that hang must
+   * not let executions pile up.
    * @returns ids of those that were new
    */
   begin(executions: readonly NewExecution[]): Promise<Set<string>>;

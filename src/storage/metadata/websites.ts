@@ -1,6 +1,6 @@
 import type { Database, Row } from '../postgres.js';
 import { bool, date, jsonObject, number, text, textOrNull } from '../row.js';
-import { removeExecutions } from './execution-removal.js';
+import { thinOut } from './execution-removal.js';
 import type { WebsiteRecord, WebsiteStore } from './metadata.js';
 
 // The original lets some flags be null and means their defaults.
@@ -125,7 +125,7 @@ export function createWebsiteStore(db: Database): WebsiteStore {
       const [site] = await db.query('SELECT site_id FROM websites WHERE id = $1', [id]);
       if (site === undefined) return false;
       // Most of them go before, or a single statement would have to remove them all.
-      await removeExecutions(db, { siteIds: [text(site, 'site_id')] });
+      await thinOut(db, { siteIds: [text(site, 'site_id')] });
       return (await db.query(DELETE, [id])).length > 0;
     },
 

@@ -1,15 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { MOST_OVERDUE } from '../../src/storage/metadata/execution-queries.js';
 import {
   anonymiseExecutions,
   removeClaims,
   removeExecutions,
+  thinOut,
 } from '../../src/storage/metadata/execution-removal.js';
+import { createExecutionStore } from '../../src/storage/metadata/executions.js';
 import { createMetadataStore } from '../../src/storage/metadata/postgres-store.js';
 import { openPostgres } from '../../src/storage/postgres.js';
 import { silentTelemetry } from '../../src/telemetry.js';
 import { freshPostgres } from '../support/fresh.js';
 
+const CLAIMS = `INSERT INTO automation_claims (automation_id, scope, subject, website_id, visitor_id, claimed_at, window_ms, expires_at)
+  SELECT $1::uuid, 'visitor', n::text, $2::text, 'v' || n % 2, now(), 0, now() + interval '1 day' FROM generate_series(0, 4) n`;
 const connection = { maxConnections: 2, minConnections: 0, telemetry: silentTelemetry() };
 let database: Awaited<ReturnType<typeof freshPostgres>>;
 let db: ReturnType<typeof openPostgres>;
@@ -43,11 +48,7 @@ beforeEach(async () => {
        FROM generate_series(0, 6) n`,
       [id, site],
     );
-    await db.query(
-      `INSERT INTO automation_claims (automation_id, scope, subject, website_id, visitor_id, claimed_at, window_ms, expires_at)
-       SELECT $1::uuid, 'visitor', n::text, $2::text, 'v' || n % 2, now(), 0, now() + interval '1 day' FROM generate_series(0, 4) n`,
-      [id, site],
-    );
+    await db.query(CLAIMS, [id, site]);
   }
 });
 
@@ -76,7 +77,10 @@ it('removes the executions and claims of a website, a visitor or an automation, 
   const after = await left();
   expect(after?.executions).toEqual(ofB(before?.executions));
   expect(after?.claims).toEqual(ofB(before?.claims));
-  await removeExecutions(watched, { automationId: b }, 3);
+  await thinOut(watched, { automationId: b }, { portion: 2, fewClaims: 1 });
+  expect(await left()).toEqual({ executions: null, claims: [expect.any(String)] });
+  await db.query('DELETE FROM automation_claims');
+  await db.query(CLAIMS, [b, 'site-b']);
   await removeClaims(watched, { siteId: 'site-b', visitorId: 'v0' }, 10);
   expect(await left()).toEqual({ executions: null, claims: ['site-b v1', 'site-b v1'] });
 });
@@ -93,6 +97,46 @@ it('makes finished executions anonymous, and leaves those that are under way', a
     `SELECT count(*)::int AS n FROM automation_executions WHERE session_id IS NOT NULL`,
   );
   expect(others).toEqual({ n: 8 });
+});
+
+it('begins nothing more for a website that is far behind, but what browsers have done', async () => {
+  const overdue = (minutes: number) =>
+    db.query(
+      `UPDATE automation_executions SET due_at = now() - $1::int * interval '1 minute' WHERE website_id = 'site-a' AND status = 'pending'`,
+      [minutes],
+    );
+  await db.query(
+    `INSERT INTO automation_executions (automation_id, website_id, status) SELECT $1::uuid, 'site-a', 'pending' FROM generate_series(2, $2::int)`,
+    [a, MOST_OVERDUE],
+  );
+  const execution = (automationId: string, siteId: string, status: 'pending' | 'success' = 'pending') => ({
+    ...{
+      id: randomUUID(),
+      automationId,
+      siteId,
+      visitorId: 'v',
+      sessionId: 's',
+      triggerEventId: null,
+      status,
+    },
+    ...{ error: null, data: {}, steps: [], checks: [], claim: null, executedAt: Date.now(), delayMs: 0 },
+  });
+  const executions = createExecutionStore(db);
+  const begun = async () => {
+    const some = [execution(a, 'site-a'), execution(b, 'site-b'), execution(a, 'site-a', 'success')];
+    const ids = await executions.begin(some);
+    return some.map(({ id }) => ids.has(id));
+  };
+  await overdue(11);
+  expect(await begun()).toEqual([false, true, true]);
+  // Those that wait because they were told to count for nothing.
+  await overdue(9);
+  expect(await begun()).toEqual([true, true, true]);
+  await overdue(11);
+  await db.query(
+    `DELETE FROM automation_executions WHERE id IN (SELECT id FROM automation_executions WHERE website_id = 'site-a' AND status = 'pending' LIMIT 2)`,
+  );
+  expect(await begun()).toEqual([true, true, true]);
 });
 
 const ofB = (list: unknown): unknown[] =>

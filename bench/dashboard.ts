@@ -119,6 +119,7 @@ export async function runDashboardBench(options: DashboardBenchOptions): Promise
       }
     visits.stop();
     print(rows, pages);
+    await printAhead(program.url);
     await engine.clickhouse.close();
     await program.stop();
   } finally {
@@ -268,6 +269,13 @@ async function printBytes({ clickhouse }: ProgramClickhouse): Promise<void> {
   );
   console.log('\n| column | bytes an event |\n| --- | --- |');
   for (const [table, column, bytes] of columns) console.log(`| ${table}.${column} | ${perEvent(bytes)} |`);
+}
+
+/** What it costs to find out what has changed before it is asked. */
+async function printAhead(url: string): Promise<void> {
+  const metrics = await (await fetch(`${url}/metrics`)).text();
+  const lines = metrics.split('\n').filter((line) => /^seentics_metrics_look/.test(line));
+  console.log(`\n${lines.join('\n')}\nof ${process.uptime().toFixed(0)} s`);
 }
 
 const ms = (value: number): string => value.toFixed(0);

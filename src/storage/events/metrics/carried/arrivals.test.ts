@@ -3,6 +3,7 @@ import { runInNewContext } from 'node:vm';
 import { expect, it } from 'vitest';
 import { openClickhouse } from '../../../clickhouse.js';
 import { ClickhouseReader } from '../../clickhouse-reader.js';
+import type { Sql } from '../clickhouse-conditions.js';
 import { RollupArrivals } from './arrivals.js';
 
 setFlagsFromString('--expose-gc');
@@ -92,4 +93,45 @@ it('lets answers go that serve no more', async () => {
   await arrivals.since('s', BASE, TO, wait());
   // What had arrived before is not asked again.
   expect(answers).toHaveLength(3);
+});
+
+it('shares what is being found out ahead with a question that needs it now', async () => {
+  const asked: string[] = [];
+  let goOn: () => void = () => {};
+  const gate = new Promise<void>((resolve) => (goOn = resolve));
+  class Gated extends ClickhouseReader {
+    override async rows({ text }: Sql): Promise<unknown[][]> {
+      asked.push(text);
+      if (text.includes('system.mutations')) return [[1_700_000_000_000, 'h', 0]];
+      // What had arrived before.
+      if (text.includes('NOT (')) await gate;
+      return [['1', '1', 0, '[]']];
+    }
+  }
+  const reader = new Gated(openClickhouse({ url: 'http://127.0.0.1:1' }));
+  const arrivals = new RollupArrivals(reader, { settled: () => BASE.arrivedBefore });
+  const look = arrivals.lookAhead('s', [{ base: BASE, to: TO }], wait());
+  await expect.poll(() => asked.length).toBe(3);
+  const ask = () => Promise.all([arrivals.state('s', wait()), arrivals.since('s', BASE, TO, wait())]);
+  const question = ask();
+  goOn();
+  await Promise.all([look, question]);
+  expect(await ask()).toEqual(await question);
+  expect(asked).toHaveLength(3);
+});
+
+it('goes on to a settled moment when everything was looked ahead for it', async () => {
+  let serverMs = 1_700_000_000_000;
+  const reader = new Answering(async () => [[serverMs, 'h', 0]]);
+  let clock = 1;
+  const arrivals = new RollupArrivals(reader, { clock: () => clock });
+  const settled = async () => (await arrivals.state('s', wait())).settled;
+  const first = await settled();
+  await arrivals.lookAhead('s', [], wait());
+  serverMs += 900_000;
+  clock += 10_000;
+  expect(await settled()).toBe(first);
+  expect((await arrivals.state('other', wait())).settled).toBe(first + 900_000);
+  await arrivals.lookAhead('s', [], wait());
+  expect(await settled()).toBe(first + 900_000);
 });

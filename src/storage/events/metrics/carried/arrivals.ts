@@ -197,8 +197,29 @@ export class RollupArrivals {
    * @throws what the reader throws, the signal's reason
    */
   async lookAhead(siteId: string, expected: readonly Expected[], signal: AbortSignal): Promise<void> {
-    const renewedState = await this.answers.renew(this.stateSql, signal);
-    const state = this.stateOf(renewedState.answered);
+    const renewed: Renewed[] = [];
+    const renew = async (sql: Sql) => {
+      const answer = await this.answers.renew(sql, signal);
+      renewed.push(answer);
+      return answer.answered;
+    };
+    try {
+      const state = this.stateOf(await renew(this.stateSql));
+      await this.copyAhead(siteId, state, expected, renew, signal);
+      for (const { publish } of renewed) publish();
+      this.held.set(siteId, state.settled);
+    } finally {
+      for (const { drop } of renewed) drop();
+    }
+  }
+
+  private async copyAhead(
+    siteId: string,
+    state: RollupState,
+    expected: readonly Expected[],
+    renew: (sql: Sql) => Promise<Answered>,
+    signal: AbortSignal,
+  ): Promise<void> {
     const stretches = new Map(
       expected
         .flatMap(({ base, to }) => [
@@ -210,19 +231,17 @@ export class RollupArrivals {
         ])
         .map((stretch) => [JSON.stringify(stretch), stretch] as const),
     );
-    const recent = new Map<number, Renewed>();
+    const recent = new Map<number, Answered>();
     for (const stretch of stretches.values())
       if (!recent.has(stretch.arrivedSince))
-        recent.set(stretch.arrivedSince, await this.answers.renew(recentSql(siteId, stretch), signal));
+        recent.set(stretch.arrivedSince, await renew(recentSql(siteId, stretch)));
     for (const stretch of stretches.values()) {
-      const renewed = recent.get(stretch.arrivedSince);
+      const answered = recent.get(stretch.arrivedSince);
       const cut = await this.cut(siteId, stretch, signal);
-      if (renewed === undefined || this.reader.cluster !== undefined) continue;
-      const arrivals = this.arrivals(stretch, renewed.answered, cut);
+      if (answered === undefined || this.reader.cluster !== undefined) continue;
+      const arrivals = this.arrivals(stretch, answered, cut);
       if (arrivals.latest > 0) await this.copies.find(siteId, state, arrivals, signal);
     }
-    for (const { publish } of [renewedState, ...recent.values()]) publish();
-    this.held.set(siteId, state.settled);
   }
 
   /**

@@ -1,12 +1,17 @@
 import { Registry } from 'prom-client';
-import { expect, it } from 'vitest';
+import { afterEach, expect, it } from 'vitest';
 import { AppError } from '../../../../errors.js';
 import { openClickhouse } from '../../../clickhouse.js';
 import { ClickhouseReader } from '../../clickhouse-reader.js';
 import type { Sql } from '../clickhouse-conditions.js';
-import { CarriedAnswers, type CarriedQuestion } from './carried-answers.js';
+import { CarriedAnswers, type CarriedOptions, type CarriedQuestion } from './carried-answers.js';
 
 const { signal } = new AbortController();
+const closing = new Set<CarriedAnswers>();
+afterEach(() => {
+  for (const answers of closing) answers.close();
+  closing.clear();
+});
 
 /** Answers by hand: 100 of DE in the whole period, and of one visitor what the test says. */
 class OneVisitor extends ClickhouseReader {
@@ -45,28 +50,39 @@ class OneVisitor extends ClickhouseReader {
   }
 }
 
-function setUp() {
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+const FROM = 1_699_900_200_000;
+
+function setUp(options: CarriedOptions = {}) {
   const reader = new OneVisitor();
   const registry = new Registry();
   const answers = new CarriedAnswers(reader, {
     clock: () => reader.minutes * 60_000 + 1,
     telemetry: { registry },
     finished: { minRows: 1e9 },
+    ...options,
   });
+  closing.add(answers);
   /** The same breakdown so many times, as lists of several lengths ask for it. */
-  const ask = (times: number) => {
-    const question: CarriedQuestion = {
-      scope: { siteId: 's', from: 1_699_900_200_000, to: 1_700_000_000_000, filters: [] },
+  const ask = (times: number, to = 1_700_000_000_000, from = FROM) => {
+    const question = (byMs: number): CarriedQuestion => ({
+      scope: { siteId: 's', from: from + byMs, to: to + byMs, filters: [] },
       parts: Array.from({ length: times }, () => 'breakdown'),
       changed: Array.from({ length: times }, () => ({ on: 'breakdown', attribute: 'browser', missing: '' })),
       sql: (parts) => ({ text: 'WHOLE', params: { parts: parts.length } }),
       read: ([part, label, count]) => [Number(part), String(label), [Number(count)]],
-    };
-    return answers.ask(question, signal);
+      later: (more) => question(byMs + more),
+    });
+    return answers.ask(question(0), signal);
   };
+  const counted = async () =>
+    (await registry.getSingleMetric('seentics_metrics_carried_answers_total')?.get())?.values.find(
+      ({ labels }) => labels.outcome === 'counted',
+    )?.value;
   const keptLabels = async () =>
     (await registry.getSingleMetric('seentics_metrics_kept_labels')?.get())?.values[0]?.value;
-  return { reader, answers, ask, keptLabels };
+  return { reader, answers, ask, counted, keptLabels };
 }
 
 it('moves counts on once that several parts of a question share', async () => {
@@ -79,6 +95,61 @@ it('moves counts on once that several parts of a question share', async () => {
   reader.minutes = 40;
   reader.counts = { DE: [12, 13, 13] };
   expect(await germany()).toEqual([103, 103]);
+});
+
+it('carries a running period on all day long', async () => {
+  const { reader, ask, counted } = setUp();
+  reader.counts = { DE: [10, 10, 10] };
+  const midnight = FROM + DAY;
+  for (const hour of [0.1, 11.9, 12.1, 23.9]) {
+    reader.minutes = (midnight + hour * HOUR - 1_700_000_000_000) / 60_000;
+    expect((await ask(1, midnight + hour * HOUR - 1))?.[0]?.get('DE')).toEqual([100]);
+  }
+  expect(await counted()).toBe(1);
+});
+
+it('counts an earlier period anew when its end has moved on by hours', async () => {
+  const { ask, counted } = setUp();
+  const end = FROM + DAY / 2 + 1;
+  await ask(1, end);
+  await ask(1, end + 60_000);
+  expect(await counted()).toBe(1);
+  await ask(1, end + 2 * HOUR);
+  expect(await counted()).toBe(2);
+});
+
+it('counts what was asked on a day for the next one before it is asked, for three days', async () => {
+  const days = { now: FROM + 2 * DAY - HOUR, slept: 0 };
+  const sleep = async () => {
+    days.slept++;
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  const dayTime = { now: () => days.now, sleep };
+  const { reader, ask, counted } = setUp({ lookAhead: { share: 1 }, dayTime });
+  /** The period of two days that ran then, and an earlier one. */
+  const askBoth = async (now: number, from: number) => {
+    await ask(1, now - 1, from);
+    await ask(1, now - 3 * DAY - 1, from - 3 * DAY);
+  };
+  await askBoth(days.now, FROM);
+  expect(await counted()).toBe(2);
+  for (let day = 1; day <= 3; day++) {
+    days.now += DAY + 1;
+    reader.minutes += 24 * 60;
+    if (day < 3) await expect.poll(counted).toBe(2 * (day + 1));
+  }
+  // Nobody has asked for three days then: it ends.
+  let before = -1;
+  await expect
+    .poll(() => {
+      const isOver = before === days.slept;
+      before = days.slept;
+      return isOver;
+    })
+    .toBe(true);
+  expect(await counted()).toBe(6);
+  await askBoth(FROM + 4 * DAY - HOUR, FROM + 2 * DAY);
+  expect(await counted()).toBe(6);
 });
 
 it('counts the labels that an answer has gained, and keeps none with too many', async () => {

@@ -6,7 +6,7 @@
  */
 import { LRUCache } from 'lru-cache';
 import { AppError } from '../../../../errors.js';
-import type { Scope } from '../../../../metrics/metrics-store.js';
+import { type Scope, SLOT_MS } from '../../../../metrics/metrics-store.js';
 import { Turns } from '../../../../metrics/turns.js';
 import type { Telemetry } from '../../../../telemetry.js';
 import type { ClickhouseReader } from '../../clickhouse-reader.js';
@@ -19,7 +19,8 @@ import { ChangedSums } from './changed-sums.js';
 import { ChangedCounts, type Counts } from './counts.js';
 import { type FinishedOptions, FinishedSessions } from './finished-sessions.js';
 import { LookAhead, type LookAheadOptions } from './look-ahead.js';
-import { answerKey, type RollupState, slotAfter } from './stretch.js';
+import { type DayTime, NextDay } from './next-day.js';
+import { answerKey, type Base, endsBefore, type RollupState, slotAfter, slotsApart } from './stretch.js';
 
 /** One or several questions about one scope that one query answers. */
 export interface CarriedQuestion {
@@ -30,6 +31,8 @@ export interface CarriedQuestion {
   sql(parts: readonly number[], scope: Scope, cut: Cut): Sql;
   /** @param row of that query @returns index among the asked parts, label, counts */
   read(row: readonly unknown[]): readonly [number, string, readonly number[]];
+  /** The same about a period so many milliseconds later. */
+  later?(byMs: number): CarriedQuestion;
   /** What the parts are when they are asked of changed sessions, together with others; absent: by queries of their own. */
   readonly changed?: readonly ChangedPart[];
 }
@@ -43,12 +46,16 @@ export interface CarriedOptions extends ArrivalsOptions {
   readonly finished?: Omit<FinishedOptions, 'telemetry'>;
   /** Absent: nothing is found out before it is asked for. */
   readonly lookAhead?: Omit<LookAheadOptions, 'telemetry'>;
+  /** By which days end; for tests. */
+  readonly dayTime?: DayTime;
 }
 
 /** Periods with more rows of the rollup are read one after the other. */
 const HEAVY_ROWS = 300_000;
 /** Of these so many may wait. */
 const MAX_WAITING = 256;
+/** Where the end of an earlier period is further from that of the kept counts, counting anew is quicker. */
+const MAX_SLOTS = 2;
 /** An answer with more labels is not kept. */
 const MAX_LABELS = 30_000;
 
@@ -77,6 +84,8 @@ export class CarriedAnswers {
   private readonly metrics: CarriedMetrics;
   private readonly finished: FinishedSessions;
   private readonly ahead: LookAhead | undefined;
+  private readonly nextDay: NextDay<CarriedQuestion> | undefined;
+  private readonly closing = new AbortController();
   /** Of those that read a whole big period. */
   private readonly turns = new Turns(1, MAX_WAITING);
   /** Answers with too many labels to be kept. */
@@ -100,6 +109,21 @@ export class CarriedAnswers {
       ...options.finished,
       ...(telemetry ? { telemetry } : {}),
     });
+    this.nextDay =
+      lookAhead &&
+      new NextDay<CarriedQuestion>(
+        (question, byMs, to) => {
+          const later = question.later?.(byMs);
+          return later && { ...later, scope: { ...later.scope, to } };
+        },
+        (question) => this.answer(question, this.closing.signal),
+        {
+          share: lookAhead.share,
+          ...(options.dayTime ? { time: options.dayTime } : {}),
+          ...(telemetry ? { telemetry } : {}),
+        },
+        this.closing.signal,
+      );
     this.metrics = carriedMetrics(
       telemetry,
       () => this.kept.calculatedSize,
@@ -113,6 +137,15 @@ export class CarriedAnswers {
    * @throws what the reader throws, the signal's reason
    */
   async ask(question: CarriedQuestion, signal: AbortSignal): Promise<readonly ChangedCounts[] | undefined> {
+    const answers = await this.answer(question, signal);
+    if (answers) this.nextDay?.asked(question);
+    return answers;
+  }
+
+  private async answer(
+    question: CarriedQuestion,
+    signal: AbortSignal,
+  ): Promise<readonly ChangedCounts[] | undefined> {
     const keys = question.parts.map((part) => answerKey(question.scope, part));
     if (keys.some((key) => this.wide.has(key))) return undefined;
     if (!keys.every((key) => this.kept.has(key)) && (await this.isSmall(question.scope, signal)))
@@ -134,6 +167,7 @@ export class CarriedAnswers {
   }
 
   close(): void {
+    this.closing.abort();
     this.ahead?.close();
     this.finished.close();
   }
@@ -192,13 +226,17 @@ export class CarriedAnswers {
     const { history } = state;
     const found = keys
       .map((key) => this.kept.get(key))
-      .map((kept) => (kept?.history === history ? kept : undefined));
+      .map((kept) =>
+        kept?.history === history && slotsApart(kept, question.scope.to) <= MAX_SLOTS ? kept : undefined,
+      );
     const missing = keys.flatMap((_, i) => (found[i] ? [] : [i]));
     if (missing.length > 0) {
-      const to = slotAfter(question.scope.to);
       const size = await this.arrivals.size(question.scope, signal);
       const finished = await this.finished.of(question.scope.siteId, size, state, signal);
       const arrivedBefore = finished?.asOf ?? state.settled;
+      // What lies about the end of an earlier period has to be copied for the next answer, not for this one.
+      const isEarlier = endsBefore(arrivedBefore, question.scope.to);
+      const to = isEarlier ? question.scope.to : slotAfter(question.scope.to);
       const cut = { arrivedBefore, ...(finished ? { finished } : {}) };
       const tables = await this.whole(question.scope, signal, () =>
         this.counts(question, missing, { ...question.scope, to }, cut, signal),
@@ -208,9 +246,21 @@ export class CarriedAnswers {
         const kept = { counts: tables[i] ?? new Map(), arrivedBefore, to, history };
         found[index] = kept;
         this.keep(keys[index] ?? '', kept);
+        if (isEarlier && to % SLOT_MS !== 0) this.copyBehind(question.scope, kept, state);
       });
     }
     return found.flatMap((kept, index) => (kept ? [{ index, kept }] : []));
+  }
+
+  /** Copies what the next answers need of the slot in which an earlier period ends; nobody waits for it. */
+  private copyBehind({ siteId, to }: Scope, base: Base, state: RollupState): void {
+    const { signal } = this.closing;
+    void this.arrivals
+      .since(siteId, base, to + 1, signal)
+      .then((arrivals) =>
+        arrivals.latest > 0 ? this.arrivals.concerned(siteId, state, arrivals, signal) : undefined,
+      )
+      .catch(() => undefined);
   }
 
   /** Stores counts that are new, so that all their labels count. */

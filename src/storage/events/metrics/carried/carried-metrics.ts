@@ -124,3 +124,31 @@ export function lookAheadMetrics(
     },
   };
 }
+
+export interface NextDayMetrics {
+  counted(outcome: 'done' | 'failed'): void;
+}
+
+/** @param expected questions that are counted ahead when their day is over */
+export function nextDayMetrics(
+  telemetry: Pick<Telemetry, 'registry'> | undefined,
+  expected: () => number,
+): NextDayMetrics {
+  if (telemetry === undefined) return { counted: () => {} };
+  const registers = [telemetry.registry];
+  new Gauge({
+    name: 'seentics_metrics_recurring_questions',
+    help: 'Questions about running periods that were asked in the last three days, and are counted for the next day when it begins',
+    registers,
+    collect() {
+      this.set(expected());
+    },
+  });
+  const counted = new Counter({
+    name: 'seentics_metrics_recurring_questions_counted_total',
+    help: 'Questions that were counted for a new day before anybody asked, by outcome; what failed is counted when it is asked',
+    labelNames: ['outcome'],
+    registers,
+  });
+  return { counted: (outcome) => counted.inc({ outcome }) };
+}

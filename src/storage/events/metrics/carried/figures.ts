@@ -22,7 +22,7 @@ import {
 } from '../clickhouse-queries.js';
 import type { Cut, Sql } from '../clickhouse-rows.js';
 import { type Numbers, numbers, placeRow, textAndNumbers } from '../result-rows.js';
-import { CarriedAnswers, type CarriedOptions } from './carried-answers.js';
+import { CarriedAnswers, type CarriedOptions, type CarriedQuestion } from './carried-answers.js';
 import type { ChangedCounts } from './counts.js';
 
 export class CarriedFigures {
@@ -34,14 +34,16 @@ export class CarriedFigures {
 
   /** views, visitors, sessions, bounces, durationMs, sessionViews */
   async totals(scope: Scope, signal: AbortSignal): Promise<Numbers<6> | undefined> {
-    const sql = (_: unknown, cutScope: Scope, cut: Cut) => totalsSql(cutScope, 'rollup', cut);
-    const counts = await this.one('totals', { on: 'totals' }, scope, sql, readSingle, signal);
+    const sql = (cutScope: Scope, cut: Cut) => totalsSql(cutScope, 'rollup', cut);
+    const about = () => ({ part: 'totals', changed: { on: 'totals' }, sql }) as const;
+    const counts = await this.one(scope, about, readSingle, signal);
     return counts && numbers(counts.get('') ?? NOTHING.slice(0, 6), 6);
   }
 
   async returning(scope: Scope, signal: AbortSignal): Promise<number | undefined> {
-    const sql = (_: unknown, cutScope: Scope, cut: Cut) => returningSql(cutScope, 'rollup', cut);
-    const counts = await this.one('returning', { on: 'returning' }, scope, sql, readSingle, signal);
+    const sql = (cutScope: Scope, cut: Cut) => returningSql(cutScope, 'rollup', cut);
+    const about = () => ({ part: 'returning', changed: { on: 'returning' }, sql }) as const;
+    const counts = await this.one(scope, about, readSingle, signal);
     return counts && (counts.get('')?.[0] ?? 0);
   }
 
@@ -51,15 +53,15 @@ export class CarriedFigures {
     starts: readonly number[],
     signal: AbortSignal,
   ): Promise<Numbers<5>[] | undefined> {
-    const sql = (_: unknown, cutScope: Scope, cut: Cut) => timelineSql(cutScope, starts, 'rollup', cut);
-    const counts = await this.one(
-      `timeline ${starts.join()}`,
-      { on: 'timeline', starts },
-      scope,
-      sql,
-      readLabelled,
-      signal,
-    );
+    const about = (byMs: number) => {
+      const bounds = allLater(starts, byMs);
+      return {
+        part: `timeline ${bounds.join()}`,
+        changed: { on: 'timeline', starts: bounds } as const,
+        sql: (cutScope: Scope, cut: Cut) => timelineSql(cutScope, bounds, 'rollup', cut),
+      };
+    };
+    const counts = await this.one(scope, about, readLabelled, signal);
     return counts && [...counts.entries()].map(([bucket, rest]) => numbers([Number(bucket), ...rest], 5));
   }
 
@@ -69,26 +71,25 @@ export class CarriedFigures {
     wanted: readonly WantedBreakdown[],
     signal: AbortSignal,
   ): Promise<BreakdownRow[][] | undefined> {
-    const answers = await this.answers.ask(
-      {
-        scope,
-        parts: wanted.map(({ attribute, missing }) => `breakdown ${attribute} ${missing}`),
-        changed: wanted.map(({ attribute, missing }) => ({ on: 'breakdown', attribute, missing })),
-        sql: (parts, cutScope, cut) =>
-          breakdownsSql(
-            cutScope,
-            parts.flatMap((i) => wanted[i] ?? []),
-            undefined,
-            'rollup',
-            cut,
-          ),
-        read: ([part, ...rest]) => {
-          const { text, counts } = textAndNumbers(rest, 4);
-          return [Number(part), text, counts];
-        },
+    const question = (byMs: number): CarriedQuestion => ({
+      scope: later(scope, byMs),
+      parts: wanted.map(({ attribute, missing }) => `breakdown ${attribute} ${missing}`),
+      changed: wanted.map(({ attribute, missing }) => ({ on: 'breakdown', attribute, missing })),
+      sql: (parts, cutScope, cut) =>
+        breakdownsSql(
+          cutScope,
+          parts.flatMap((i) => wanted[i] ?? []),
+          undefined,
+          'rollup',
+          cut,
+        ),
+      read: ([part, ...rest]) => {
+        const { text, counts } = textAndNumbers(rest, 4);
+        return [Number(part), text, counts];
       },
-      signal,
-    );
+      later: (more) => question(byMs + more),
+    });
+    const answers = await this.answers.ask(question(0), signal);
     return answers?.map((counts, i) =>
       top(
         [...counts.entries()].map(([value, row]) => {
@@ -108,8 +109,9 @@ export class CarriedFigures {
     limit: number,
     signal: AbortSignal,
   ): Promise<PageRow[] | undefined> {
-    const sql = (_: unknown, cutScope: Scope, cut: Cut) => pagesSql(cutScope, order, limit, 'rollup', cut);
-    const counts = await this.one('pages', { on: 'pages' }, scope, sql, readLabelled, signal);
+    const sql = (cutScope: Scope, cut: Cut) => pagesSql(cutScope, order, limit, 'rollup', cut);
+    const about = () => ({ part: 'pages', changed: { on: 'pages' }, sql }) as const;
+    const counts = await this.one(scope, about, readLabelled, signal);
     if (counts === undefined) return undefined;
     const rows = [...counts.entries()].map(([page, row]) => pageRow(page, row));
     const key = ({ visitors: 'views', entries: 'entries', exits: 'exits' } as const)[order];
@@ -129,16 +131,10 @@ export class CarriedFigures {
     limit: number,
     signal: AbortSignal,
   ): Promise<PlaceRow[] | undefined> {
-    const sql = (_: unknown, cutScope: Scope, cut: Cut) =>
-      placesSql(cutScope, attribute, missing, limit, 'rollup', cut);
-    const counts = await this.one(
-      `places ${attribute} ${missing}`,
-      { on: 'places', attribute, missing },
-      scope,
-      sql,
-      readNamed,
-      signal,
-    );
+    const sql = (cutScope: Scope, cut: Cut) => placesSql(cutScope, attribute, missing, limit, 'rollup', cut);
+    const changed = { on: 'places', attribute, missing } as const;
+    const about = () => ({ part: `places ${attribute} ${missing}`, changed, sql });
+    const counts = await this.one(scope, about, readNamed, signal);
     return (
       counts &&
       top(
@@ -160,8 +156,9 @@ export class CarriedFigures {
     limit: number,
     signal: AbortSignal,
   ): Promise<(readonly [string, number, number])[] | undefined> {
-    const sql = (_: unknown, cutScope: Scope, cut: Cut) => eventTypesSql(cutScope, limit, 'rollup', cut);
-    const counts = await this.one('event types', { on: 'event types' }, scope, sql, readLabelled, signal);
+    const sql = (cutScope: Scope, cut: Cut) => eventTypesSql(cutScope, limit, 'rollup', cut);
+    const about = () => ({ part: 'event types', changed: { on: 'event types' }, sql }) as const;
+    const counts = await this.one(scope, about, readLabelled, signal);
     return (
       counts &&
       top(
@@ -175,8 +172,9 @@ export class CarriedFigures {
 
   /** UTC days (days since 1970) and types that have custom events. */
   async eventDays(scope: Scope, signal: AbortSignal): Promise<(readonly [number, string])[] | undefined> {
-    const sql = (_: unknown, cutScope: Scope, cut: Cut) => eventDaysSql(cutScope, 'rollup', cut);
-    const counts = await this.one('event days', { on: 'event days' }, scope, sql, readNamed, signal);
+    const sql = (cutScope: Scope, cut: Cut) => eventDaysSql(cutScope, 'rollup', cut);
+    const about = () => ({ part: 'event days', changed: { on: 'event days' }, sql }) as const;
+    const counts = await this.one(scope, about, readNamed, signal);
     return (
       counts &&
       [...counts.entries()].map(([label]) => {
@@ -192,15 +190,15 @@ export class CarriedFigures {
     starts: readonly number[],
     signal: AbortSignal,
   ): Promise<Numbers<2>[] | undefined> {
-    const sql = (_: unknown, cutScope: Scope, cut: Cut) => eventTimelineSql(cutScope, starts, 'rollup', cut);
-    const counts = await this.one(
-      `event timeline ${starts.join()}`,
-      { on: 'event timeline', starts },
-      scope,
-      sql,
-      readLabelled,
-      signal,
-    );
+    const about = (byMs: number) => {
+      const bounds = allLater(starts, byMs);
+      return {
+        part: `event timeline ${bounds.join()}`,
+        changed: { on: 'event timeline', starts: bounds } as const,
+        sql: (cutScope: Scope, cut: Cut) => eventTimelineSql(cutScope, bounds, 'rollup', cut),
+      };
+    };
+    const counts = await this.one(scope, about, readLabelled, signal);
     return counts && [...counts.entries()].map(([bucket, rest]) => numbers([Number(bucket), ...rest], 2));
   }
 
@@ -212,29 +210,52 @@ export class CarriedFigures {
   ): Promise<Numbers<3>[] | undefined> {
     const [from = 0] = starts;
     const scope = { siteId, from, to: starts.at(-1) ?? from, filters: [] };
-    const sql = (_: unknown, __: Scope, cut: Cut) => cohortsSql(siteId, starts, 'rollup', cut);
-    const counts = await this.one(`cohorts ${starts.join()}`, undefined, scope, sql, readPair, signal);
+    const about = (byMs: number) => {
+      const bounds = allLater(starts, byMs);
+      return {
+        part: `cohorts ${bounds.join()}`,
+        sql: (_: Scope, cut: Cut) => cohortsSql(siteId, bounds, 'rollup', cut),
+      };
+    };
+    const counts = await this.one(scope, about, readPair, signal);
     return counts && [...counts.entries()].map(([pair, rest]) => numbers([...pair.split(' '), ...rest], 3));
   }
 
+  /** @param about what is asked of a period so many milliseconds later */
   private async one(
-    part: string,
-    changed: ChangedPart | undefined,
     scope: Scope,
-    sql: (parts: readonly number[], scope: Scope, cut: Cut) => Sql,
+    about: (byMs: number) => About,
     read: (row: readonly unknown[]) => readonly [string, readonly number[]],
     signal: AbortSignal,
   ): Promise<ChangedCounts | undefined> {
-    const question = {
-      scope,
-      parts: [part],
-      sql,
-      ...(changed ? { changed: [changed] } : {}),
-      read: (row: readonly unknown[]) => [0, ...read(row)] as const,
+    const question = (byMs: number): CarriedQuestion => {
+      const { part, changed, sql } = about(byMs);
+      return {
+        scope: later(scope, byMs),
+        parts: [part],
+        sql: (_, cutScope, cut) => sql(cutScope, cut),
+        ...(changed ? { changed: [changed] } : {}),
+        read: (row) => [0, ...read(row)],
+        later: (more) => question(byMs + more),
+      };
     };
-    return (await this.answers.ask(question, signal))?.[0];
+    return (await this.answers.ask(question(0), signal))?.[0];
   }
 }
+
+/** One question: what tells it from others about the same scope, what it is of changed sessions, and of whole periods. */
+interface About {
+  readonly part: string;
+  readonly changed?: ChangedPart;
+  sql(scope: Scope, cut: Cut): Sql;
+}
+
+const later = (scope: Scope, byMs: number): Scope => ({
+  ...scope,
+  from: scope.from + byMs,
+  to: scope.to + byMs,
+});
+const allLater = (starts: readonly number[], byMs: number): number[] => starts.map((at) => at + byMs);
 
 const NOTHING = [0, 0, 0, 0, 0, 0];
 

@@ -10,11 +10,13 @@ export interface Answered {
   readonly at: number;
 }
 
-/** An answer that questions do not see yet. */
+/** An answer that only those questions see yet which would have to ask themselves. */
 export interface Renewed {
   readonly answered: Answered;
   /** From now on it serves for as long as if it had been asked for by a question. */
   publish(): void;
+  /** Nobody is given it any more who does not have it. */
+  drop(): void;
 }
 
 export interface FreshOptions {
@@ -33,6 +35,11 @@ const RENEWED_MS = 30_000;
 export class FreshAnswers {
   private readonly answers: LRUCache<string, Flight<Answered>>;
   private readonly renewed: LRUCache<string, Answered>;
+  /** Under way, or not published yet. */
+  private readonly renewing = new Map<
+    string,
+    { readonly flight: Flight<Answered>; readonly start: number }
+  >();
   private readonly now: () => number;
 
   constructor(
@@ -41,7 +48,7 @@ export class FreshAnswers {
   ) {
     this.now = clock ?? (() => performance.now());
     // A list of pairs has up to a megabyte: none stays for longer than it serves.
-    const aging = clock ? { perf: { now: clock } } : { ttlAutopurge: true };
+    const aging = clock ? { perf: { now: clock }, ttlResolution: 0 } : { ttlAutopurge: true };
     this.answers = new LRUCache({ max: MAX_ANSWERS, ttl: freshMs, ...aging });
     this.renewed = new LRUCache({ max: MAX_RENEWED, ttl: RENEWED_MS, ...aging });
   }
@@ -52,6 +59,9 @@ export class FreshAnswers {
     const known = this.answers.get(key);
     // What all have left is being ended.
     if (known && !known.signal.aborted) return known.join(signal);
+    const renewing = this.renewing.get(key);
+    if (renewing && !renewing.flight.signal.aborted && this.now() - renewing.start < this.answers.ttl)
+      return renewing.flight.join(signal);
     const flight: Flight<Answered> = new Flight((own) =>
       this.reader.rows(sql, own).then(
         (rows) => ({ rows, at: performance.now() }),
@@ -73,16 +83,28 @@ export class FreshAnswers {
   async renew(sql: Sql, signal: AbortSignal): Promise<Renewed> {
     const key = JSON.stringify(sql);
     const start = this.now();
-    const rows = await this.reader.rows(sql, signal);
-    const last = this.renewed.get(key);
-    const answered = last && isDeepStrictEqual(last.rows, rows) ? last : { rows, at: performance.now() };
-    this.renewed.set(key, answered);
+    const flight: Flight<Answered> = new Flight(async (own) => {
+      const rows = await this.reader.rows(sql, own);
+      const last = this.renewed.get(key);
+      const answered = last && isDeepStrictEqual(last.rows, rows) ? last : { rows, at: performance.now() };
+      this.renewed.set(key, answered);
+      return answered;
+    });
+    const renewing = { flight, start };
+    this.renewing.set(key, renewing);
+    const drop = () => {
+      if (this.renewing.get(key) === renewing) this.renewing.delete(key);
+    };
     const publish = () => {
       const left = this.answers.getRemainingTTL(key);
       // A question may have asked meanwhile.
-      if (this.now() - start < this.answers.ttl - left)
-        this.answers.set(key, new Flight(() => Promise.resolve(answered)), { start });
+      if (this.now() - start < this.answers.ttl - left) this.answers.set(key, flight, { start });
     };
-    return { answered, publish };
+    try {
+      return { answered: await flight.join(signal), publish, drop };
+    } catch (error) {
+      drop();
+      throw error;
+    }
   }
 }

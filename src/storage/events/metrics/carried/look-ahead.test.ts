@@ -9,7 +9,7 @@ const SHARE = 0.05;
 /** Sites that are looked ahead for by a clock that only moves when somebody sleeps or works. */
 function setUp(options: { readonly tookMs?: number; readonly fails?: boolean } = {}) {
   const state = { ms: 1_000, isBusy: false, endAt: Number.POSITIVE_INFINITY, slotParts: 0 };
-  const looks: { readonly site: string; readonly at: number }[] = [];
+  const looks: { readonly site: string; readonly at: number; readonly bases: readonly number[] }[] = [];
   const prepared: Expected[] = [];
   const registry = new Registry();
   /** Called whenever time has passed. */
@@ -22,8 +22,9 @@ function setUp(options: { readonly tookMs?: number; readonly fails?: boolean } =
   };
   const ahead = new LookAhead(
     {
-      lookAhead: async (site) => {
-        looks.push({ site, at: state.ms });
+      lookAhead: async (site, expected) => {
+        const bases = [...new Set(expected.map(({ base }) => base.arrivedBefore / SLOT))];
+        looks.push({ site, at: state.ms, bases });
         await pass(options.tookMs ?? 50);
         if (options.fails) throw new Error('down');
       },
@@ -94,6 +95,21 @@ it('does nothing for a site whose answers are computed at once', async () => {
   await expect.poll(() => looks.length).toBeGreaterThan(20);
   await quiet(() => looks.length);
   expect(new Set(looks.map(({ site }) => site))).toEqual(new Set(['big']));
+});
+
+it('looks ahead for what answers are carried on from now, and for every end that was asked for', async () => {
+  const { ahead, state, looks } = setUp();
+  state.endAt = 10_000;
+  const carried = (arrivedBefore: number, to: number) => {
+    ahead.asked('a', { arrivedBefore: arrivedBefore * SLOT, to: 11 * SLOT }, to);
+    ahead.carried('a');
+  };
+  carried(5, 10 * SLOT + 1);
+  carried(6, 10 * SLOT + 1);
+  carried(4, 9 * SLOT);
+  await expect.poll(() => state.ms).toBeGreaterThan(state.endAt);
+  await quiet(() => looks.length);
+  expect(looks[0]?.bases.toSorted()).toEqual([4, 6]);
 });
 
 it('gives way to questions under way', async () => {

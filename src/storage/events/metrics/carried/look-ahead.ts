@@ -60,6 +60,8 @@ const MAX_EXPECTED = 32;
 const DEFAULT_WATCH_MS = 60_000;
 
 interface Asked extends Expected {
+  /** What its period has in common with others that end likewise. */
+  readonly end: string;
   readonly at: number;
 }
 
@@ -113,12 +115,14 @@ export class LookAhead implements Watching {
       nextLookAt: 0,
     };
     if (known === undefined) this.sites.set(siteId, site);
-    const end = isMoving(to) ? `-${Math.round((Date.now() - to) / 60_000)}` : `${to}`;
     const { arrivedBefore } = base;
+    const end = isMoving(to) ? `-${Math.round((Date.now() - to) / 60_000)}` : `${to}`;
+    // Counts have moved on.
+    for (const [key, other] of site.asked)
+      if (other.end === end && other.base.arrivedBefore < arrivedBefore) site.asked.delete(key);
     site.asked.set(`${arrivedBefore} ${base.to} ${end}`, {
       base: { arrivedBefore, to: base.to },
-      to,
-      at: this.time.now(),
+      ...{ to, end, at: this.time.now() },
     });
   }
 

@@ -47,13 +47,16 @@ export type Pairs = readonly (readonly [string, string])[];
 export const slotAt = (at: number): number => Math.floor(at / SLOT_MS) * SLOT_MS;
 export const slotAfter = (at: number): number => Math.ceil(at / SLOT_MS) * SLOT_MS;
 
-/** One key for a question, although the end of a running period moves on. */
+/** One key for a question all day long, although the end of a running period moves on. */
 export function answerKey({ siteId, from, to, filters }: Scope, part: string): string {
-  return JSON.stringify([siteId, from, Math.round((to - from) / DAY_MS), filters, part]);
+  return JSON.stringify([siteId, from, Math.ceil((to - from) / DAY_MS), filters, part]);
 }
 
 /** After every slot that there is. */
 const NEVER = 4_294_967_295_000;
+
+/** A period that has ended before a moment is cut inside a slot of which everything had arrived. */
+export const endsBefore = (arrivedBefore: number, to: number): boolean => slotAt(to) < arrivedBefore;
 
 /**
  * What can be new in a period up to `to` for an answer over all rows that arrived before a moment, and up to another end. For all
@@ -61,11 +64,18 @@ const NEVER = 4_294_967_295_000;
  */
 export function stretchOf(base: Base, to: number): Stretch {
   const { arrivedBefore } = base;
-  const slotFrom = Math.min(slotAt(to), base.to);
-  if (slotFrom >= arrivedBefore)
+  if (!endsBefore(arrivedBefore, Math.min(to, base.to)))
     return { arrivedSince: arrivedBefore, slotFrom: arrivedBefore, slotTo: NEVER };
-  return { arrivedSince: arrivedBefore, slotFrom, slotTo: Math.max(slotAfter(to), base.to) };
+  const slotFrom = slotAt(Math.min(to, base.to));
+  if (to === base.to) return { arrivedSince: arrivedBefore, slotFrom, slotTo: slotFrom };
+  return { arrivedSince: arrivedBefore, slotFrom, slotTo: slotAfter(Math.max(to, base.to)) };
 }
+
+/** Slots that such a period has gained or lost since the answer. */
+export const slotsApart = (base: Base, to: number): number => {
+  const { slotFrom, slotTo } = stretchOf(base, to);
+  return slotTo === NEVER ? 0 : (slotTo - slotFrom) / SLOT_MS;
+};
 
 /** It is that of all periods that end after the moment. */
 export const isOpen = ({ slotTo }: Stretch): boolean => slotTo === NEVER;

@@ -1,12 +1,12 @@
 /** The reports of the analytics endpoints in the contract's shapes (sections 7 and 20), made from counts of a MetricsStore. */
-import { type Asked, scopeOf } from './asked.js';
+import { type Asked, scopeBefore, scopeOf } from './asked.js';
 import { Behaviour } from './behaviour.js';
 import { countryName, UNKNOWN } from './countries.js';
 import { EventReports, type HeatPointTotals } from './event-reports.js';
 import { change, compareBytes, mean, meanSeconds, percent } from './figures.js';
 import type { SessionAttribute } from './filters.js';
 import type { BreakdownRow, BucketCounts, MetricsStore, PageRow, Totals } from './metrics-store.js';
-import { dayStarts, formatDate, hourStarts, previousPeriod, wallClockText } from './period.js';
+import { dayStarts, formatDate, hourStarts, wallClockText } from './period.js';
 
 /** Label of a session that came from nowhere known. */
 export const DIRECT = 'Direct';
@@ -36,13 +36,13 @@ export class Analytics {
   }
 
   async dashboard(asked: Asked) {
-    const { siteId, period, now, signal } = asked;
+    const { siteId, period, signal } = asked;
     const scope = scopeOf(asked);
     const short = { ...asked, limit: SHORT_LIST };
     const [totals, before, returning, live, pages, sources, countries, resolutions, geolocation] =
       await Promise.all([
         this.store.totals(scope, signal),
-        this.store.totals(scopeOf({ ...asked, period: previousPeriod(period, now) }), signal),
+        this.store.totals(scopeBefore(asked), signal),
         this.store.returningVisitors(scope, signal),
         this.live(asked),
         this.topPages(short),

@@ -1,5 +1,6 @@
 import type { Scope } from './metrics-store.js';
 import { type AnalyticsParameters, type AnalyticsQuery, parseParameters } from './parameters.js';
+import { previousPeriod } from './period.js';
 
 /** What every report needs to know of a request. */
 export interface Asked extends AnalyticsParameters {
@@ -13,6 +14,13 @@ export interface Asked extends AnalyticsParameters {
 /** The store's view of a request. */
 export function scopeOf({ siteId, period, filters }: Pick<Asked, 'siteId' | 'period' | 'filters'>): Scope {
   return { siteId, from: period.from, to: period.to, filters };
+}
+
+/** The same of the period before. */
+export function scopeBefore(asked: Pick<Asked, 'siteId' | 'period' | 'filters' | 'now'>): Scope {
+  const { from, to } = asked.period;
+  const before = scopeOf({ ...asked, period: previousPeriod(asked.period, asked.now) });
+  return { ...before, comparedWith: { from, to } };
 }
 
 /**

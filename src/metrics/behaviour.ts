@@ -1,5 +1,5 @@
 /** Reports about what visitors do over time: growth, activity, retention (contract 7.10, 7.11, 7.18). */
-import { type Asked, scopeOf } from './asked.js';
+import { type Asked, scopeBefore, scopeOf } from './asked.js';
 import { change, mean, meanSeconds, percent } from './figures.js';
 import type { CohortRow, MetricsStore } from './metrics-store.js';
 import {
@@ -9,7 +9,6 @@ import {
   localDay,
   type Period,
   periodOf,
-  previousPeriod,
   wallClockText,
 } from './period.js';
 
@@ -22,10 +21,9 @@ export class Behaviour {
 
   async trafficSummary(asked: Asked) {
     const scope = scopeOf(asked);
-    const previous = scopeOf({ ...asked, period: previousPeriod(asked.period, asked.now) });
     const [totals, before, returning] = await Promise.all([
       this.store.totals(scope, asked.signal),
-      this.store.totals(previous, asked.signal),
+      this.store.totals(scopeBefore(asked), asked.signal),
       this.store.returningVisitors(scope, asked.signal),
     ]);
     return {

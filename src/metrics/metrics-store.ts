@@ -15,6 +15,8 @@ export interface Scope {
   readonly from: number;
   readonly to: number;
   readonly filters: readonly Filter[];
+  /** Where this is the period before: the one that it is compared with, whose filters mean the same (settled-filters.ts). */
+  readonly comparedWith?: { readonly from: number; readonly to: number };
 }
 
 /** Page views of the period and their visitors. */

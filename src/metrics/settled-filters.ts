@@ -7,7 +7,7 @@ import type { Filter } from './filters.js';
 import type { MetricsStore, Scope } from './metrics-store.js';
 
 const DAY_MS = 86_400_000;
-/** Labels are looked for at least so long before the end of a period, and until now. */
+/** Labels are looked for at least so long before the end of a period, in the period before it, and until now. */
 const LOOK_BACK_MS = 30 * DAY_MS;
 const KNOWN_MS = 600_000;
 const UNKNOWN_MS = 60_000;
@@ -52,9 +52,10 @@ class Labels {
 
   constructor(private readonly store: Pick<MetricsStore, 'totals'>) {}
 
-  async settle(scope: Scope, signal: AbortSignal): Promise<Scope> {
+  async settle({ comparedWith, ...scope }: Scope, signal: AbortSignal): Promise<Scope> {
     if (scope.filters.every(({ asLabels }) => asLabels === undefined)) return scope;
-    const filters = await Promise.all(scope.filters.map((filter) => this.meant(scope, filter, signal)));
+    const asked = { ...scope, ...comparedWith };
+    const filters = await Promise.all(scope.filters.map((filter) => this.meant(asked, filter, signal)));
     return { ...scope, filters };
   }
 
@@ -69,7 +70,7 @@ class Labels {
 
   private async isLabel({ siteId, from, to }: Scope, label: Filter, signal: AbortSignal): Promise<boolean> {
     const filters = [{ ...label, negate: false }];
-    const since = Math.min(from, Math.floor((to - LOOK_BACK_MS) / DAY_MS) * DAY_MS);
+    const since = Math.floor(Math.min(from - (to - from) - DAY_MS, to - LOOK_BACK_MS) / DAY_MS) * DAY_MS;
     const key = JSON.stringify([siteId, filters]);
     if (this.known.has(key)) return true;
     const missed = `${key} ${since}`;

@@ -17,6 +17,8 @@ const MANY = '85f1a2b3c4d5e6f708192a3e';
 const TYPES = 1_003;
 const typeOf = (i: number) => `t${String(i).padStart(4, '0')}`;
 const ORDERS = '85f1a2b3c4d5e6f708192a3f';
+/** Was seen from a town with a comma in its name before the last 30 days. */
+const TOWNS = '85f1a2b3c4d5e6f708192a40';
 /** The last one is in an event with such a number. */
 const LONG = ['"[12345678901234567890', '\\"', 'gid:12345678901234567890', 'z'];
 
@@ -43,6 +45,8 @@ function ownEvents(): Uint8Array[] {
   events.push({ site_id: ORDERS, session_id: 'c', page: '/c', ...elsewhere });
   const before = { city: 'Rome, Georgia', utm_campaign: '~summer', timestamp: NOW - 20 * DAY };
   events.push({ site_id: ORDERS, session_id: 'd', page: '/order,/c', ...before });
+  events.push({ site_id: TOWNS, session_id: 'a', city: 'Paris, Texas', timestamp: NOW - 40 * DAY });
+  events.push({ site_id: TOWNS, session_id: 'b', city: 'Paris' });
   return events.map((event, i) =>
     encodeRow(
       makeRow({ timestamp: NOW - DAY + i, ...event, event_id: (1e9 + i).toString(16).padStart(32, '0') }),
@@ -82,7 +86,7 @@ describe.each(['clickhouse', 'postgres'] as const)('analytics routes on %s', (ki
       'heat',
       Date.now() + 60_000,
     );
-    app = await openMetricsApp(opened.metrics, NOW, [SITE, EMPTY, MANY, ORDERS], opened.heat);
+    app = await openMetricsApp(opened.metrics, NOW, [SITE, EMPTY, MANY, ORDERS, TOWNS], opened.heat);
   });
   afterAll(async () => {
     await app.close();
@@ -238,6 +242,19 @@ describe.each(['clickhouse', 'postgres'] as const)('analytics routes on %s', (ki
   ])('finds by %s what lists show so', async (query, pages) => {
     const { body } = await get(`top-pages/${ORDERS}?${new URLSearchParams(query)}`);
     expect(body.top_pages.map(({ page }: { page: string }) => page).sort()).toEqual(pages);
+  });
+
+  it('means the same by a filter in the period before', async () => {
+    const { body } = await get(`dashboard/${TOWNS}?days=30&city=Paris, Texas`);
+    expect(body.comparison).toMatchObject({
+      current_period: { sessions: 0, page_views: 0 },
+      previous_period: { sessions: 1, page_views: 1 },
+    });
+    const list = await get(`dashboard/${TOWNS}?days=30&city=Paris,Texas`);
+    expect(list.body.comparison).toMatchObject({
+      current_period: { sessions: 1 },
+      previous_period: { sessions: 0 },
+    });
   });
 
   it('tells the clicks of annoyed visitors among the custom events, from heatmaps', async () => {

@@ -130,11 +130,12 @@ function question(query: AnalyticsQuery & { timezone: string }, { session, page 
   };
 }
 
-/** With filters read by the reference. A label is one that the site has when it was seen in the last 30 days of the period, or since. */
+/** With filters read by the reference. The site has the labels that were seen since the period before or 30 days before the period's end. */
 function plainly(query: AnalyticsQuery & { timezone: string }, data: ReferenceData): ReferenceQuestion {
   const base = question(query, { query: {} });
   const { from, to } = periodOf(base);
-  const seen = { from: Math.min(from, Math.floor(to / DAY - 30) * DAY), to: Number.POSITIVE_INFINITY };
+  const since = Math.floor(Math.min(2 * from - to - DAY, to - 30 * DAY) / DAY) * DAY;
+  const seen = { from: since, to: Number.POSITIVE_INFINITY };
   const has = (filter: ReferenceFilter) => data.views({ ...base, ...filter }, seen).length > 0;
   const filters = FILTER_FIELDS.flatMap((field) => {
     const text = query[field];

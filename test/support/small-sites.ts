@@ -155,7 +155,8 @@ export function smallSite(random: Random, siteId: string, now: number, serial: n
   const some = <T>(values: readonly T[], most: number): T[] =>
     Array.from({ length: 1 + below(most) }, () => pick(values));
   const zone = pick(ZONES);
-  const span = pick([1, 3, 12, 45]);
+  // Short enough that every label was seen lately, whatever the period.
+  const span = pick([1, 3, 12, 28]);
   const pages = some(PAGES, 5);
   const types = some(TYPES, 9);
   const places = some([0], 4).map(() => ({

@@ -45,6 +45,7 @@ describe('tracker routes', () => {
     expect(response.status).toBe(204);
     expect(cors(response)).toEqual({ origin: CUSTOMER, credentials: 'true', vary: 'Origin' });
     expect(response.headers.get('access-control-max-age')).toBe('86400');
+    expect(response.headers.get('content-length')).toBeNull();
     expect(response.headers.get('access-control-allow-methods')).toContain(method);
     const allowed = response.headers.get('access-control-allow-headers')?.toLowerCase();
     for (const name of ['content-type', 'content-encoding', 'x-api-key', 'authorization', 'x-site-id']) {

@@ -2,7 +2,7 @@
  * Cross-origin rules. Tracker routes answer pages of every customer and use no cookie, so any origin is echoed, with credentials because
  * beacons always send in that mode. The rest of the API names its origins exactly; authentication is by header there, never by cookie.
  */
-import type { UwsResponse } from './uws.js';
+import { endWithoutLength, type UwsResponse } from './uws.js';
 
 export interface CorsOptions {
   /** Exact origins (`https://app.example.com`); `*` admits every origin; none admits no foreign page. */
@@ -58,7 +58,6 @@ export class Cors {
       res.writeHeader('Access-Control-Allow-Headers', ALLOWED_HEADERS);
       res.writeHeader('Access-Control-Max-Age', PREFLIGHT_MAX_AGE);
     }
-    // `endWithoutBody` without a length leaves the answer pending in the native build.
-    res.end('', closeConnection);
+    endWithoutLength(res, closeConnection);
   }
 }

@@ -14,7 +14,7 @@ import { chooseEncoding, type EncodedText, type Representation, represent } from
 import type { EdgeRequest } from './request.js';
 import { type Reply, TextBody } from './route.js';
 import { encodedPieces, StreamBody, StreamWriter } from './stream-body.js';
-import type { UwsResponse } from './uws.js';
+import { endWithoutLength, type UwsResponse } from './uws.js';
 
 /** What all exchanges of an app share. */
 export interface EdgeContext {
@@ -198,9 +198,7 @@ export class Exchange {
     if (this.head) {
       this.res.cork(() => {
         this.#writeHead(head);
-        if (this.edge.draining) this.res.writeHeader('Connection', 'close');
-        // Of unknown length. Any argument, `undefined` too, would go out as a length.
-        this.res.endWithoutBody();
+        endWithoutLength(this.res, this.edge.draining);
       });
       this.#finish(reply.status);
       return;
@@ -254,7 +252,8 @@ export class Exchange {
     const { res, edge } = this;
     this.#writeHead(head);
     const close = this.closeConnection || edge.draining;
-    if (body === undefined) res.end('', close);
+    if (head.status === 204 || head.status === 304) endWithoutLength(res, close);
+    else if (body === undefined) res.end('', close);
     else if (this.head) res.endWithoutBody(Buffer.byteLength(body), close);
     else res.end(body, close);
   }

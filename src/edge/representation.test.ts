@@ -98,6 +98,8 @@ describe('entity tags', () => {
     expect(again.status).toBe(304);
     expect(again.headers.get('etag')).toBe(etag);
     expect(again.headers.get('cache-control')).toBe('private, no-cache');
+    // It would be taken for that of the answer which the client has.
+    expect(again.headers.get('content-length')).toBeNull();
     expect(await again.text()).toBe('');
   });
 

@@ -41,6 +41,15 @@ export interface UwsRequest {
   forEach(visit: (name: string, value: string) => void): void;
 }
 
+/**
+ * Ends an answer without a body and without a length: those of status 204 and 304 must tell none (RFC 9110, 8.6), others know none. Any
+ * argument of `endWithoutBody`, `undefined` too, would go out as a length, so that the client is asked to close the connection.
+ */
+export function endWithoutLength(res: UwsResponse, closeConnection: boolean): void {
+  if (closeConnection) res.writeHeader('Connection', 'close');
+  res.endWithoutBody();
+}
+
 export type UwsHandler = (res: UwsResponse, req: UwsRequest) => void;
 type Register = (pattern: string, handler: UwsHandler) => unknown;
 

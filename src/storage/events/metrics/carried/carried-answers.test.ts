@@ -20,6 +20,8 @@ class OneVisitor extends ClickhouseReader {
   counts: Readonly<Record<string, readonly [number, number, number]>> = {};
 
   failure: AppError | undefined;
+  periodRows = 400_000;
+  siteRows = 400_000;
 
   constructor() {
     super(openClickhouse({ url: 'http://127.0.0.1:1' }));
@@ -32,7 +34,8 @@ class OneVisitor extends ClickhouseReader {
     if (text === 'WHOLE') return Array.from({ length: Number(params.parts) }, (_, i) => [i, 'DE', 100]);
     if (text.includes('system.mutations')) return [[now, '0', 0]];
     if (text.includes('groupUniqArray')) return [[`${this.minutes}`, '1', now, '[(11,21)]']];
-    if (text.startsWith('SELECT count()')) return [[400_000]];
+    if (text.startsWith('SELECT count()'))
+      return [[Number(params.slotFrom) === 0 ? this.siteRows : this.periodRows]];
     return text.includes('cell.1 AS part') ? this.changes(text) : [['11', '21']];
   }
 
@@ -95,6 +98,17 @@ it('moves counts on once that several parts of a question share', async () => {
   reader.minutes = 40;
   reader.counts = { DE: [12, 13, 13] };
   expect(await germany()).toEqual([103, 103]);
+});
+
+it('carries a few rows on when they are of a big site, and no small site', async () => {
+  const { reader, ask } = setUp();
+  reader.counts = { DE: [10, 13, 12] };
+  reader.periodRows = 10;
+  expect((await ask(1))?.[0]?.get('DE')).toEqual([103]);
+  const small = setUp();
+  small.reader.periodRows = 10;
+  small.reader.siteRows = 10;
+  expect(await small.ask(1)).toBeUndefined();
 });
 
 it('carries a running period on all day long', async () => {

@@ -20,7 +20,15 @@ import { ChangedCounts, type Counts } from './counts.js';
 import { type FinishedOptions, FinishedSessions } from './finished-sessions.js';
 import { LookAhead, type LookAheadOptions } from './look-ahead.js';
 import { type DayTime, NextDay } from './next-day.js';
-import { answerKey, type Base, endsBefore, type RollupState, slotAfter, slotsApart } from './stretch.js';
+import {
+  answerKey,
+  type Base,
+  endsBefore,
+  NEVER,
+  type RollupState,
+  slotAfter,
+  slotsApart,
+} from './stretch.js';
 
 /** One or several questions about one scope that one query answers. */
 export interface CarriedQuestion {
@@ -41,6 +49,8 @@ export interface CarriedOptions extends ArrivalsOptions {
   readonly telemetry?: Pick<Telemetry, 'registry'>;
   /** Periods with fewer rows of the rollup are computed at once; default 5,000. */
   readonly minRows?: number;
+  /** But not those of sites with more rows; default 200,000. */
+  readonly minSiteRows?: number;
   /** Labels that are kept, all answers together; default 300,000 (about 60 MB). */
   readonly maxLabels?: number;
   readonly finished?: Omit<FinishedOptions, 'telemetry'>;
@@ -119,6 +129,7 @@ export class CarriedAnswers {
         (question) => this.answer(question, this.closing.signal),
         {
           share: lookAhead.share,
+          isBusy: () => reader.isBusy,
           ...(options.dayTime ? { time: options.dayTime } : {}),
           ...(telemetry ? { telemetry } : {}),
         },
@@ -183,8 +194,11 @@ export class CarriedAnswers {
     return new LookAhead(work, { ...options, ...(telemetry ? { telemetry } : {}) });
   }
 
+  /** Few rows of a big site cost as much as many: whole sessions are looked for among all of its rows. */
   private async isSmall(scope: Scope, signal: AbortSignal): Promise<boolean> {
-    return (await this.arrivals.size(scope, signal)) < (this.options.minRows ?? 5_000);
+    if ((await this.arrivals.size(scope, signal)) >= (this.options.minRows ?? 5_000)) return false;
+    const site = { ...scope, from: 0, to: NEVER };
+    return (await this.arrivals.size(site, signal)) < (this.options.minSiteRows ?? 200_000);
   }
 
   private async carry(

@@ -19,6 +19,8 @@ export interface NextDayOptions {
   /** Of one core's time. */
   readonly share: number;
   readonly time?: DayTime;
+  /** Questions are under way. */
+  isBusy?(): boolean;
   readonly telemetry?: Pick<Telemetry, 'registry'>;
 }
 
@@ -39,6 +41,7 @@ const DAY_MS = 86_400_000;
 const EXPECTED_MS = 3 * DAY_MS;
 const MAX_QUESTIONS = 500;
 const EVERY_MS = 60_000;
+const GIVE_WAY_MS = 500;
 
 interface Expected<Q> {
   readonly question: Q;
@@ -99,6 +102,8 @@ export class NextDay<Q extends Recurring> {
         if (next === undefined) continue;
         if (!this.expected.has(keyOf(next)))
           this.expected.set(keyOf(next), { question: next, behind }, { start });
+        while (this.options.isBusy?.() && !this.signal.aborted)
+          await this.time.sleep(GIVE_WAY_MS, this.signal);
         const began = performance.now();
         await this.ask(next).then(
           () => this.metrics.counted('done'),

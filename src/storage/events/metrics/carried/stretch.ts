@@ -53,7 +53,7 @@ export function answerKey({ siteId, from, to, filters }: Scope, part: string): s
 }
 
 /** After every slot that there is. */
-const NEVER = 4_294_967_295_000;
+export const NEVER = 4_294_967_295_000;
 
 /** A period that has ended before a moment is cut inside a slot of which everything had arrived. */
 export const endsBefore = (arrivedBefore: number, to: number): boolean => slotAt(to) < arrivedBefore;

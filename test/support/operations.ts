@@ -27,6 +27,12 @@ const Described = Type.Object({
       ),
     }),
   ),
+  responses: Type.Record(
+    Type.String(),
+    Type.Object({
+      content: Type.Optional(Type.Record(Type.String(), Type.Object({ schema: Type.Unknown() }))),
+    }),
+  ),
 });
 const Document = Type.Object({
   paths: Type.Record(Type.String(), Type.Record(Type.String(), Described)),
@@ -47,6 +53,8 @@ export interface Operation {
   request(siteId: string, userId?: string): OperationRequest;
   /** The body that the document shows; undefined: none, or no JSON. */
   readonly example: unknown;
+  /** What is wrong with an answer below 400, as the document has it; undefined: nothing. */
+  problemOf(status: number, contentType: string, text: string): string | undefined;
 }
 
 export interface OperationRequest {
@@ -70,8 +78,27 @@ export async function operationsOf(url: string): Promise<readonly Operation[]> {
       keyScope: described['x-key-scope'] ?? null,
       example: described.requestBody?.content['application/json']?.example,
       request: (siteId: string, userId = '') => request(path, described, siteId, userId),
+      problemOf: (status: number, contentType: string, text: string) =>
+        problemOf(described.responses[status], contentType, text),
     })),
   );
+}
+
+const JsonSchema = Type.Record(Type.String(), Type.Unknown());
+
+function problemOf(
+  declared: Static<typeof Described>['responses'][string] | undefined,
+  contentType: string,
+  text: string,
+): string | undefined {
+  if (declared === undefined) return 'a status that is not declared';
+  if (declared.content === undefined) return text === '' ? undefined : 'a body where none is declared';
+  const type = contentType.split(';')[0] ?? '';
+  const media = declared.content[type] ?? declared.content[type.replace(/\/.*/, '/*')];
+  if (media === undefined) return `${type} where ${Object.keys(declared.content)} is declared`;
+  if (type !== 'application/json') return undefined;
+  const [error] = Value.Errors(checked(JsonSchema, media.schema), JSON.parse(text));
+  return error && `${error.instancePath} ${error.message}`;
 }
 
 function request(

@@ -16,9 +16,15 @@ afterEach(() => {
 /** A site with two days of rows. */
 class TwoDays extends ClickhouseReader {
   saved: unknown[] = [];
+  asked = 0;
+  busy = false;
 
   constructor(private readonly firstDay: number) {
     super(openClickhouse({ url: 'http://127.0.0.1:1' }));
+  }
+
+  override get isBusy(): boolean {
+    return this.busy;
   }
 
   override async copy({ text, params }: Sql): Promise<void> {
@@ -26,6 +32,7 @@ class TwoDays extends ClickhouseReader {
   }
 
   override async rows({ text }: Sql): Promise<unknown[][]> {
+    this.asked++;
     if (!text.includes('AS day')) return [];
     return [
       [this.firstDay, 10],
@@ -34,12 +41,12 @@ class TwoDays extends ClickhouseReader {
   }
 }
 
-function setUp(ready: Partial<ReadyOptions> = {}) {
+function setUp(ready: Partial<ReadyOptions> = {}, isAwaited = true) {
   const now = { settled: 20_000 * DAY + 12 * HOUR, history: 'h', isChanging: false };
   const reader = new TwoDays(19_998);
   const counts = { states: 0 };
   const finished = new FinishedSessions(reader, {
-    ...{ minRows: 0, isAwaited: true },
+    ...{ minRows: 0, isAwaited },
     ready: {
       state: async () => {
         counts.states++;
@@ -62,6 +69,19 @@ it('has finished days ready before they are asked for again', async () => {
   await expect.poll(() => reader.saved).toHaveLength(2);
   expect((await ask())?.asOf).toBe(now.settled);
   expect(reader.saved).toHaveLength(2);
+});
+
+it('lets questions that read the rollup go first when all days have to be made', async () => {
+  const { reader, ask } = setUp({}, false);
+  reader.busy = true;
+  expect(await ask()).toBeUndefined();
+  // What is stored, which days there are.
+  await expect.poll(() => reader.asked).toBe(2);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(reader.saved).toEqual([]);
+  reader.busy = false;
+  await expect.poll(() => reader.saved).toHaveLength(1);
+  expect(await ask()).toBeDefined();
 });
 
 it('makes nothing for sites that nobody asks for any more, nor everything when rows were removed', async () => {

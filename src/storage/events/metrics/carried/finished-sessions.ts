@@ -17,6 +17,9 @@ const DAY_SECONDS = 86_400;
 /** How long a settled moment serves; half of it passes before days are made anew to be ready. */
 const STALE_MS = 3_600_000;
 const HALF = 0.5;
+/** Before a part of a site's first days is made questions under way are waited for, but not for ever. */
+const MAX_WAY_MS = 15_000;
+const CALM_MS = 50;
 /** After a failure the rollup is read for so long. */
 const REST_MS = 600_000;
 
@@ -166,6 +169,7 @@ export class FinishedSessions {
       .sort((a, b) => a - b);
     const base = versionBase(Date.now());
     for (const some of this.batches(days, sizes)) {
+      if (!old && !this.options.isAwaited) await this.giveWay(signal);
       signal.throwIfAborted();
       await this.reader.copy(finishDaysSql({ siteId, asOf, days: some, base }), signal);
       this.metrics.made(some.length);
@@ -180,6 +184,13 @@ export class FinishedSessions {
     };
     await this.versions.save(siteId, finished, signal);
     return finished;
+  }
+
+  /** Questions that read the rollup meanwhile would take twice as long. */
+  private async giveWay(signal: AbortSignal): Promise<void> {
+    const until = performance.now() + MAX_WAY_MS;
+    while (this.reader.isBusy && performance.now() < until && !signal.aborted)
+      await sleep(CALM_MS, undefined, { signal, ref: false }).catch(() => undefined);
   }
 
   private async changed(siteId: string, old: Finished, asOf: number, signal: AbortSignal): Promise<number[]> {

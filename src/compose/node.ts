@@ -1,22 +1,10 @@
 import { collectDefaultMetrics } from 'prom-client';
 import type { Config } from '../config.js';
-import { createApp } from '../edge/app.js';
 import { docsPage } from '../edge/docs-page.js';
-import { createIdempotency } from '../edge/idempotency.js';
 import { openApiDocument } from '../edge/openapi.js';
 import { claimPort } from '../edge/port.js';
-import { createRateLimiter } from '../edge/rate-limit.js';
 import type { AnyRoute } from '../edge/route.js';
-import { adminRoutes } from '../edge/routes/admin.js';
-import { analyticsRoutes } from '../edge/routes/analytics.js';
-import { billingRoutes } from '../edge/routes/billing.js';
-import { exportRoutes } from '../edge/routes/export.js';
-import { internalRoutes } from '../edge/routes/internal.js';
-import { notificationRoutes } from '../edge/routes/notifications.js';
 import { systemRoutes } from '../edge/routes/system.js';
-import { Analytics } from '../metrics/analytics.js';
-import { createInstanceStats } from '../metrics/instance-stats.js';
-import { shareMetrics } from '../metrics/shared-metrics.js';
 import { createNotificationService } from '../notifications/notification-service.js';
 import { tellingOfQuarantine, watchingFailures } from '../notifications/occasions.js';
 import { forgetfulObserver, forgetfulStore } from '../privacy/forgetful.js';
@@ -26,35 +14,26 @@ import type { Telemetry } from '../telemetry.js';
 import { composeAccounts } from './accounts.js';
 import { composeAutomations, openMailer } from './automations.js';
 import { composeAvatars } from './avatars.js';
-import { composeUsage } from './billing.js';
-import { composeContact } from './contact.js';
 import { claimDataDir } from './data-dir.js';
+import { edgeRoutes } from './edge-routes.js';
 import { type Engines, type PartChoice, startEngines } from './engines.js';
 import { openEventStores } from './event-store.js';
-import { composeFunnels } from './funnels.js';
-import { composeHeatmaps, trackedPagesOf } from './heatmaps.js';
-import { startIntake, startWriter } from './ingest.js';
+import { trackedPagesOf } from './heatmaps.js';
+import { startWriter } from './ingest.js';
 import { Lifecycle } from './lifecycle.js';
-import { composePasswordResets } from './password-resets.js';
+import { listen } from './listening.js';
 import type { Place } from './place.js';
-import { composePrivacy, forgetting, openEraser, purgeOf } from './privacy.js';
+import { forgetting, openEraser, purgeOf } from './privacy.js';
 import { measureParts, readiness } from './readiness.js';
 import { openReplays } from './replays.js';
 import { composeRetention } from './retention.js';
-import { signingSecret } from './secret.js';
-import { composeSharing } from './sharing.js';
 import { openCache, openMetadata, openObjects, openStream } from './storage.js';
-import { composeTransfer } from './transfer.js';
 import { version } from './version.js';
 import { viewOfNode } from './whole-node.js';
 
 /** All of shutdown must fit into five seconds: what is running gets most of it, the engines the rest. */
 const CLOSE_BUDGET_MS = 3_000;
 const PURGE_RETRY_MS = 60_000;
-const MIB = 1024 * 1024;
-/** Bodies that a node holds at once, bytes, and the least that each of its processes may. */
-const BODIES_BYTES = 256 * MIB;
-const LEAST_BODIES_BYTES = 64 * MIB;
 
 export interface RunningNode {
   readonly port: number;
@@ -179,58 +158,13 @@ async function compose(
     await replays.startWriter(telling('recordings'));
   }
   if (config.ROLES.includes('edge')) {
-    const metrics = shareMetrics(stores.metrics, { telemetry });
-    const analytics = new Analytics(metrics, stores.heat);
-    const intake = await startIntake(
-      config,
-      stream.store,
-      accounts.sites,
-      stores.events,
-      telemetry,
-      lifecycle,
-      metadata.visitorSalts,
-      replays.publish,
-    );
-    routes.push(...intake.routes, ...accounts.routes, ...analyticsRoutes({ analytics }));
-    routes.push(...exportRoutes({ analytics }), ...notificationRoutes(notifications), ...retention);
     routes.push(
-      ...(await composeSharing({
-        ...{ config, metadata, accounts, analytics, notifier: notifications, telemetry },
-        cache: cache.store,
+      ...(await edgeRoutes(context, {
+        ...{ metadata, stores, notifications, eraser, replays, avatars, mailer, accounts },
+        ...{ cache: cache.store, objects: objects.store, stream: stream.store },
+        erasureMetrics: erasures.metrics,
+        ...{ retention, automations: automations.routes },
       })),
-    );
-    routes.push(...avatars.routes);
-    routes.push(
-      ...composePrivacy(context, {
-        ...{ metadata, stores, metrics, replays, accounts, eraser },
-        ...{ cache: cache.store, erasureMetrics: erasures.metrics },
-        eraseLeftovers: avatars.avatars.erase,
-      }),
-    );
-    const usage = composeUsage(metadata, stores, telemetry);
-    routes.push(...billingRoutes({ usage }), ...internalRoutes({ users: metadata.users, usage }));
-    routes.push(...composeContact(config, mailer, cache.store, telemetry));
-    routes.push(...adminRoutes(createInstanceStats({ store: stores.instanceStats, telemetry })));
-    routes.push(...composePasswordResets({ config, metadata, accounts, mailer, telemetry, lifecycle }));
-    routes.push(...automations.routes);
-    routes.push(
-      ...composeTransfer(context, {
-        ...{ stores, metadata, stream: stream.store, publisher: intake.publisher, sites: accounts.sites },
-        ...{ objects: objects.store, notifier: notifications },
-      }),
-    );
-    routes.push(...composeFunnels(config, metadata, metrics, accounts.notices, intake.intake));
-    const { MAX_EVENT_BODY_BYTES: eventBytes } = config;
-    routes.push(
-      ...composeHeatmaps(stores.heat, intake.intake, accounts.notices, telemetry, lifecycle, eventBytes),
-    );
-    routes.push(
-      ...replays.startRecorder({
-        cache: cache.store,
-        sites: accounts.sites,
-        geo: intake.geo,
-        events: stream.store,
-      }),
     );
   }
   const parts = [...engines.parts, stream.choice, cache.choice, objects.choice];
@@ -266,53 +200,6 @@ async function compose(
     parts,
     needsSetup: accounts.needsSetup,
   };
-}
-
-async function listen(
-  config: Config,
-  { processes }: Place,
-  routes: readonly AnyRoute[],
-  accounts: Awaited<ReturnType<typeof composeAccounts>>,
-  cache: Awaited<ReturnType<typeof openCache>>['store'],
-  telemetry: Telemetry,
-  lifecycle: Lifecycle,
-): Promise<number> {
-  const rateLimiter = createRateLimiter({
-    cache,
-    telemetry,
-    limits: {
-      ingest: config.RATE_LIMIT_INGEST,
-      auth: config.RATE_LIMIT_AUTH,
-      api: config.RATE_LIMIT_API,
-      public: config.RATE_LIMIT_PUBLIC,
-    },
-  });
-  lifecycle.add('rate limiter', rateLimiter, (it) => it.close());
-  const secret = await signingSecret(config.JWT_SECRET, config.DATA_DIR);
-  const idempotency = createIdempotency({ store: accounts.idempotency, secret, telemetry });
-  lifecycle.add('idempotency keys', idempotency, (it) => it.close());
-  const app = createApp({
-    routes,
-    telemetry,
-    rateLimiter,
-    idempotency,
-    audit: accounts.audit,
-    ...accounts.gatewayParts,
-    authenticate: accounts.authenticate,
-    resolveSite: (id) => accounts.sites.resolve(id),
-    authorize: (principal, site, action) => accounts.gate.authorize(principal, site, action),
-    cors: { allowedOrigins: config.CORS_ALLOWED_ORIGINS, production: config.ENVIRONMENT === 'production' },
-    trustedProxies: {
-      trust: config.TRUSTED_PROXIES,
-      ...(config.CLIENT_ADDRESS_HEADER === undefined ? {} : { header: config.CLIENT_ADDRESS_HEADER }),
-    },
-    limits: {
-      apiBodyBytes: config.MAX_BODY_BYTES,
-      bodiesInFlightBytes: Math.max(LEAST_BODIES_BYTES, Math.floor(BODIES_BYTES / processes)),
-    },
-  });
-  lifecycle.add('edge', app, (it) => it.close(1_500));
-  return app.listen(config.PORT, undefined, { shared: processes > 1 });
 }
 
 /** Deleted sites whose data could not be removed at once are tried again until every store has proved them gone. */

@@ -82,6 +82,8 @@ describe('periods', () => {
       for (const spelling of [name.toLowerCase(), name.toUpperCase()])
         expect(zoneOf(spelling), spelling).toBe(zoneOf(name));
     expect(zoneOf('us/pacific').name).not.toBe('us/pacific');
+    // Sent by browsers that cannot tell theirs.
+    expect(zoneOf('Etc/Unknown')).toEqual(zoneOf('UTC'));
   });
 
   it.each(['Mars/Olympus', '+02:00', '', '../etc/passwd', "UTC'--", 'x'.repeat(100)])(

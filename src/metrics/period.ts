@@ -49,7 +49,9 @@ const zones = new Map<string, IANAZone>();
 
 function canonicalZone(name: string): string | undefined {
   try {
-    return new Intl.DateTimeFormat('en-US', { timeZone: name }).resolvedOptions().timeZone;
+    // What ICU calls the zone of a browser that cannot tell its own; a time zone of nowhere in the IANA database.
+    const timeZone = name === 'etc/unknown' ? 'UTC' : name;
+    return new Intl.DateTimeFormat('en-US', { timeZone }).resolvedOptions().timeZone;
   } catch {
     return undefined;
   }

@@ -4,6 +4,7 @@
  * question is asked of these visitors' sessions alone, once as they were at that moment and once as they are now, and the difference
  * is added. That is exact for everything that counts visitors, or things of visitors, by labels.
  */
+import { setMaxListeners } from 'node:events';
 import { LRUCache } from 'lru-cache';
 import { AppError } from '../../../../errors.js';
 import { type Scope, SLOT_MS } from '../../../../metrics/metrics-store.js';
@@ -105,6 +106,8 @@ export class CarriedAnswers {
     private readonly reader: ClickhouseReader,
     private readonly options: CarriedOptions = {},
   ) {
+    // Whatever nobody waits for listens to it while it runs: a dozen at once is no leak.
+    setMaxListeners(0, this.closing.signal);
     this.ahead = options.lookAhead && this.lookingAhead(options.lookAhead);
     this.arrivals = new RollupArrivals(reader, options, this.ahead);
     this.sums = new ChangedSums(reader);

@@ -6,6 +6,7 @@ import { hash } from 'bcryptjs';
 import pg from 'pg';
 import Type from 'typebox';
 import { afterAll, beforeAll, beforeEach, expect, inject, onTestFailed, test } from 'vitest';
+import { createPostgresEventStore } from '../../src/storage/events/postgres-event-store.js';
 import { createS3Store } from '../../src/storage/objects/s3.js';
 import { silentTelemetry } from '../../src/telemetry.js';
 import { Api, account, type Site } from '../support/api.js';
@@ -153,6 +154,16 @@ test('accounts, websites and goals of the original are there at the first start'
   expect((await api.get(Websites, 'user/websites')).data).toEqual([
     expect.objectContaining({ site_id: SITE.siteId, is_active: true }),
   ]);
+});
+
+test('its events in Postgres are not taken for ours', async () => {
+  const { DATABASE_URL: url = '' } = settings;
+  const connections = { url, maxConnections: 1, minConnections: 0, telemetry: silentTelemetry() };
+  const store = createPostgresEventStore(connections);
+  await expect(store.migrate()).rejects.toThrow('ALTER TABLE events RENAME TO original_events');
+  await store.close();
+  const { rows } = await inPostgres(url, "SELECT to_regclass('seentics_event_migrations') AS made");
+  expect(rows).toEqual([{ made: null }]);
 });
 
 test('its events come over from ClickHouse, and from Postgres', async () => {

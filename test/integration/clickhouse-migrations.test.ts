@@ -54,6 +54,27 @@ describe('ClickHouse migrations', () => {
     expect(await count('notes')).toBe(3);
   });
 
+  it('leaves a database alone that has a table of ours from somebody else', async () => {
+    const sql = async (body: string) => {
+      const answer = await fetch(inject('servers').clickhouse, { method: 'POST', body });
+      expect([answer.status, await answer.text()]).toEqual([200, '']);
+    };
+    const { database } = clickhouse;
+    await sql(`CREATE DATABASE ${database}`);
+    await sql(`CREATE TABLE ${database}.notes (id UUID) ENGINE = MergeTree ORDER BY id`);
+    await put(
+      '0001_notes.sql',
+      'CREATE TABLE IF NOT EXISTS notes (text String) ENGINE = MergeTree ORDER BY text',
+    );
+    const owning = () => runClickhouseMigrations(clickhouse, { folder, log, ownTable: 'notes' });
+    await expect(owning()).rejects.toThrow(
+      `${database} has a table notes of another program: set CLICKHOUSE_DB`,
+    );
+    await expect(count('schema_migrations')).rejects.toThrow();
+    await sql(`DROP TABLE ${database}.notes SYNC`);
+    expect([await owning(), await owning()]).toEqual([['0001_notes.sql'], []]);
+  });
+
   it('gives the rollup custom events of before, and gives them once', async () => {
     const own = join(repositoryRoot, 'migrations/clickhouse');
     const copy = async (names: readonly string[]) => {

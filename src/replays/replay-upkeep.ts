@@ -47,6 +47,8 @@ const SESSIONS_A_ROUND = 1_000;
 const OBJECTS_A_STEP = 50;
 const REWRITES_AT_ONCE = 4;
 const KEYS_A_DELETE = 1_000;
+/** Until nothing is found: a block that is being stored meanwhile, on any node, puts another object there. */
+const DELETE_ROUNDS = 10;
 
 export function createReplayUpkeep(options: ReplayUpkeepOptions): ReplayUpkeep {
   const { replays, objects, withLock, metrics, log, now = Date.now } = options;
@@ -87,8 +89,15 @@ export function createReplayUpkeep(options: ReplayUpkeepOptions): ReplayUpkeep {
 
   const deleteSite = (siteId: string) =>
     withLock(siteId, async () => {
-      for await (const keys of batches(objects.list(sitePrefix(siteId)))) await objects.delete(keys);
-      for await (const key of objects.list(sitePrefix(siteId))) throw new Error(`${key} is still there`);
+      for (let round = 0; round < DELETE_ROUNDS; round++) {
+        let found = false;
+        for await (const keys of batches(objects.list(sitePrefix(siteId)))) {
+          found = true;
+          await objects.delete(keys);
+        }
+        if (!found) return;
+      }
+      throw new Error(`objects keep coming for the deleted site ${siteId}`);
     });
 
   return {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { SITE } from '../../src/edge/testing.js';
 import { sessionKeyOf } from '../../src/replays/recording-row.js';
 import { moves, snapshotEvents, textChange, upload } from './recordings.js';
@@ -208,6 +208,16 @@ describe.each(COMBINATIONS)('deleting recordings in $store and $objects', (kinds
     await node.flush();
     await record(of(1));
     node.sites.delete(site.siteId);
+    // A block of the writer comes between the deletion and its proof.
+    const { delete: remove } = node.objects;
+    vi.spyOn(node.objects, 'delete').mockImplementationOnce(async (keys) => {
+      await remove.call(node.objects, keys);
+      await node.objects.put(
+        `replays/${site.siteId}/20260101/${'0'.repeat(32)}.bin`,
+        Buffer.from('x'),
+        'x/x',
+      );
+    });
     await node.upkeep.deleteSite(site.siteId);
     await node.deleteRows(site.siteId);
     await node.flush();

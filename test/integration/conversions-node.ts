@@ -54,6 +54,7 @@ export async function startConversions(kind: (typeof STORES)[number], now: numbe
     ...node,
     events: stores.events,
     sql,
+    databaseUrl: database.url,
     as,
     userId: (who: Who) => tokens[who].id,
 

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { atTheSameTime } from '../support/at-the-same-time.js';
 import { type ConversionsNode, STORES, startConversions } from './conversions-node.js';
 
 const NOW = Date.parse('2026-11-02T12:00:00.000Z');
@@ -76,7 +77,10 @@ describe.each(STORES)('goals on %s', (kind) => {
       [site.id],
     );
     const goal = { name: 'last', type: 'event', identifier: 'x' };
-    const answers = await Promise.all([1, 2, 3].map(() => node.as('owner', 'POST', goalsOf(site.id), goal)));
+    const lock = 'SELECT FROM websites WHERE id = $1 FOR UPDATE';
+    const answers = await atTheSameTime(node.databaseUrl, lock, site.id, () =>
+      [1, 2, 3].map(() => node.as('owner', 'POST', goalsOf(site.id), goal)),
+    );
     expect(answers.map(({ status }) => status).sort()[0]).toBe(201);
     expect(answers.filter(({ status }) => status === 201)).toHaveLength(1);
     expect(answers.find(({ status }) => status !== 201)?.body.code).toBe('limit_reached');

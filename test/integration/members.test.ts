@@ -2,6 +2,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { createRedisCache } from '../../src/storage/cache/redis-cache.js';
 import { silentTelemetry } from '../../src/telemetry.js';
+import { atTheSameTime } from '../support/at-the-same-time.js';
 import { freshName, freshPostgres } from '../support/fresh.js';
 import { until } from '../support/wait.js';
 import { type Node, signUp, startNode } from './accounts-node.js';
@@ -165,6 +166,23 @@ describe('members of a website', () => {
     const answers = await Promise.all([add(), add(), add()]);
     expect(answers.map(({ status }) => status).sort()).toEqual([201, 409, 409]);
     expect((await as('owner', 'GET', path)).body.data).toHaveLength(2);
+  });
+
+  it('are at most so many, also when they are added at the same time', async () => {
+    const site = await newSite();
+    const { members } = node.metadata;
+    const count = 'SELECT count(*)::int AS n FROM website_members WHERE website_id = $1';
+    const sql = new pg.Client({ connectionString: database.url });
+    await sql.connect();
+    const there = async (): Promise<number> => (await sql.query(count, [site.id])).rows[0].n;
+    const most = (await there()) + 1;
+    const lock = 'SELECT FROM websites WHERE id = $1 FOR UPDATE';
+    const added = await atTheSameTime(database.url, lock, site.id, () =>
+      ['ann', 'bob', 'stranger'].map((who) => members.add(site.id, account(who).id, 'viewer', most)),
+    );
+    expect(added.filter((member) => member !== null)).toHaveLength(1);
+    expect(await there()).toBe(most);
+    await sql.end();
   });
 
   it('are out on the other nodes too', async () => {

@@ -4,10 +4,10 @@ import type { GoalRecord, GoalStore } from './metadata.js';
 
 const COLUMNS = 'id, website_id, name, type, identifier, selector, created_at, updated_at';
 
-// The website's row is locked, so that goals made at the same time are counted one after the other.
-const CREATE = `WITH site AS (SELECT id FROM websites WHERE id = $2 FOR UPDATE)
-  INSERT INTO goals (id, website_id, name, type, identifier, selector)
-  SELECT $1, id, $3, $4, $5, $6 FROM site WHERE (SELECT count(*) FROM goals WHERE website_id = $2) < $7
+// The website's row is locked by a statement before, so that goals made at the same time are counted one after the other.
+const LOCK = 'SELECT id FROM websites WHERE id = $1 FOR UPDATE';
+const CREATE = `INSERT INTO goals (id, website_id, name, type, identifier, selector)
+  SELECT $1, id, $3, $4, $5, $6 FROM websites WHERE id = $2 AND (SELECT count(*) FROM goals WHERE website_id = $2) < $7
   RETURNING ${COLUMNS}`;
 
 function readGoal(row: Row): GoalRecord {
@@ -46,10 +46,12 @@ export function createGoalStore(db: Database): GoalStore {
       return rows.map(readGoal);
     },
 
-    async create({ id, websiteId, name, type, identifier, selector }, limit) {
-      const [row] = await db.query(CREATE, [id, websiteId, name, type, identifier, selector, limit]);
-      return row ? readGoal(row) : null;
-    },
+    create: ({ id, websiteId, name, type, identifier, selector }, limit) =>
+      db.transaction(async (tx) => {
+        await tx.query(LOCK, [websiteId]);
+        const [row] = await tx.query(CREATE, [id, websiteId, name, type, identifier, selector, limit]);
+        return row ? readGoal(row) : null;
+      }),
 
     async delete(websiteId, id) {
       const rows = await db.query('DELETE FROM goals WHERE website_id = $1 AND id = $2 RETURNING id', [

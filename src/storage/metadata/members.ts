@@ -44,12 +44,12 @@ const LIST = `WITH m AS (
   )
   SELECT ${COLUMNS} FROM m JOIN users u ON u.id = m.user_id ORDER BY m.created_at, m.id`;
 
-// The website's row is locked, so that members added at the same time are counted one after the other.
-const ADD = `WITH site AS (SELECT id, user_id FROM websites WHERE id = $1 FOR UPDATE),
-  m AS (
+// The website's row is locked by a statement before, so that members added at the same time are counted one after the other.
+const LOCK = 'SELECT id FROM websites WHERE id = $1 FOR UPDATE';
+const ADD = `WITH m AS (
     INSERT INTO website_members (website_id, user_id, role)
-    SELECT id, $2::uuid, $3::text FROM site
-    WHERE user_id <> $2::uuid AND (SELECT count(*) FROM website_members WHERE website_id = $1) < $4::int
+    SELECT id, $2::uuid, $3::text FROM websites
+    WHERE id = $1 AND user_id <> $2::uuid AND (SELECT count(*) FROM website_members WHERE website_id = $1) < $4::int
     ON CONFLICT (website_id, user_id) DO NOTHING RETURNING *
   )
   SELECT ${COLUMNS} FROM m JOIN users u ON u.id = m.user_id`;
@@ -80,10 +80,12 @@ export function createMemberStore(db: Database): MemberStore {
       return (await db.query(LIST, [websiteId])).map(readMember);
     },
 
-    async add(websiteId, userId, role, limit) {
-      const [row] = await db.query(ADD, [websiteId, userId, role, limit]);
-      return row ? readMember(row) : null;
-    },
+    add: (websiteId, userId, role, limit) =>
+      db.transaction(async (tx) => {
+        await tx.query(LOCK, [websiteId]);
+        const [row] = await tx.query(ADD, [websiteId, userId, role, limit]);
+        return row ? readMember(row) : null;
+      }),
 
     async setRole(websiteId, userId, role) {
       const [row] = await db.query(SET_ROLE, [websiteId, userId, role]);

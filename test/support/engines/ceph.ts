@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { access, mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Guard, run, untilServing } from '../guard.js';
 import { type Installed, programPath } from '../installed.js';
@@ -34,14 +34,36 @@ const keyring = (names: readonly string[]) =>
     })
     .join('');
 
+/** Settings that say where the store's classes are: Debian 13's package looks for them relative to the working directory. */
+async function classes(): Promise<Record<string, string>> {
+  const libraries = [
+    '/usr/lib64',
+    '/usr/lib',
+    ...(await readdir('/usr/lib')).map((name) => `/usr/lib/${name}`),
+  ];
+  for (const library of libraries) {
+    const found = join(library, 'rados-classes');
+    if (
+      await access(found).then(
+        () => true,
+        () => false,
+      )
+    )
+      return { 'osd class dir': found };
+  }
+  return {};
+}
+
 function configuration(
   directory: string,
   fsid: string,
   monitor: string,
   bindFrom: number,
   endpointPort: number,
+  classSettings: Record<string, string>,
 ): string {
   const settings = {
+    ...classSettings,
     fsid,
     'mon host': monitor,
     'auth allow insecure global id reclaim': true,
@@ -88,7 +110,7 @@ export async function startS3(guard: Guard, installed: Installed): Promise<S3Ser
   const config = join(directory, 'ceph.conf');
   const monmap = join(directory, 'monmap');
   const keys = join(directory, 'keyring');
-  await writeFile(config, configuration(directory, fsid, monitor, bindFrom, gatewayPort));
+  await writeFile(config, configuration(directory, fsid, monitor, bindFrom, gatewayPort, await classes()));
   await writeFile(keys, keyring(['mon.', 'client.admin', 'client.rgw', 'osd.0']));
   const start = (program: 'ceph-mon' | 'ceph-osd' | 'radosgw', ...args: string[]) =>
     guard.start(program, programPath(installed, program), ['-c', config, '-f', ...args], {
